@@ -1,0 +1,234 @@
+"""Turn one JSON file into typed settings, or say in one message everything that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hrec.settings import RunSettings, Settings, StageSettings
+
+CONFIG_DIR = Path("configs")
+
+# Keys that the published code read and that never changed what it did, with what hrec offers instead.
+NEVER_HAD_EFFECT: dict[str, dict[str, str]] = {
+    "data": {"pin_mem": "batches are drawn on the device", "num_workers": "batches need no worker processes"},
+    "opt": {
+        "adjust_lr": "a 'scheduler' works without it",
+        "scheduler": "the published code never stepped it; leave 'adjust_lr' out to have it applied",
+    },
+}
+
+S = TypeVar("S", bound=Settings)
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used; the message lists every problem, one a line."""
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """One run's settings, checked; ``text`` is the merged JSON object that they were read from."""
+
+    run: RunSettings
+    model_class: Any
+    model: Settings
+    source: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def load(
+    name_or_path: str,
+    find_model: Callable[[str], Any],
+    overrides: Sequence[str] = (),
+) -> LoadedConfig:
+    """Read ``configs/<name>.json`` (or a path), apply ``key.path=value`` overrides and check every key.
+
+    ``find_model`` gives the model class for a name, or raises KeyError with a sentence.
+    Raises ConfigError listing all problems, each with the file, the key's path and the nearest known key.
+    """
+    path = _find(name_or_path)
+    raw = read_json(path)
+    problems = [p for text in overrides if (p := _override(raw, text))]
+    if isinstance(raw.get("data"), str):
+        raw["data"] = read_json(_find(raw["data"], CONFIG_DIR / "data"))
+        # an override of the data's keys must reach the file that the name stood for
+        problems += [p for text in overrides if text.startswith("data.") and (p := _override(raw, text))]
+    merged = json.loads(json.dumps(raw))
+    model_section: dict[str, Any] = raw["model"] if isinstance(raw.get("model"), dict) else {}
+    model_class = None
+    try:
+        model_class = find_model(model_section.get("name", ""))
+    except KeyError as error:
+        problems.append(f"model.name: {error.args[0]}")
+    warnings = _drop_dead_keys(raw, model_class)
+    run, more = validate(RunSettings, raw)
+    problems += more
+    own = None
+    if model_class is not None:
+        own, more = validate(model_class.Config, {k: v for k, v in model_section.items() if k != "name"}, "model")
+        problems += more + _stage_problems(raw, model_class)
+    if problems or run is None or own is None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{path}: {count}\n  " + "\n  ".join(dict.fromkeys(problems)))
+    return LoadedConfig(run, model_class, own, merged, warnings)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ConfigError with the line and column of a slip."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: should hold one object {{...}}, holds a {type(raw).__name__}")
+    return raw
+
+
+def _find(name: str, folder: Path | None = None) -> Path:
+    """The file that a name or a path means; ConfigError with the nearest name where there is none."""
+    folder = folder or CONFIG_DIR
+    for path in (Path(name), folder / f"{name}.json", folder / name):
+        if path.is_file():
+            return path
+    known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
+    raise ConfigError(
+        f"no settings called '{name}': neither a file of that path nor {folder}/{name}.json."
+        f"{did_you_mean(name, known)}"
+        + (f" There are: {', '.join(k for k in known if not k.startswith('data/'))}" if known else "")
+    )
+
+
+def _override(raw: dict[str, Any], text: str) -> str | None:
+    """Apply ``key.path=value`` to ``raw``; the value is JSON, or text where it is not. Returns a problem or None."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        return f"'{text}': an override is written key.path=value, for example opt.epochs=5"
+    try:
+        parsed: Any = json.loads(value)
+    except json.JSONDecodeError:
+        parsed = value
+    *parents, last = path.split(".")
+    node: Any = raw
+    for i, key in enumerate(parents):
+        node = node.setdefault(key, {})
+        if isinstance(node, str) and parents[: i + 1] == ["data"]:
+            return None  # the name of a data file: applied once that file is read
+        if not isinstance(node, dict):
+            return f"{'.'.join(parents[: i + 1])}: holds {node!r}, so '{text}' cannot set a key inside it"
+    node[last] = parsed
+    return None
+
+
+def _drop_dead_keys(raw: dict[str, Any], model_class: Any) -> list[str]:
+    """Take out keys that the published code ignored, and say so, one line each."""
+    dead = dict(NEVER_HAD_EFFECT)
+    dead["model"] = getattr(model_class, "published_unused", {})
+    warnings = []
+    for section, keys in dead.items():
+        here = raw.get(section)
+        if not isinstance(here, dict):
+            continue
+        for key, why in keys.items():
+            if key == "scheduler" and "adjust_lr" not in here:
+                continue
+            if key in here:
+                warnings.append(f"{section}.{key}: had no effect in the published code and has none here: {why}")
+        for key in [k for k in keys if k in here and not (k == "scheduler" and "adjust_lr" not in here)]:
+            del here[key]
+    return warnings
+
+
+def _stage_problems(raw: dict[str, Any], model_class: Any) -> list[str]:
+    """Problems in opt.stages: a stage that the model lacks, a key that stages lack."""
+    stages = raw.get("opt", {}).get("stages", {}) if isinstance(raw.get("opt"), dict) else {}
+    if not isinstance(stages, dict):
+        return []
+    out = []
+    for group, settings in stages.items():
+        if group not in model_class.stage_groups:
+            near = did_you_mean(group, model_class.stage_groups)
+            out.append(f"opt.stages.{group}: no such stage.{near} Stages: {', '.join(model_class.stage_groups)}")
+        else:
+            out += validate(StageSettings, settings, f"opt.stages.{group}")[1]
+    return out
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence with the nearest of ``known``, or nothing when none is near. Case is ignored."""
+    by_lower = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def validate(cls: type[S], data: Any, prefix: str = "") -> tuple[S | None, list[str]]:
+    """Settings of class ``cls`` from ``data``, or None and one line for each problem."""
+    try:
+        return cls.model_validate(data), []
+    except ValidationError as error:
+        return None, [_explain(e, cls, prefix) for e in error.errors()]
+
+
+_SHOULD_BE = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "string_type": "text in quotes",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "an object {...}",
+    "model_type": "an object {...}",
+    "model_attributes_type": "an object {...}",
+    "tuple_type": "a list [...]",
+    "list_type": "a list [...]",
+}
+
+
+def _explain(error: Any, cls: type[BaseModel], prefix: str) -> str:
+    """One line: the key's path, what was wrong and what is known there."""
+    loc = [str(p) for p in error["loc"]]
+    where = ".".join([prefix, *loc] if prefix else loc) or "the file"
+    kind, got, context = error["type"], error["input"], error.get("ctx", {})
+    shown = repr(got) if len(repr(got)) < 60 else repr(got)[:57] + "..."
+    if kind == "extra_forbidden":
+        known = _keys_at(cls, loc[:-1])
+        return f"{where}: unknown key.{did_you_mean(loc[-1], known)} Known keys: {', '.join(known) or 'none'}"
+    if kind == "missing":
+        return f"{where}: is missing"
+    if kind in _SHOULD_BE:
+        return f"{where}: should be {_SHOULD_BE[kind]}, got {shown}"
+    if kind in ("literal_error", "union_tag_invalid"):
+        names = str(context.get("expected") or context["expected_tags"]).replace(" or ", ", ").split(",")
+        names = [n.strip(" '") for n in names]
+        value = context.get("tag", got)
+        return f"{where}: {value!r} is not one of {', '.join(names)}.{did_you_mean(str(value), names)}"
+    if kind == "value_error":
+        return f"{where}: {context['error']}"
+    message = error["msg"].removeprefix("Input ")
+    return f"{where}: {message[0].lower()}{message[1:]}, got {shown}"
+
+
+def _keys_at(cls: type[BaseModel], loc: list[str]) -> list[str]:
+    """The keys known at the path ``loc`` below the settings class ``cls``."""
+    here = [cls]
+    for part in loc:
+        inner = [c for s in here if part in s.model_fields for c in _settings_in(s.model_fields[part].annotation)]
+        tagged = [s for s in here if "by" in s.model_fields and part in str(s.model_fields["by"].annotation)]
+        here = inner or tagged or here  # neither: a key of a dict, such as a feature's name
+    return sorted({info.alias or name for s in here for name, info in s.model_fields.items()})
+
+
+def _settings_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every settings class inside a type annotation, in order."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [c for arg in getattr(annotation, "__args__", ()) for c in _settings_in(arg)]

@@ -1,0 +1,87 @@
+"""Columns of users, items and interactions: one small frozen class per type, arrays only.
+
+Categories are stored as codes. Two codes belong to no value of the file: ``MISSING`` (the cell is empty) and
+``UNSEEN`` (the value is not in the vocabulary: too rare, or new at inference). Real categories start at ``FIRST``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MISSING, UNSEEN, FIRST = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical:
+    """One category per row: ``code`` int32[n]; ``values`` holds the text of code ``FIRST``, ``FIRST + 1``, ..."""
+
+    code: np.ndarray
+    values: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of codes, MISSING and UNSEEN included."""
+        return FIRST + len(self.values)
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def take(self, rows: np.ndarray) -> Categorical:
+        return Categorical(self.code[rows], self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoricalList:
+    """A list of categories per row, as CSR: row r holds ``code[offset[r]:offset[r + 1]]``.
+
+    ``offset`` int64[n + 1], ``code`` int32[total]. An empty list is an empty slice (no MISSING code inside).
+    """
+
+    offset: np.ndarray
+    code: np.ndarray
+    values: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of codes, MISSING and UNSEEN included."""
+        return FIRST + len(self.values)
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def take(self, rows: np.ndarray) -> CategoricalList:
+        length = np.diff(self.offset)[rows]
+        offset = np.concatenate([[0], np.cumsum(length)])
+        index = np.arange(offset[-1]) + np.repeat(self.offset[:-1][rows] - offset[:-1], length)
+        return CategoricalList(offset, self.code[index], self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Numeric:
+    """One number per row, ``value`` float32[n], NaN where missing; as in the file, not scaled."""
+
+    value: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, rows: np.ndarray) -> Numeric:
+        return Numeric(self.value[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A vector per row, ``value`` float32[n, d] (may be memory-mapped)."""
+
+    value: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, rows: np.ndarray) -> Dense:
+        return Dense(self.value[rows])
+
+
+Column = Categorical | CategoricalList | Numeric | Dense

@@ -1,0 +1,109 @@
+"""The one structure that flows: users, kinds of item, interactions, and the columns of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hrec.datasets.columns import Column
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The users, or the items of one kind: how many, where their numbers start, what is known of them.
+
+    Row r of every column describes number ``start + r``. ``ids`` holds the raw ids as text, in the same order.
+    """
+
+    count: int
+    start: int = 0
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    ids: np.ndarray | None = None
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.count
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Rows of (user, item, kind), arrays of one length N.
+
+    user, item: int32, positions; items are numbered over all kinds. kind: int16, position in ``RecData.kinds``.
+    label: float32 1 or 0; rating: float32; time: float64 seconds; each None where the data has none.
+    columns: what belongs to the interaction itself (a review, a timestamp as a feature).
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    kind: np.ndarray
+    label: np.ndarray | None = None
+    rating: np.ndarray | None = None
+    time: np.ndarray | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: np.ndarray) -> Interactions:
+        """The rows at these positions (or where a boolean mask is true), in the order given."""
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+
+        def pick(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[rows]
+
+        return Interactions(
+            self.user[rows],
+            self.item[rows],
+            self.kind[rows],
+            pick(self.label),
+            pick(self.rating),
+            pick(self.time),
+            {name: column.take(rows) for name, column in self.columns.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RecData:
+    """One data set. Frozen; views are new objects that share the arrays.
+
+    kinds: name -> items of that kind; each kind owns a range of item numbers, in the order of this dict.
+    cells: what a history cell holds, one of ``hrec.datasets.histories.CELLS``.
+    negatives: 0 where labels are explicit; else unseen items to draw for each row, with ``popularity`` as exponent.
+    """
+
+    users: Table
+    kinds: Mapping[str, Table]
+    interactions: Interactions
+    name: str = "data"
+    cells: str = "sign"
+    negatives: int = 0
+    popularity: float = 0.0
+
+    @property
+    def n_users(self) -> int:
+        return self.users.count
+
+    @property
+    def n_items(self) -> int:
+        return sum(table.count for table in self.kinds.values())
+
+    def with_interactions(self, interactions: Interactions) -> RecData:
+        return replace(self, interactions=interactions)
+
+    def only(self, kind: str) -> RecData:
+        """The same users and items, with the interactions of one kind."""
+        number = list(self.kinds).index(kind)
+        return self.with_interactions(self.interactions.take(self.interactions.kind == number))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three parts of one data set; users, items and columns are shared."""
+
+    train: RecData
+    valid: RecData
+    test: RecData

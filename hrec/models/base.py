@@ -1,0 +1,103 @@
+"""What every model is: settings, needs, a score, a loss, and the stages that train it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hrec.datasets.batches import Sampler
+from hrec.datasets.recdata import RecData
+from hrec.settings import Settings
+
+Loss = Callable[[Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model must find in the data before it can be built."""
+
+    labels: bool = False
+    """Rows labelled 1 and 0, or implicit rows with drawn negatives."""
+    ratings: bool = False
+    min_kinds: int = 1
+    item_columns: tuple[str, ...] = ()
+    """Columns that every kind must have, by name."""
+
+    def missing_from(self, data: RecData) -> list[str]:
+        """One sentence for each thing that the data lacks; empty when nothing is missing."""
+        out = []
+        if len(data.kinds) < self.min_kinds:
+            kinds = ", ".join(data.kinds)
+            out.append(f"at least {self.min_kinds} kinds of item; '{data.name}' has {len(data.kinds)} ({kinds})")
+        if self.labels and data.interactions.label is None and not data.negatives:
+            out.append("a label: name the column in data.LABEL_FIELD, or make one with data.label")
+        if self.ratings and data.interactions.rating is None:
+            out.append("ratings: name the column in data.RATING_FIELD")
+        for name in self.item_columns:
+            without = [kind for kind, table in data.kinds.items() if name not in table.columns]
+            if without:
+                out.append(f"item column '{name}', which these kinds lack: {', '.join(without)}")
+        return out
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training: which batches, which loss, which weights move.
+
+    A stage that is solved rather than descended gives ``solve`` (one sweep; returns its loss) and no ``loss``.
+    ``group`` names the stage in the settings; ``monitor`` is the metric watched, None for the one in the settings;
+    ``then`` is called once the stage is over and its best weights are back in place.
+    """
+
+    name: str
+    data: RecData
+    loss: Loss | None = None
+    sample: Sampler | None = None
+    params: Iterable[nn.Parameter] = ()
+    solve: Callable[[], float] | None = None
+    group: str = "train"
+    monitor: str | None = None
+    then: Callable[[], None] = lambda: None
+
+
+class BaseModel(nn.Module, ABC):
+    """Parent of every model. A subclass sets ``Config``, ``needs`` and ``sample`` and gives ``loss`` and ``score``.
+
+    A model is built from its own settings and the training part alone, so no validation or test row can reach it.
+    """
+
+    class Config(Settings):
+        """No settings of its own."""
+
+    needs: ClassVar[Needs] = Needs()
+    sample: ClassVar[Sampler]
+    stage_groups: ClassVar[tuple[str, ...]] = ("train",)
+    published_unused: ClassVar[Mapping[str, str]] = {}
+    """Keys of the published config files that never had an effect: name -> what to use instead."""
+
+    def __init__(self, config: Settings, data: RecData) -> None:
+        super().__init__()
+        if lacks := self.needs.missing_from(data):
+            raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
+        self.config = config
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """The stages of training, in order. A plain model has one, over all its weights."""
+        yield Stage("train", data, self.loss, type(self).sample, list(self.parameters()))
+
+    def loss(self, batch: Any) -> dict[str, Tensor]:
+        """Named terms; their sum is minimised and each is logged."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Higher means that the user likes the item more. user, item: int64[B] -> float[B], a logit where it can be."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device

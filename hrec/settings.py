@@ -1,0 +1,249 @@
+"""Every setting of a run: its type, its default and what it means. Reading them from a file: hrec/config.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+
+class Settings(BaseModel):
+    """Parent of every settings class: unknown keys are refused and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+# --------------------------------------------------------------------------------------------- data
+
+
+class FeatureSettings(Settings):
+    """One column of a user or item file."""
+
+    type: Literal["token", "token_seq", "float", "vector"]
+    """token: a category; token_seq: a list of categories; float: a number; vector: a row of a .npy file."""
+    source: str = Field("item", pattern=r"^(user|item|item_.+)$")
+    """user, item (every kind that has the column) or item_<kind>."""
+    separator: str = Field("|", min_length=1)
+    """What stands between the entries of a token_seq in a text file; parquet lists need none."""
+    min_count: PositiveInt = 1
+    """Categories that stand in fewer rows than this share the row for unseen categories."""
+    path: str | None = None
+    """type vector only: a .npy file of float[n, d], one row for each row of the source's file."""
+
+    @model_validator(mode="after")
+    def _vectors_need_a_file(self) -> FeatureSettings:
+        if (self.type == "vector") != (self.path is not None):
+            raise ValueError("'path' names the .npy file of a feature of type 'vector', and of no other type")
+        return self
+
+
+class LabelSettings(Settings):
+    """How a label is made where the files hold none."""
+
+    source: str | None = Field(None, alias="from")
+    """Name of the rating column that the label is made from."""
+    above: float | None = None
+    """A rating above this is liked (label 1), any other is not (label 0)."""
+    negatives: NonNegativeInt = 0
+    """Implicit data, every row is liked: this many unseen items of the same kind are drawn for each row."""
+    popularity: NonNegativeFloat = 0.0
+    """Drawn with probability proportional to (count in the training part) ** popularity; 0 is uniform."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LabelSettings:
+        if (self.source is None) != (self.above is None):
+            raise ValueError('\'from\' and \'above\' go together: {"from": "rating", "above": 3}')
+        if (self.source is None) == (self.negatives == 0):
+            raise ValueError("give either 'from' and 'above', or 'negatives' of at least 1")
+        return self
+
+
+Ratio = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], Field(description="train, valid, test")]
+
+
+class RandomSplit(Settings):
+    """Rows at random: the paper's 70/20/10."""
+
+    by: Literal["ratio"] = "ratio"
+    ratio: Ratio = (0.7, 0.2, 0.1)
+    seed: NonNegativeInt = 0
+
+
+class UserSplit(Settings):
+    """The ratio holds within each user."""
+
+    by: Literal["user"]
+    ratio: Ratio = (0.8, 0.1, 0.1)
+    seed: NonNegativeInt = 0
+
+
+class LeaveOneOut(Settings):
+    """Each user's last row (by time where known, else at random) is test, the one before it valid."""
+
+    by: Literal["leave_one_out"]
+    seed: NonNegativeInt = 0
+
+
+class TimeSplit(Settings):
+    """The newest rows are test, those before them valid."""
+
+    by: Literal["time"]
+    ratio: Ratio = (0.7, 0.2, 0.1)
+    seed: NonNegativeInt = 0
+
+
+class ColdUsers(Settings):
+    """The random split, then every user with a test row keeps at most ``max_train`` training rows (paper, Table 5)."""
+
+    by: Literal["cold_users"]
+    ratio: Ratio = (0.7, 0.2, 0.1)
+    max_train: NonNegativeInt = 3
+    seed: NonNegativeInt = 0
+
+
+class ColdItems(Settings):
+    """The ratio holds over items: valid and test items have no training row."""
+
+    by: Literal["cold_items"]
+    ratio: Ratio = (0.7, 0.2, 0.1)
+    seed: NonNegativeInt = 0
+
+
+SplitSettings = Annotated[
+    RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems, Field(discriminator="by")
+]
+
+
+class PlantedSettings(Settings):
+    """Data made on the spot with a known answer (hrec/datasets/planted.py)."""
+
+    size: Literal["tiny", "small", "douban"] = "small"
+    seed: NonNegativeInt = 0
+
+
+class DataSettings(Settings):
+    """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
+
+    name: str = Field("data", min_length=1)
+    planted: PlantedSettings | None = None
+    USER_ID_FIELD: str = "user_id"
+    ITEM_ID_FIELD: str = "item_id"
+    LABEL_FIELD: str = "label"
+    TYPE_FIELD: str = "type"
+    RATING_FIELD: str = "rating"
+    TIME_FIELD: str = "timestamp"
+    type: tuple[str, ...] | None = None
+    """The kinds to use, in this order; left out: every kind of item_feat_path."""
+    user_feat_path: str | None = None
+    inter_feat_path: str | None = None
+    item_feat_path: str | dict[str, str] | None = None
+    """One file per kind, or one file whose TYPE_FIELD column names the kind."""
+    feat: dict[str, FeatureSettings] = {}
+    """The columns to read. Atomic files carry their types in the header: then leave this out to read all."""
+    inter_matrix_type: Literal["01", "liked", "rating", "sign"] = "sign"
+    """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, or +1 and -1."""
+    label: LabelSettings | None = None
+    sample: float | dict[str, float] | None = None
+    """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
+    single: bool = False
+    single_type: str | None = None
+    """Use this one kind alone."""
+    split: SplitSettings = RandomSplit()
+    drop_bad_rows: bool = False
+    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
+
+    @field_validator("single_type", mode="before")
+    @classmethod
+    def _published_kinds_are_numbers(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSettings:
+        if self.planted is None and self.inter_feat_path is None:
+            raise ValueError("give 'inter_feat_path' (your files) or 'planted' (made data)")
+        if self.planted is not None and self.inter_feat_path is not None:
+            raise ValueError("give 'inter_feat_path' or 'planted', not both")
+        return self
+
+
+# ----------------------------------------------------------------------------------------- training
+
+
+class EarlyStopSettings(Settings):
+    metric: str = "auc"
+    """A metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others."""
+    stop_step: PositiveInt = 5
+    """Evaluations in a row without a better value before a stage ends."""
+    mode: Literal["max", "min"] = "max"
+
+
+class SchedulerSettings(Settings):
+    name: Literal["ReduceLROnPlateau", "StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "LinearLR"]
+    hyper_params: dict[str, Any] = {}
+
+
+class StageSettings(Settings):
+    """How long and how fast one stage of training runs."""
+
+    name: Literal["Adam", "AdamW", "Adagrad", "Adadelta", "SGD", "RMSprop"] = "Adam"
+    hyper_params: dict[str, Any] = {"lr": 0.001}
+    row_wise: bool = False
+    """Adam for large tables that moves only the rows a batch used (one process)."""
+    epochs: PositiveInt = 100
+    eval_step: PositiveInt = 1
+    """Epochs between two evaluations."""
+    batch_size: PositiveInt = 1024
+    """Rows of each batch; of each kind where the model draws a batch per kind."""
+    save_step: PositiveInt = 5
+    """Epochs between two saves of the last state (it is also saved at every evaluation)."""
+    early_stop: EarlyStopSettings | None = EarlyStopSettings()
+    scheduler: SchedulerSettings | None = None
+    clip_grad: PositiveFloat | None = None
+    """Largest norm of the gradient of all weights together."""
+
+
+class OptSettings(StageSettings):
+    """Defaults for every stage, and what a named group of stages does differently."""
+
+    stages: dict[str, dict[str, Any]] = {}
+    precision: Literal["32", "bf16", "16"] = "32"
+    """Mixed precision on GPUs; on the CPU 32 and bf16."""
+
+    def for_stage(self, group: str) -> StageSettings:
+        base = self.model_dump(exclude={"stages", "precision"})
+        return StageSettings.model_validate(base | self.stages.get(group, {}))
+
+
+class PathSettings(Settings):
+    output: str = "output"
+    """Parent of the run folders."""
+    cache: str | None = "data/.cache"
+    """Where parsed data is kept between runs; null to parse each time."""
+
+
+class RunSettings(Settings):
+    """One run: the published sections data, model, opt, path and metrics, and a seed."""
+
+    data: DataSettings
+    model: dict[str, Any]
+    opt: OptSettings = OptSettings()
+    path: PathSettings = PathSettings()
+    metrics: tuple[str, ...] = ("auc", "gauc", "logloss")
+    seed: NonNegativeInt = 0
+    device: str = "auto"
+    """auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>."""
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _published_names_are_upper_case(cls, value: Any) -> Any:
+        return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value
