@@ -184,7 +184,8 @@ class EarlyStopSettings(Settings):
     """A metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others."""
     stop_step: PositiveInt = 5
     """Evaluations in a row without a better value before a stage ends."""
-    mode: Literal["max", "min"] = "max"
+    mode: Literal["max", "min"] | None = None
+    """Whether a larger or a smaller value is better; left out, what the metric itself says."""
 
 
 class SchedulerSettings(Settings):
@@ -247,3 +248,14 @@ class RunSettings(Settings):
     @classmethod
     def _published_names_are_upper_case(cls, value: Any) -> Any:
         return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def fill_variant(values: Any, variants: dict[str, dict[str, Any]]) -> Any:
+    """Settings as given, completed with those of the variant that they name; what is given is never overruled."""
+    if not isinstance(values, dict) or values.get("variant") not in variants:
+        return values
+    filled = dict(values)
+    for key, value in variants[values["variant"]].items():
+        given = filled.get(key, value)
+        filled[key] = {**value, **given} if isinstance(value, dict) and isinstance(given, dict) else given
+    return filled

@@ -1,0 +1,44 @@
+"""Data sets: files or made data -> RecData -> train, valid, test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hrec.datasets import planted, reading
+from hrec.datasets.columns import Numeric
+from hrec.datasets.recdata import RecData, Split
+from hrec.datasets.splitting import split
+from hrec.settings import DataSettings
+
+PROBABILITY = "probability"
+"""Column of planted interactions: the known chance that the label is 1. No model reads it."""
+
+
+def load(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> RecData:
+    """The data that the section ``data`` describes. Raises DataError for files that cannot be used."""
+    if settings.planted is None:
+        return reading.read(settings, cache, log)
+    made = planted.make(settings.planted.size, settings.planted.seed)
+    known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
+    return replace(
+        made.data, interactions=replace(made.data.interactions, columns=known), cells=settings.inter_matrix_type
+    )
+
+
+def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> Split:
+    """``load``, then the parts that ``data.split`` asks for."""
+    return split(load(settings, cache, log), settings.split, settings.sample, log)
+
+
+def best_possible_auc(part: RecData) -> dict[str, float] | None:
+    """Expected AUC of ranking by the known probabilities: per kind, pooled, macro mean. None where none are known."""
+    column = part.interactions.columns.get(PROBABILITY)
+    if not isinstance(column, Numeric):
+        return None
+    p, kind = column.value.astype(np.float64), part.interactions.kind
+    out = {f"auc/{name}": planted.expected_auc(p[kind == k], p[kind == k]) for k, name in enumerate(part.kinds)}
+    return {"auc": float(np.mean(list(out.values()))), "auc/pooled": planted.expected_auc(p, p), **out}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Sampler
+from hrec.datasets.batches import Draw, Sampler
 from hrec.datasets.recdata import RecData
 from hrec.settings import Settings
 
@@ -75,10 +75,14 @@ class BaseModel(nn.Module, ABC):
         """No settings of its own."""
 
     needs: ClassVar[Needs] = Needs()
-    sample: ClassVar[Sampler]
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""
+
+    @staticmethod
+    def sample(data: RecData, draw: Draw) -> Iterator[Any]:
+        """The batches of one epoch; a subclass names one of the samplers: ``sample = staticmethod(pointwise)``."""
+        raise NotImplementedError
 
     def __init__(self, config: Settings, data: RecData) -> None:
         super().__init__()
@@ -101,3 +105,21 @@ class BaseModel(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+class InnerProductModel(BaseModel):
+    """A model whose score is the inner product of a user's and an item's vector.
+
+    Such a model gets fast evaluation, full ranking, export and nearest neighbours from its vectors.
+    """
+
+    @abstractmethod
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """user int64[B] -> float[B, d]"""
+
+    @abstractmethod
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """item int64[B], of any kinds -> float[B, d]"""
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return (self.user_vectors(user) * self.item_vectors(item)).sum(1)

@@ -1,0 +1,123 @@
+"""The command line of train_hete.py and train_homo.py."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from hrec.config import ConfigError, LoadedConfig, load
+from hrec.datasets import load_split
+from hrec.datasets.batches import Draw
+from hrec.datasets.problems import DataError
+from hrec.models import find_model
+from hrec.pipeline.checkpoints import CheckpointError
+from hrec.pipeline.devices import pick_device, reuse_memory
+from hrec.pipeline.optimizers import Optimizers
+from hrec.pipeline.run import build_model, cache_folder, check_metrics, counts_table, run, size_of
+from hrec.pipeline.trainer import DivergedError, Interrupted
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=description)
+    p.add_argument("config", nargs="?", help="a name in configs/ (duration) or the path of a JSON file")
+    p.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings to change: opt.epochs=5")
+    p.add_argument("--device", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
+    p.add_argument("--seed", type=int, help="the seed of this run")
+    p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder, with the settings saved in it")
+    p.add_argument("--dry-run", action="store_true", help="print settings, data, model size and one step's time")
+    return p
+
+
+def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status. Problems are told in sentences, not tracebacks."""
+    args = parser(description).parse_intermixed_args(argv)
+    try:
+        config = _load(args)
+        _check_script(config, homogeneous)
+        if args.dry_run:
+            dry_run(config)
+        else:
+            run(config, args.resume)
+    except (ConfigError, DataError, CheckpointError, DivergedError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Interrupted:
+        folder = args.resume or "the run folder named above"
+        print(f"stopped and saved; go on with --resume {folder}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _load(args: argparse.Namespace) -> LoadedConfig:
+    """Settings from a config file, or those saved in the run that is resumed."""
+    if args.resume is not None:
+        saved = args.resume / "config.json"
+        if not saved.is_file():
+            raise ConfigError(f"{args.resume}: not a run folder, it holds no config.json")
+        overrides = [o for o in args.overrides if o.split("=")[0] == "opt.epochs"]
+        if len(overrides) < len(args.overrides) or args.seed is not None:
+            raise ConfigError("--resume goes on with the settings saved in the run; only opt.epochs can be changed")
+        config = load(str(saved), find_model, [*overrides, *_flags(args)])
+        if args.config is not None:
+            named = load(args.config, find_model).run.model["name"]
+            if named != config.run.model["name"]:
+                raise ConfigError(f"{args.resume}: is a run of {config.run.model['name']}, not of {named}")
+        return config
+    if args.config is None:
+        raise ConfigError("name a config, for example: duration")
+    return load(args.config, find_model, [*args.overrides, *_flags(args)])
+
+
+def _flags(args: argparse.Namespace) -> list[str]:
+    flags = {"device": args.device, "seed": args.seed}
+    return [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+
+
+def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
+    """A model of several kinds belongs to train_hete.py."""
+    name = config.run.model["name"]
+    if homogeneous and config.model_class.__module__.startswith("hrec.models.hetero"):
+        raise ConfigError(f"{name} keeps the kinds apart; run it with train_hete.py")
+
+
+def dry_run(config: LoadedConfig) -> None:
+    """Print what a run would do: effective settings, counts, the model's size, the time of one step."""
+    check_metrics(config)
+    effective = config.run.model_dump(mode="json", by_alias=True)
+    effective["model"] = {"name": config.run.model["name"]} | config.model.model_dump(mode="json")
+    print(json.dumps(effective, indent=2))
+    for line in config.warnings:
+        print(f"warning: {line}")
+    reuse_memory()
+    device = pick_device(config.run.device)
+    parts = load_split(config.run.data, cache_folder(config), print)
+    print(counts_table(parts))
+    model = build_model(config, parts.train, device)
+    print(f"{config.run.model['name']}: {size_of(model)}, on {device}")
+    stage = next(iter(model.stages(parts.train)))
+    if stage.loss is None or stage.sample is None:
+        return
+    settings = config.run.opt.for_stage(stage.group)
+    optimizers = Optimizers(stage.params, settings)
+    draw = Draw(settings.batch_size, torch.Generator().manual_seed(0), device)
+    seconds = []
+    for _, batch in zip(range(4), stage.sample(parts.train, draw), strict=False):
+        began = time.perf_counter()
+        optimizers.zero_grad()
+        terms = stage.loss(batch)
+        torch.stack(list(terms.values())).sum().backward()
+        optimizers.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    print(f"stage '{stage.name}': {min(seconds) * 1e3:.1f} ms a step of {settings.batch_size} rows (per kind)")
+    print("loss: " + ", ".join(f"{name} {value.item():.4f}" for name, value in terms.items()))

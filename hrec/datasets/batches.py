@@ -1,0 +1,96 @@
+"""Batches, small dataclasses of ids, and the samplers that yield them for one epoch.
+
+A sampler is ``sample(data, draw) -> iterator of batches``. It permutes the rows once and hands out slices that
+already sit on the device: no per-row Python, no worker process. Columns are gathered by the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrec.datasets.negatives import pair_keys, popularity_weights, with_negatives
+from hrec.datasets.recdata import Interactions, RecData
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one epoch is drawn. ``rank`` of ``world`` processes takes its share of every batch."""
+
+    batch_size: int
+    generator: torch.Generator
+    """On the CPU, so that a seed draws the same batches on every device."""
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+
+Sampler = Callable[[RecData, Draw], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Labelled pairs: user, item int64[B]; label float32[B], 1 or 0."""
+
+    user: Tensor
+    item: Tensor
+    label: Tensor
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
+    """Every training row once, in a new order; for implicit rows negatives are drawn anew and mixed in."""
+    x = data.interactions
+    if data.negatives:
+        x = _with_drawn_negatives(data, draw.generator)
+    label = np.ones(len(x), np.float32) if x.label is None else x.label
+    order = torch.randperm(len(x), generator=draw.generator)
+    users, items, labels = (torch.from_numpy(a)[order].to(draw.device) for a in (x.user, x.item, label))
+    users, items = users.long(), items.long()
+    for rows in _slices(len(x), draw):
+        yield Points(users[rows], items[rows], labels[rows])
+
+
+def _with_drawn_negatives(data: RecData, generator: torch.Generator) -> Interactions:
+    """The training rows and unseen items beside them, drawn anew at each call."""
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    return with_negatives(data, pair_keys(data), rng, popularity_weights(data))[0].interactions
+
+
+def per_kind(sample: Sampler) -> Sampler:
+    """One batch of every kind at each step, as a dict in the order of the kinds.
+
+    The kind with the most rows sets the length of the epoch; a kind that runs out starts again in a new order.
+    """
+
+    def sample_each(data: RecData, draw: Draw) -> Iterator[dict[str, Any]]:
+        views = {kind: data.only(kind) for kind in data.kinds}
+        views = {kind: view for kind, view in views.items() if len(view.interactions)}
+        longest = max(views, key=lambda kind: len(views[kind].interactions))
+        running = {kind: sample(view, draw) for kind, view in views.items()}
+        for lead in running[longest]:
+            step = {}
+            for kind, view in views.items():
+                batch = lead if kind == longest else next(running[kind], None)
+                if batch is None:
+                    running[kind] = sample(view, draw)
+                    batch = next(running[kind])
+                step[kind] = batch
+            yield step
+
+    return sample_each
+
+
+def _slices(rows: int, draw: Draw) -> Iterator[slice]:
+    """The rows of each batch that belong to this process, every process the same number of batches."""
+    for start in range(0, rows, draw.batch_size):
+        stop = min(start + draw.batch_size, rows)
+        if stop - start >= draw.world:
+            yield slice(start + draw.rank, stop, draw.world)

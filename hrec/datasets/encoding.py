@@ -1,0 +1,169 @@
+"""Cells of a file (Arrow arrays) -> numbers, codes and lists (numpy), without a Python loop over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList
+
+EMPTY = pa.array(["", "nan", "NaN"])  # what pandas and others write for a missing value
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class NotText(ValueError):
+    """The column holds something that is neither text nor a number."""
+
+
+def as_text(cells: pa.Array) -> pa.Array:
+    """Cells as text, null where missing. Raises NotText for lists and the like."""
+    if pa.types.is_nested(cells.type) or pa.types.is_dictionary(cells.type):
+        raise NotText(f"holds {cells.type}, not one value per row")
+    try:
+        text = cells.cast(pa.string())
+    except pa.ArrowException as error:
+        raise NotText(f"holds {cells.type}, which is not text ({str(error).splitlines()[0]})") from None
+    return pc.if_else(pc.is_in(text, value_set=EMPTY), pa.scalar(None, pa.string()), text)
+
+
+def as_ids(cells: pa.Array) -> pa.Array:
+    """Ids as text, null where missing. 1, "1" and 1.0 are the same id; leading zeros stay."""
+    text = as_text(cells)
+    if pc.any(pc.ends_with(text, ".0")).as_py():
+        text = pc.replace_substring_regex(text, r"^(-?\d+)\.0$", r"\1")
+    return text
+
+
+def as_numbers(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(float64[n], NaN where missing or bad; bool[n], true where a cell is not a finite number of float32's range)."""
+    if (pa.types.is_primitive(cells.type) and not pa.types.is_temporal(cells.type)) or pa.types.is_decimal(cells.type):
+        numbers = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        unreadable = np.zeros(len(numbers), bool)
+    else:
+        numbers, unreadable = _parse_numbers(as_text(cells))
+    bad = unreadable | (np.abs(numbers) > LARGEST)
+    return np.where(bad, np.nan, numbers), bad
+
+
+def _parse_numbers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        numbers = text.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        import pandas as pd  # takes half a second to load, and clean files never need it
+
+        objects = text.to_numpy(zero_copy_only=False)
+        numbers = pd.to_numeric(pd.Series(objects, dtype=object), errors="coerce").to_numpy(np.float64)
+    return numbers, np.isnan(numbers) & text.is_valid().to_numpy(zero_copy_only=False)
+
+
+def as_seconds(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Times as as_numbers gives numbers: numbers as they are, dates (ISO 8601) as seconds since 1970, UTC."""
+    if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
+        micros = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False).cast(pa.int64())
+        seconds = micros.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / 1e6
+        return seconds, np.zeros(len(seconds), bool)
+    numbers, bad = as_numbers(cells)
+    if not bad.any():
+        return numbers, bad
+    import pandas as pd
+
+    dates = pd.DatetimeIndex(
+        pd.to_datetime(
+            pd.Series(as_text(cells).to_numpy(zero_copy_only=False)[bad], dtype=object),
+            format="ISO8601",
+            errors="coerce",
+            utc=True,
+        )
+    )
+    numbers[bad] = (dates - pd.Timestamp(0, tz="UTC")).total_seconds()
+    bad[bad] = np.isnan(numbers[bad])
+    return numbers, bad
+
+
+def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """(entries as text, int64 row of each entry, int64[n] entries in each row); empty entries are left out.
+
+    Text is split at ``separator`` and blanks around an entry are cut off; Arrow lists are taken as they are.
+    """
+    nested = pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)
+    lists = cells if nested or pa.types.is_fixed_size_list(cells.type) else pc.split_pattern(as_text(cells), separator)
+    entries = pc.utf8_trim_whitespace(as_text(pc.list_flatten(lists)))
+    filled = pc.and_(entries.is_valid(), pc.greater(pc.utf8_length(entries), 0)).fill_null(False)
+    row = pc.list_parent_indices(lists).filter(filled).to_numpy(zero_copy_only=False).astype(np.int64)
+    return entries.filter(filled), row, np.bincount(row, minlength=len(cells))
+
+
+def categorical(parts: Sequence[pa.Array], min_count: int = 1) -> list[Categorical]:
+    """Columns of text with one vocabulary between them; categories in fewer than ``min_count`` rows become UNSEEN."""
+    text = pa.concat_arrays(parts)
+    code, values = _encode(text, np.arange(len(text)), min_count)
+    return [Categorical(code[start:stop], values) for start, stop in _ranges([len(part) for part in parts])]
+
+
+def categorical_lists(
+    parts: Sequence[tuple[pa.Array, np.ndarray, np.ndarray]], min_count: int = 1
+) -> list[CategoricalList]:
+    """Columns of lists, each as as_lists gives it, with one vocabulary between them."""
+    first_row = np.cumsum([0] + [len(length) for _, _, length in parts])
+    row = np.concatenate([row + first for (_, row, _), first in zip(parts, first_row, strict=False)])
+    code, values = _encode(pa.concat_arrays([entries for entries, _, _ in parts]), row, min_count)
+    ranges = _ranges([len(entries) for entries, _, _ in parts])
+    return [
+        CategoricalList(np.concatenate([[0], np.cumsum(length)]).astype(np.int64), code[start:stop], values)
+        for (_, _, length), (start, stop) in zip(parts, ranges, strict=True)
+    ]
+
+
+def _encode(text: pa.Array, row: np.ndarray, min_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(int32 code of each entry, the sorted vocabulary); ``row`` is where each entry stands, to count rows."""
+    encoded = text.dictionary_encode()
+    order = pc.array_sort_indices(encoded.dictionary)
+    code_of = np.empty(len(order) + 1, np.int32)
+    code_of[order.to_numpy()] = np.arange(FIRST, FIRST + len(order))
+    code_of[-1] = MISSING  # where null becomes -1
+    code = code_of[encoded.indices.fill_null(-1).to_numpy()]
+    values = as_unicode(encoded.dictionary.take(order))
+    if min_count > 1:
+        code, kept = _drop_rare(code, row, len(values), min_count)
+        values = values[kept]
+    return code, values
+
+
+def _drop_rare(code: np.ndarray, row: np.ndarray, n_values: int, min_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(codes with rare categories as UNSEEN and no holes, bool[n_values] kept). A row that repeats one counts once."""
+    size = FIRST + n_values
+    once = np.unique(row * size + code) % size
+    kept = np.bincount(once, minlength=size)[FIRST:] >= min_count
+    renumber = np.where(kept, FIRST - 1 + np.cumsum(kept), UNSEEN)
+    return np.concatenate([[MISSING, UNSEEN], renumber]).astype(np.int32)[code], kept
+
+
+def as_unicode(text: pa.Array) -> np.ndarray:
+    """Text without nulls as a numpy unicode array, which can be memory-mapped."""
+    return text.to_numpy(zero_copy_only=False).astype(str)
+
+
+def positions(text: pa.Array, among: pa.Array) -> np.ndarray:
+    """int32[n]: where each text stands in ``among``; -1 where it does not, or is null."""
+    return pc.index_in(text, value_set=among).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+
+
+def repeated(keys: np.ndarray) -> np.ndarray:
+    """bool[n]: true where the same key comes again further on, so that all but the last of its kind are true."""
+    last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+    out = np.ones(len(keys), bool)
+    out[last] = False
+    return out
+
+
+def numbered(text: pa.Array) -> np.ndarray:
+    """int32[n]: equal numbers for equal texts; -1 for null."""
+    return text.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+
+
+def _ranges(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    return list(pairwise(np.cumsum([0, *lengths]).tolist()))

@@ -1,0 +1,80 @@
+"""Who interacted with what, of the training part only, as CSR: user -> items and item -> users.
+
+This is the label matrix Y of the DURation paper (file 000, section 3.1), never made dense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hrec.datasets.recdata import Interactions, RecData
+
+
+def _ones(x: Interactions) -> np.ndarray:
+    return np.ones(len(x), np.float32)
+
+
+def _liked(x: Interactions) -> np.ndarray:
+    return (_present(x.label, "liked", "a label") > 0).astype(np.float32)
+
+
+def _sign(x: Interactions) -> np.ndarray:
+    return np.where(_present(x.label, "sign", "a label") > 0, 1, -1).astype(np.float32)
+
+
+def _rating(x: Interactions) -> np.ndarray:
+    return _present(x.rating, "rating", "ratings").astype(np.float32)
+
+
+def _present(values: np.ndarray | None, cells: str, what: str) -> np.ndarray:
+    if values is None:
+        raise ValueError(f"data.inter_matrix_type '{cells}' needs {what}, and this data has none; use '01'")
+    return values
+
+
+CELLS: dict[str, Callable[[Interactions], np.ndarray]] = {
+    "01": _ones,
+    "liked": _liked,
+    "rating": _rating,
+    "sign": _sign,
+}
+"""What a cell of the matrix holds, by its name in data.inter_matrix_type; a cell of value 0 is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Rows of a sparse matrix: row r holds ``index[offset[r]:offset[r + 1]]``, ascending, with ``value``.
+
+    offset int64[n + 1], index int32[cells], value float32[cells]; ``width`` is the number of columns.
+    """
+
+    offset: np.ndarray
+    index: np.ndarray
+    value: np.ndarray
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+
+def user_history(train: RecData) -> History:
+    """Row u: the items of user u, numbered over all kinds."""
+    x = train.interactions
+    return _csr(x.user, x.item, CELLS[train.cells](x), train.n_users, train.n_items)
+
+
+def item_history(train: RecData) -> History:
+    """Row i: the users of item i."""
+    x = train.interactions
+    return _csr(x.item, x.user, CELLS[train.cells](x), train.n_items, train.n_users)
+
+
+def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int, width: int) -> History:
+    keep = np.flatnonzero(value)
+    keep = keep[np.lexsort((column[keep], row[keep]))]
+    offset = np.zeros(n + 1, np.int64)
+    np.cumsum(np.bincount(row[keep], minlength=n), out=offset[1:])
+    return History(offset, column[keep].astype(np.int32), value[keep], width)

@@ -1,0 +1,412 @@
+"""Planted data: books, music and films for one set of users, made from a known truth.
+
+Every item has hidden topics and a hidden quality, every user hidden tastes and a bias. All that a model sees, columns
+and ratings, is a noisy view of these, and the probability of every label is known: so is the best possible AUC.
+
+    label ~ Bernoulli(sigmoid(SCALE * (affinity + user bias + quality + kind offset)))
+    affinity = <taste of the user, topics of the item>
+
+Tastes are mostly one for all kinds, so what a user rated in one kind tells about the others. Users come across an item
+in proportion to its popularity and, softly, to their taste for its topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator, SeedSequence, default_rng
+
+from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Column, Numeric
+from hrec.datasets.recdata import Interactions, RecData, Table
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many of each; ``items`` and ``interactions`` by kind, ``pairs`` of a book and its film."""
+
+    users: int
+    items: Mapping[str, int]
+    interactions: Mapping[str, int]
+    pairs: int
+
+
+def _size(users: int, book: tuple[int, int], music: tuple[int, int], film: tuple[int, int], pairs: int) -> Size:
+    counts = {"book": book, "music": music, "film": film}
+    return Size(users, {k: n for k, (n, _) in counts.items()}, {k: n for k, (_, n) in counts.items()}, pairs)
+
+
+SIZES: dict[str, Size] = {
+    "tiny": _size(120, book=(80, 1500), music=(60, 1100), film=(50, 1400), pairs=20),
+    "small": _size(3_000, book=(4_000, 50_000), music=(3_000, 40_000), film=(2_000, 60_000), pairs=200),
+    "douban": _size(36_585, book=(150_955, 356_001), music=(102_571, 269_760), film=(50_299, 470_479), pairs=500),
+}
+
+TOPICS = 12
+CONCENTRATION = 0.2  # of the Dirichlet over topics: most items are about one to three of them
+SHARED = 0.8  # share of a taste's variance that is the same in all kinds
+SELECTION = 0.5  # how strongly users come across what they have a taste for; 0 is not at all
+SCALE = 1.7
+AFFINITY, USER_BIAS, QUALITY = 0.6, 0.15, 0.25  # shares of the variance inside the sigmoid, before selection
+KIND_OFFSET = {"book": 0.1, "music": 0.2, "film": -0.2}
+ITEM_TAIL, USER_TAIL, CATEGORY_TAIL = 1.5, 1.0, 1.0  # sigma of the lognormals
+RATING_CUTS = (-3.0, -1.5, 0.0, 1.5)  # between 1|2|3|4|5; the label is rating > 3
+EPOCH, TEN_YEARS = 1_199_145_600, 315_576_000  # 2008-01-01, seconds
+
+
+# ------------------------------------------------------------------------------------------- public
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """Made data and its truth.
+
+    data: interactions with label (1 or 0), rating (1..5, above 3 where the label is 1) and time, in order of time.
+    probability: float64[N], P(label = 1) of every interaction row. pairs: int32[n, 2], item numbers of (book, film).
+    """
+
+    data: RecData
+    probability: np.ndarray
+    pairs: np.ndarray
+
+    def best_auc(self, rows: np.ndarray | None = None) -> dict[str, float]:
+        """AUC to expect on these rows (positions or mask; None: all) when ranking by the true probability.
+
+        Keys: "auc/pooled", "auc/<kind>" for each kind that has rows, and "auc", the mean over these kinds.
+        """
+        rows = np.arange(len(self.probability)) if rows is None else rows
+        probability, kind = self.probability[rows], self.data.interactions.kind[rows]
+        by_kind = {
+            f"auc/{name}": expected_auc(part, part)
+            for number, name in enumerate(self.data.kinds)
+            if len(part := probability[kind == number])
+        }
+        pooled = expected_auc(probability, probability)
+        return {"auc/pooled": pooled, **by_kind, "auc": float(np.mean(list(by_kind.values())))}
+
+
+def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
+    """AUC to expect of ``score`` [n] when the labels are independent with this probability [n]; no label is drawn.
+
+    A ratio of expectations, over ordered pairs of different rows (i, j):
+
+        sum p_i (1 - p_j) ([s_i > s_j] + [s_i = s_j] / 2)  /  sum p_i (1 - p_j)
+
+    It differs from the mean AUC of drawn labels by O(1 / n). NaN where no pair can be one of each label.
+    """
+    values, group = np.unique(score, return_inverse=True)
+    liked = np.bincount(group, probability, len(values))
+    other = np.bincount(group, 1 - probability, len(values))
+    itself = np.bincount(group, probability * (1 - probability), len(values))
+    below = np.cumsum(other) - other
+    won = np.sum(liked * below + (liked * other - itself) / 2)
+    possible = liked.sum() * other.sum() - itself.sum()
+    return float(won / possible) if possible > 0 else float("nan")
+
+
+def make(size: str, seed: int = 0) -> Planted:
+    """Planted data of one of the ``SIZES``; the same size and seed give the same bytes."""
+    counts = SIZES[size]
+    hidden_seed, column_seed, pair_seed, label_seed = SeedSequence(seed).spawn(4)
+    hidden = _hide(default_rng(hidden_seed), counts)
+    users, kinds = _tables(default_rng(column_seed), hidden)
+    triples = _interact(default_rng(pair_seed), counts, hidden)
+    interactions, probability = _rate(default_rng(label_seed), hidden, triples, kinds)
+    pairs = hidden.pairs + np.array([kinds["book"].start, kinds["film"].start])
+    data = RecData(users, kinds, interactions, name=f"planted-{size}")
+    return Planted(data, probability, pairs.astype(np.int32))
+
+
+# --------------------------------------------------------------------------------------- the truth
+
+
+@dataclass(frozen=True, eq=False)
+class _Users:
+    """taste: float64[kinds, n, TOPICS], mean 0, variance 1. bias: float64[n]. activity: float64[kinds, n], weights."""
+
+    taste: np.ndarray
+    bias: np.ndarray
+    activity: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Items:
+    """topics: float64[n, TOPICS], rows sum to 1. quality: float64[n], mean 0, variance 1. popularity: float64[n]."""
+
+    topics: np.ndarray
+    quality: np.ndarray
+    popularity: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Hidden:
+    """pairs: int64[n, 2], numbers of (book, film) within their kinds."""
+
+    users: _Users
+    items: Mapping[str, _Items]
+    pairs: np.ndarray
+
+
+def _hide(rng: Generator, counts: Size) -> _Hidden:
+    users = _hide_users(rng, counts.users, len(counts.items))
+    items = {kind: _hide_items(rng, n) for kind, n in counts.items.items()}
+    book, film = (_draw_distinct(rng, items[kind].popularity, counts.pairs) for kind in ("book", "film"))
+    items["film"].topics[film] = 0.95 * items["book"].topics[book] + 0.05 * items["film"].topics[film]
+    return _Hidden(users, items, np.stack([book, film], axis=1))
+
+
+def _hide_users(rng: Generator, n: int, n_kinds: int) -> _Users:
+    shared = rng.standard_normal((1, n, TOPICS))
+    own = rng.standard_normal((n_kinds, n, TOPICS))
+    activity = rng.lognormal(0, USER_TAIL, n) * rng.exponential(size=(n_kinds, n))
+    return _Users(np.sqrt(SHARED) * shared + np.sqrt(1 - SHARED) * own, rng.standard_normal(n), activity)
+
+
+def _hide_items(rng: Generator, n: int) -> _Items:
+    topics = rng.dirichlet(np.full(TOPICS, CONCENTRATION), n)
+    return _Items(topics, rng.standard_normal(n), rng.lognormal(0, ITEM_TAIL, n))
+
+
+def _draw_distinct(rng: Generator, weight: np.ndarray, n: int) -> np.ndarray:
+    return rng.choice(len(weight), n, replace=False, p=weight / weight.sum())
+
+
+# ------------------------------------------------------------------------- who comes across what
+
+
+def _interact(rng: Generator, counts: Size, hidden: _Hidden) -> np.ndarray:
+    """int64[N, 3]: user, item within its kind, kind. Every user has a row, no pair comes twice."""
+    activity = hidden.users.activity
+    # A user's first row is in the kind that wins an exponential race, thus in proportion to the user's activity.
+    first_kind = np.argmin(rng.exponential(size=activity.shape) / activity, axis=0)
+    parts = []
+    for number, (kind, total) in enumerate(counts.interactions.items()):
+        find = _finder(hidden.users.taste[number], hidden.items[kind])
+        first = np.flatnonzero(first_kind == number)
+        user, item = _distinct_pairs(rng, first, activity[number], find, total)
+        parts.append(np.stack([user, item, np.full(total, number)], axis=1))
+    return np.concatenate(parts)
+
+
+Finder = Callable[[Generator, np.ndarray], np.ndarray]
+
+
+def _finder(taste: np.ndarray, items: _Items) -> Finder:
+    """A function (rng, user [m]) -> item [m] with P(item | user) ~ popularity * sum_t topics_t exp(SELECTION taste_t).
+
+    This is a mixture over topics: draw the topic by user, then the item by topic.
+    """
+    weight = (items.topics * items.popularity[:, None]).T
+    by_user = np.cumsum(weight.sum(1) * np.exp(SELECTION * taste), axis=1)
+    by_topic = np.cumsum(weight, axis=1)
+    # Topic t's cumulative shares lie in (t, t + 1]: one sorted array serves all topics.
+    shares = (by_topic / by_topic[:, -1:] + np.arange(TOPICS)[:, None]).ravel()
+
+    def find(rng: Generator, user: np.ndarray) -> np.ndarray:
+        drawn = rng.random(len(user)) * by_user[user, -1]
+        topic = np.sum(by_user[user, :-1] <= drawn[:, None], axis=1)
+        position = np.searchsorted(shares, topic + rng.random(len(user)), side="right")
+        return position - topic * len(items.popularity)
+
+    return find
+
+
+def _distinct_pairs(
+    rng: Generator, first: np.ndarray, activity: np.ndarray, find: Finder, total: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """``total`` different (user, item): one for each user in ``first``, the others by activity."""
+    share = np.cumsum(activity)
+    share /= share[-1]
+    user, item = first, find(rng, first)
+    while missing := total - len(user):
+        more = np.searchsorted(share, rng.random(missing + missing // 4 + 64), side="right")
+        user, item = np.concatenate([user, more]), np.concatenate([item, find(rng, more)])
+        _, earliest = np.unique(user * (item.max() + 1) + item, return_index=True)
+        kept = np.sort(earliest)[:total]
+        user, item = user[kept], item[kept]
+    return user, item
+
+
+# ------------------------------------------------------------------------------------------ ratings
+
+
+def _rate(
+    rng: Generator, hidden: _Hidden, triples: np.ndarray, kinds: Mapping[str, Table]
+) -> tuple[Interactions, np.ndarray]:
+    """Interactions in order of time, and the probability of each one's label."""
+    start = rng.random(len(hidden.users.bias))[triples[:, 0]]
+    time = EPOCH + np.floor(TEN_YEARS * (start + (1 - start) * rng.random(len(start))))
+    order = np.argsort(time, kind="stable")
+    time, (user, local, kind) = time[order], triples[order].T
+    logit = _logit(hidden, user, local, kind)
+    # Logistic noise around the logit is above 0 with probability sigmoid(logit): one draw gives label and rating.
+    rating = 1 + np.searchsorted(RATING_CUTS, logit + rng.logistic(size=len(logit)))
+    interactions = Interactions(
+        user.astype(np.int32),
+        (local + np.array([table.start for table in kinds.values()])[kind]).astype(np.int32),
+        kind.astype(np.int16),
+        (rating > 3).astype(np.float32),
+        rating.astype(np.float32),
+        time,
+    )
+    return interactions, 1 / (1 + np.exp(-logit))
+
+
+def _logit(hidden: _Hidden, user: np.ndarray, local: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    spread = np.sqrt((1 - 1 / TOPICS) / (TOPICS * CONCENTRATION + 1))  # of <taste, topics - 1 / TOPICS>
+    logit = np.empty(len(user))
+    for number, (name, items) in enumerate(hidden.items.items()):
+        rows = np.flatnonzero(kind == number)
+        taste, topics = hidden.users.taste[number, user[rows]], items.topics[local[rows]]
+        logit[rows] = SCALE * (
+            np.sqrt(AFFINITY) * np.sum(taste * (topics - 1 / TOPICS), axis=1) / spread
+            + np.sqrt(USER_BIAS) * hidden.users.bias[user[rows]]
+            + np.sqrt(QUALITY) * items.quality[local[rows]]
+            + KIND_OFFSET[name]
+        )
+    return logit
+
+
+# ------------------------------------------------------------------------------------------ columns
+
+
+def _tables(rng: Generator, hidden: _Hidden) -> tuple[Table, dict[str, Table]]:
+    """The users and each kind of item, with what can be seen of them."""
+    n_users = len(hidden.users.bias)
+    users = Table(n_users, 0, _user_columns(_Views(rng, hidden.users.taste.mean(0))), _names("u", n_users))
+    kinds, start = {}, 0
+    for kind, items in hidden.items.items():
+        n = len(items.quality)
+        columns = _COLUMNS[kind](_Views(rng, items.topics)) | {"score": _score(rng, items)}
+        kinds[kind] = Table(n, start, columns, _names(f"{kind}_", n))
+        start += n
+    return users, kinds
+
+
+def _names(prefix: str, numbers: int | np.ndarray) -> np.ndarray:
+    numbers = np.arange(numbers) if isinstance(numbers, int) else numbers
+    return np.char.add(prefix, numbers.astype(str))
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """Draws columns of n rows that are noisy views of hidden vectors, float64[n, TOPICS]."""
+
+    rng: Generator
+    hidden: np.ndarray
+
+    def category(self, name: str, size: int, looks: int, missing: float = 0.0) -> Categorical:
+        known = np.flatnonzero(~self._lost(missing))
+        code = np.full(len(self.hidden), MISSING, np.int32)
+        code[known], values = _vocabulary(name, self._near(known, size, looks))
+        return Categorical(code, values)
+
+    def categories(self, name: str, size: int, looks: int, mean: float, missing: float = 0.0) -> CategoricalList:
+        """``mean`` entries per row or a few less, as none comes twice in a row."""
+        n = len(self.hidden)
+        length = 1 + self.rng.poisson(mean - 1, n)
+        length[self._lost(missing)] = 0
+        rows = np.repeat(np.arange(n), length)
+        different = np.unique(rows * size + self._near(rows, size, looks))
+        code, values = _vocabulary(name, different % size)
+        return CategoricalList(np.searchsorted(different, np.arange(n + 1) * size), code, values)
+
+    def number(self, signal: float, missing: float = 0.0) -> np.ndarray:
+        """float64[n] of mean 0 and variance 1, NaN where missing; ``signal`` is its correlation with the vectors."""
+        view = np.sum(self.hidden * self.rng.standard_normal(TOPICS), axis=1)
+        view = (view - view.mean()) / view.std()
+        number = signal * view + np.sqrt(1 - signal**2) * self.rng.standard_normal(len(view))
+        number[self._lost(missing)] = np.nan
+        return number
+
+    def _near(self, rows: np.ndarray, size: int, looks: int) -> np.ndarray:
+        """A category in 0..size-1 for each of ``rows``: the nearest of ``looks`` drawn by popularity.
+
+        A category's own vector is that of some row. One look is noise, more looks are a clearer view.
+        """
+        centre = self.hidden[self.rng.integers(len(self.hidden), size=size)]
+        share = np.cumsum(self.rng.lognormal(0, CATEGORY_TAIL, size))
+        share /= share[-1]
+        vector, nearest = self.hidden[rows], np.zeros(len(rows), np.int64)
+        least = np.full(len(rows), np.inf)
+        for _ in range(looks):
+            seen = np.searchsorted(share, self.rng.random(len(rows)), side="right")
+            distance = np.sum((vector - centre[seen]) ** 2, axis=1)
+            nearest = np.where(distance < least, seen, nearest)
+            least = np.minimum(distance, least)
+        return nearest
+
+    def _lost(self, share: float) -> np.ndarray:
+        return self.rng.random(len(self.hidden)) < share
+
+
+def _vocabulary(name: str, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes int32 of these category numbers, and the text of the codes; categories that no row has are left out."""
+    used, code = np.unique(number, return_inverse=True)
+    return (FIRST + code).astype(np.int32), _names(f"{name}_", used)
+
+
+def _numeric(value: np.ndarray, decimals: int = 0) -> Numeric:
+    return Numeric(np.round(value, decimals).astype(np.float32))
+
+
+def _score(rng: Generator, items: _Items) -> Numeric:
+    """Quality on a scale of 0 to 10, as a noisy mean of ratings elsewhere; none for the least popular 30 %."""
+    noisy = (items.quality + 0.75 * rng.standard_normal(len(items.quality))) / 1.25
+    noisy[items.popularity < np.quantile(items.popularity, 0.3)] = np.nan
+    return _numeric(np.clip(7 + 1.2 * noisy, 0, 10), 1)
+
+
+def _year(view: np.ndarray) -> Numeric:
+    return _numeric(np.clip(2017 - np.exp(2.2 + 0.8 * view), 1900, 2017))
+
+
+def _user_columns(views: _Views) -> dict[str, Column]:
+    return {
+        "age": _numeric(np.clip(28 * np.exp(0.3 * views.number(0.4, missing=0.3)), 10, 90)),
+        "region": views.category("region", 30, looks=4, missing=0.1),
+    }
+
+
+def _book_columns(views: _Views) -> dict[str, Column]:
+    n = len(views.hidden)
+    return {
+        "authors": views.categories("author", 1 + n // 4, looks=16, mean=1.3, missing=0.02),
+        "publisher": views.category("publisher", 5 + n // 100, looks=8, missing=0.05),
+        "binding": views.category("binding", 5, looks=1),
+        "subjects": views.categories("subject", 60, looks=8, mean=3, missing=0.1),
+        "publish_year": _year(views.number(0.3, missing=0.05)),
+        "pages": _numeric(300 * np.exp(0.4 * views.number(0.5, missing=0.15))),
+        "price": _numeric(35 * np.exp(0.8 * views.number(0.3, missing=0.2)), 2),
+    }
+
+
+def _music_columns(views: _Views) -> dict[str, Column]:
+    n = len(views.hidden)
+    return {
+        "performers": views.categories("performer", 1 + n // 4, looks=16, mean=1.2, missing=0.02),
+        "style": views.category("style", 20, looks=12, missing=0.15),
+        "medium": views.category("medium", 6, looks=1),
+        "year": _year(views.number(0.4, missing=0.05)),
+        "tracks": _numeric(np.clip(11 * np.exp(0.4 * views.number(0.3)), 1, None)),
+    }
+
+
+def _film_columns(views: _Views) -> dict[str, Column]:
+    n = len(views.hidden)
+    return {
+        "directors": views.categories("director", 1 + n // 4, looks=16, mean=1.1, missing=0.02),
+        "genres": views.categories("genre", 25, looks=10, mean=2.5, missing=0.03),
+        "regions": views.categories("region", 40, looks=4, mean=1.3),
+        "languages": views.categories("language", 30, looks=3, mean=1.3, missing=0.05),
+        "year": _year(views.number(0.3)),
+        "mins": _numeric(np.clip(100 + 20 * views.number(0.4, missing=0.1), 20, None)),
+    }
+
+
+_COLUMNS: dict[str, Callable[[_Views], dict[str, Column]]] = {
+    "book": _book_columns,
+    "music": _music_columns,
+    "film": _film_columns,
+}

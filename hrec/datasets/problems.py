@@ -1,0 +1,78 @@
+"""What is said when data cannot be used: one message with file, place and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hrec.config import did_you_mean
+
+if TYPE_CHECKING:
+    from hrec.datasets.sheets import Sheet
+
+Log = Callable[[str], None]
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file, the place in it and what to do."""
+
+
+class RowCheck:
+    """Which rows of one file can be used: ``good`` bool[n].
+
+    A row that cannot be used stops the reading, or with ``drop`` is left out and counted in the log.
+    """
+
+    def __init__(self, sheet: Sheet, drop: bool, log: Log) -> None:
+        self.sheet, self.drop, self.log = sheet, drop, log
+        self.good = np.ones(len(sheet), bool)
+
+    def refuse(self, bad: np.ndarray, column: str, why: str, remedy: str = "Correct the file") -> None:
+        """Deal with the rows where ``bad`` bool[n]; ``why`` goes on after the cell's value: 'abc' <is not a number>.
+
+        Raises DataError about the first of them, unless rows are dropped.
+        """
+        bad = bad & self.good
+        count = int(np.count_nonzero(bad))
+        if not count:
+            return
+        first = int(bad.argmax())
+        what = f"{self.sheet.where(first, column)}: {self.sheet.show(first, column)} {why}"
+        if not self.drop:
+            more = f" ({count:,} rows like it)" if count > 1 else ""
+            raise DataError(f"{what}{more}. {remedy}, or set data.drop_bad_rows=true to leave such rows out.")
+        self.log(f"left out {plural(count, 'row')}, the first is {what}")
+        self.good &= ~bad
+
+    def rows(self) -> Sheet:
+        """The rows that can be used. Raises DataError when none is left."""
+        if not self.good.any():
+            raise DataError(f"{self.sheet.path}: no row can be used, all {len(self.good):,} were left out.")
+        return self.sheet.take(self.good)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def require_file(path: Path, setting: str) -> None:
+    """Raises DataError, with the nearest name in the folder, where there is no such file."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, not a file. Correct {setting}.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise DataError(f"{path}: no such file; the folder {folder} is not there either. Correct {setting}.")
+    names = sorted(p.name for p in folder.iterdir() if p.is_file())
+    raise DataError(f"{path}: no such file.{did_you_mean(path.name, names)} Correct {setting}.")
+
+
+def missing_column(path: Path, line: str, name: str, known: Iterable[str], remedy: str) -> DataError:
+    """The error for a column that a file lacks, with the nearest name and the list of those there are."""
+    known = list(known)
+    listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
+    return DataError(f"{path}{line}: no column '{name}'.{did_you_mean(name, known)} Columns: {listed}. {remedy}")

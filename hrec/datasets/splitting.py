@@ -1,0 +1,193 @@
+"""Training, validation and test part of one data set: one way for each class of split settings.
+
+Every way gives one number per row, TRAIN, VALID, TEST or DROPPED, so the parts cannot overlap, and rows keep their
+order inside a part. Nearly all are one cut: put the rows (or the items) of each group in an order, and let the first
+be train, the next valid and the last test.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import singledispatch
+
+import numpy as np
+
+from hrec.config import did_you_mean
+from hrec.datasets.negatives import pair_keys, popularity_weights, with_negatives
+from hrec.datasets.recdata import RecData, Split
+from hrec.settings import ColdItems, ColdUsers, LeaveOneOut, RandomSplit, Settings, TimeSplit, UserSplit
+
+TRAIN, VALID, TEST, DROPPED = range(4)
+
+AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems
+Log = Callable[[str], None]
+to_logger: Log = logging.getLogger(__name__).info
+
+
+def split(
+    data: RecData,
+    settings: AnySplit,
+    sample: float | dict[str, float] | None = None,
+    log: Log = to_logger,
+) -> Split:
+    """Split the rows of ``data`` as ``settings`` says; the same seed gives the same rows.
+
+    sample: share in (0, 1] of the training rows of each kind to keep, for all kinds or by name (kinds left out keep
+    all). It changes neither valid nor test, and a smaller share keeps a part of what a larger one keeps.
+    Implicit data (``data.negatives`` > 0): valid and test rows get label 1, and drawn rows with label 0 follow them,
+    of pairs that no row of ``data`` holds, dropped rows included. Training negatives are the sampler's business.
+    log: gets one line with the sizes and one for each sort of row left out.
+    Raises ValueError where the data lacks the time that a split needs, for an unknown kind and for a bad share.
+    """
+    # one stream of random numbers each, so that thinning the training part leaves the drawn negatives as they were
+    place, thin, fill = np.random.default_rng(settings.seed).spawn(3)
+    part = assign(settings, data, place, log)
+    if sample is not None:
+        _thin(part, data, sample, thin, log)
+    train, valid, test = (data.with_interactions(data.interactions.take(part == p)) for p in (TRAIN, VALID, TEST))
+    sizes = f"{_count(train)} training, {_count(valid)} validation and {_count(test)} test rows"
+    log(f"split by {settings.by}, seed {settings.seed}: {sizes}")
+    if data.negatives:
+        seen, weights = pair_keys(data), popularity_weights(train)
+        valid, few = with_negatives(valid, seen, fill, weights)
+        test, fewer = with_negatives(test, seen, fill, weights)
+        log(
+            f"{data.negatives} drawn negatives for each row: now {_count(valid)} validation and {_count(test)} test "
+            f"rows; {few + fewer:,} left out because their users have seen nearly all items of the kind"
+        )
+    return Split(train, valid, test)
+
+
+@singledispatch
+def assign(settings: Settings, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    """int8[N]: TRAIN, VALID, TEST or DROPPED for each row of ``data``."""
+    raise TypeError(f"{type(settings).__name__} is no way to split")
+
+
+@assign.register
+def _random(settings: RandomSplit, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    return cut(_one_group(data), rng.permutation(len(data.interactions)), settings.ratio)
+
+
+@assign.register
+def _user(settings: UserSplit, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    return cut(data.interactions.user, rng.permutation(len(data.interactions)), settings.ratio)
+
+
+@assign.register
+def _time(settings: TimeSplit, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    oldest_first = _by_time(data)
+    if oldest_first is None:
+        raise ValueError(f"'{data.name}' has no times to split by: name their column in data.TIME_FIELD")
+    return cut(_one_group(data), oldest_first, settings.ratio)
+
+
+@assign.register
+def _leave_one_out(settings: LeaveOneOut, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    order = _by_time(data)
+    if order is None:
+        log(f"leave one out: '{data.name}' has no times, so each user's last rows are drawn at random")
+        order = rng.permutation(len(data.interactions))
+    user = data.interactions.user
+    position, size = _positions(user, order)
+    from_the_end = size[user] - 1 - position
+    part = np.select([size[user] < 3, from_the_end == 0, from_the_end == 1], [TRAIN, TEST, VALID], TRAIN)
+    return part.astype(np.int8)
+
+
+@assign.register
+def _cold_users(settings: ColdUsers, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    """Paper, Table 5: "we only reserve up to three samples of these users each in the training set"."""
+    part = cut(_one_group(data), rng.permutation(len(data.interactions)), settings.ratio)
+    user = data.interactions.user
+    cold = np.bincount(user[part == TEST], minlength=data.n_users) > 0
+    rows = np.flatnonzero((part == TRAIN) & cold[user])
+    position, size = _positions(user[rows], rng.permutation(len(rows)))
+    dropped = rows[position >= settings.max_train]
+    part[dropped] = DROPPED
+    log(
+        f"cold users: {len(dropped):,} training rows dropped, of {np.sum(size > settings.max_train):,} users; "
+        f"each of the {np.sum(cold):,} users with a test row keeps at most {settings.max_train}"
+    )
+    return part
+
+
+@assign.register
+def _cold_items(settings: ColdItems, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    """The ratio holds over the items of each kind that have a row."""
+    item, first, of_row = np.unique(data.interactions.item, return_index=True, return_inverse=True)
+    kind = data.interactions.kind[first]
+    return cut(kind, rng.permutation(len(item)), settings.ratio)[of_row]
+
+
+def cut(group: np.ndarray, order: np.ndarray, ratio: tuple[float, float, float]) -> np.ndarray:
+    """int8[n]: within each group the first rows of ``order`` are TRAIN, the next VALID, the last TEST.
+
+    group: int[n], not negative. order: a permutation of range(n). Sizes: ``part_sizes``.
+    """
+    position, size = _positions(group, order)
+    train, valid, _ = part_sizes(size, ratio)
+    return (position >= train[group]).astype(np.int8) + (position >= (train + valid)[group])
+
+
+def part_sizes(count: np.ndarray, ratio: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of train, valid and test where there are ``count`` rows (int[...]) in all; RecBole's rounding.
+
+    Valid and test are rounded down and train gets the rest, so a single row is train's. Then test, and after it valid,
+    takes one row from train if it came out empty and train has more than one. The ratio need not add up to 1.
+    Source: ``Dataset._calcu_split_ids`` of github.com/RUCAIBox/RecBole.
+    """
+    # a ten-millionth of a row up first: 0.29 * 100 is 28.999999999999996 in binary
+    valid, test = (np.floor(count * (share / sum(ratio)) + 1e-7).astype(np.int64) for share in ratio[1:])
+    test += (test == 0) & (count - valid - test > 1)
+    valid += (valid == 0) & (count - valid - test > 1)
+    return count - valid - test, valid, test
+
+
+def _positions(group: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each row stands among the rows of its group, in ``order``: int64[n]; and the size of each group."""
+    grouped = order[np.argsort(group[order], kind="stable")]
+    size = np.bincount(group)
+    start = np.cumsum(size) - size
+    position = np.empty(len(group), np.int64)
+    position[grouped] = np.arange(len(group)) - start[group[grouped]]
+    return position, size
+
+
+def _one_group(data: RecData) -> np.ndarray:
+    return np.zeros(len(data.interactions), np.int8)
+
+
+def _by_time(data: RecData) -> np.ndarray | None:
+    """The rows from old to new, ties in row order; None where the data has no times."""
+    time = data.interactions.time
+    if time is None:
+        return None
+    if missing := int(np.sum(np.isnan(time))):
+        raise ValueError(f"{missing:,} of {len(time):,} rows of '{data.name}' have no time, so they have no order")
+    return np.argsort(time, kind="stable")
+
+
+def _thin(
+    part: np.ndarray, data: RecData, sample: float | dict[str, float], rng: np.random.Generator, log: Log
+) -> None:
+    """Mark training rows as DROPPED, in place, so that the share ``sample`` of each kind's is kept (rounded up)."""
+    kinds = list(data.kinds)
+    by_name = sample if isinstance(sample, dict) else dict.fromkeys(kinds, sample)
+    for name, share in by_name.items():
+        if name not in kinds:
+            raise ValueError(f"data.sample: no kind '{name}'.{did_you_mean(name, kinds)} Kinds: {', '.join(kinds)}")
+        if not 0 < share <= 1:
+            raise ValueError(f"data.sample: a share is above 0 and at most 1, got {share} for '{name}'")
+    rows = np.flatnonzero(part == TRAIN)
+    kind = data.interactions.kind[rows]
+    position, size = _positions(kind, rng.permutation(len(rows)))
+    shares = np.array([by_name.get(name, 1.0) for name in kinds])[: len(size)]
+    dropped = rows[position >= np.ceil(size * shares - 1e-7)[kind]]
+    part[dropped] = DROPPED
+    log(f"sample: {len(rows) - len(dropped):,} of {len(rows):,} training rows kept, {len(dropped):,} dropped")
+
+
+def _count(data: RecData) -> str:
+    return f"{len(data.interactions):,}"

@@ -1,0 +1,205 @@
+"""Files of users and of items -> checked rows, and the columns of a Table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from hrec.config import did_you_mean
+from hrec.datasets import encoding
+from hrec.datasets.columns import Column, Dense, Numeric
+from hrec.datasets.encoding import NotText
+from hrec.datasets.problems import DataError, Log, RowCheck, missing_column
+from hrec.datasets.sheets import Sheet, header_place, is_atomic
+from hrec.datasets.vectors import read_vectors
+from hrec.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column to read: FeatureSettings, or what the header of an atomic file says (``float_seq`` only there)."""
+
+    name: str
+    type: str
+    source: str
+    separator: str = "|"
+    min_count: int = 1
+    path: str | None = None
+
+    @property
+    def setting(self) -> str:
+        return f"data.feat.{self.name}"
+
+
+def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) -> list[Field]:
+    """The columns to read from the user file or the item files (``source`` is user or item; sheets by source or kind).
+
+    Those that data.feat names. Where it names none, all columns of atomic files.
+    """
+    named = named_columns(settings)
+    if not named:
+        return [
+            Field(name, kind, source, separator=" ")
+            for name, kind in _header_types(sheets).items()
+            if name not in (settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD)
+        ]
+    out = []
+    for name, feat in settings.feat.items():
+        if name not in named or not feat.source.startswith(source):
+            continue
+        spaces = is_atomic(_first(sheets).path) and "separator" not in feat.model_fields_set
+        as_in_header = feat.type == "float" and _header_types(sheets).get(name) == "float_seq"
+        out.append(
+            Field(
+                name,
+                "float_seq" if as_in_header else feat.type,
+                feat.source,
+                " " if spaces else feat.separator,
+                feat.min_count,
+                feat.path,
+            )
+        )
+    return out
+
+
+def named_columns(settings: DataSettings) -> set[str]:
+    """The names in data.feat that are columns, that is all but the ids."""
+    return set(settings.feat) - {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD}
+
+
+def _header_types(sheets: Mapping[str, Sheet]) -> dict[str, str]:
+    """Name -> type over the headers of atomic files. Raises DataError where two files differ."""
+    types: dict[str, tuple[str, Sheet]] = {}
+    for sheet in sheets.values():
+        for name, kind in sheet.types.items():
+            before, other = types.setdefault(name, (kind, sheet))
+            if before != kind:
+                raise DataError(
+                    f"{sheet.path}, line 1, column '{name}': is of type {kind} here and {before} in {other.path}. "
+                    f"Make the types the same or rename one column."
+                )
+    return {name: kind for name, (kind, _) in types.items()}
+
+
+def readers(fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log) -> dict[str, list[Field]]:
+    """Kind -> the columns to read from its sheet. Raises DataError for a source or a column that is not there."""
+    out: dict[str, list[Field]] = {kind: [] for kind in sheets}
+    for field in fields:
+        if field.source in ("user", "item"):
+            kinds = list(sheets)
+        elif (kind := field.source.removeprefix("item_")) in sheets:
+            kinds = [kind]
+        else:
+            log(f"{field.setting} is not read: the kind '{kind}' is not used")
+            continue
+        if field.type != "vector":
+            kinds = [kind for kind in kinds if field.name in sheets[kind].header]
+            if not kinds:
+                raise _no_column(field, sheets)
+        elif len({sheets[kind].path for kind in kinds}) > 1:
+            raise DataError(
+                f"{field.setting}: its vectors are the rows of one file, but source 'item' stands for several. "
+                f"Set source to one of {', '.join(f'item_{kind}' for kind in kinds)}."
+            )
+        for kind in kinds:
+            out[kind].append(field)
+    return out
+
+
+def _no_column(field: Field, sheets: Mapping[str, Sheet]) -> DataError:
+    kind = field.source.removeprefix("item_")
+    sheet = sheets.get(kind, _first(sheets))
+    header = sheet.header if kind in sheets else tuple(dict.fromkeys(n for s in sheets.values() for n in s.header))
+    others = "" if kind in sheets or len({s.path for s in sheets.values()}) == 1 else " (nor in the other item files)"
+    remedy = f"Correct {field.setting} or its source, or add the column{others}."
+    return missing_column(sheet.path, header_place(sheet.path), field.name, header, remedy)
+
+
+def require_known_sources(settings: DataSettings, kinds: Sequence[str]) -> None:
+    """Raises DataError where the source of a column is nearly, but not quite, the name of a kind."""
+    for name in named_columns(settings):
+        kind = settings.feat[name].source.removeprefix("item_")
+        if settings.feat[name].source in ("user", "item") or kind in kinds:
+            continue
+        if near := did_you_mean(kind, kinds):
+            raise DataError(f"data.feat.{name}: source 'item_{kind}' names no kind.{near} Kinds: {', '.join(kinds)}.")
+
+
+def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Log) -> Sheet:
+    """The usable rows, with ids as text. Raises DataError, or leaves rows out: no id, an id again, a bad number."""
+    check = RowCheck(sheet, drop, log)
+    text = typed(sheet, ids, encoding.as_ids)
+    check.refuse(text.is_null().to_numpy(zero_copy_only=False), ids, "is no id")
+    again = _but_last(encoding.numbered(text), check.good)
+    check.refuse(again, ids, "stands again further down", "Leave one of the rows (dropping keeps the last)")
+    for field in fields:
+        if field.type == "float":
+            _, bad = typed(sheet, field.name, encoding.as_numbers)
+            check.refuse(bad, field.name, "is not a number")
+        elif field.type == "float_seq":
+            _check_vectors(check, field)
+    rows = check.rows()
+    return rows.with_cells(ids, text.filter(pa.array(check.good)))
+
+
+def typed(sheet: Sheet, column: str, encode):  # type: ignore[no-untyped-def]
+    """``encode(cells of column)``. Raises DataError where the column holds no such thing."""
+    try:
+        return encode(sheet.cells[column])
+    except NotText as error:
+        raise DataError(f"{sheet.path}, column '{column}': {error}. Make it a column of text or numbers.") from None
+
+
+def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """bool[n]: the good rows whose key comes again in a later good row."""
+    out = np.zeros(len(good), bool)
+    out[good] = encoding.repeated(keys[good])
+    return out
+
+
+def _check_vectors(check: RowCheck, field: Field) -> None:
+    """Every row of a float_seq has to hold numbers, as many as the first."""
+    entries, row, length = encoding.as_lists(check.sheet.cells[field.name], field.separator)
+    unreadable = np.zeros(len(length), bool)
+    unreadable[row[encoding.as_numbers(entries)[1]]] = True
+    check.refuse(unreadable, field.name, "is not a list of numbers")
+    width = int(length[length > 0][0]) if length.any() else 1
+    check.refuse(length != width, field.name, f"is not a list of {width} numbers, as the first row is")
+
+
+def encode_columns(sheets: Mapping[str, Sheet], fields: Mapping[str, Sequence[Field]]) -> dict[str, dict[str, Column]]:
+    """Kind -> name -> column. A column that several kinds have under one setting has one vocabulary."""
+    out: dict[str, dict[str, Column]] = {kind: {} for kind in sheets}
+    for field in dict.fromkeys(field for of_kind in fields.values() for field in of_kind):
+        kinds = [kind for kind in sheets if field in fields[kind]]
+        for kind, column in zip(kinds, _encode(field, [sheets[kind] for kind in kinds]), strict=True):
+            out[kind][field.name] = column
+    return out
+
+
+def _encode(field: Field, sheets: Sequence[Sheet]) -> Sequence[Column]:
+    """The same column of several sheets."""
+    name = field.name
+    if field.type == "vector":
+        assert field.path is not None  # FeatureSettings sees to it
+        path = Path(field.path).expanduser()
+        return [Dense(read_vectors(path, sheet, f"{field.setting}.path")) for sheet in sheets]
+    if field.type == "float":
+        return [Numeric(encoding.as_numbers(sheet.cells[name])[0].astype(np.float32)) for sheet in sheets]
+    if field.type == "token":
+        return encoding.categorical([typed(sheet, name, encoding.as_text) for sheet in sheets], field.min_count)
+    lists = [typed(sheet, name, lambda cells: encoding.as_lists(cells, field.separator)) for sheet in sheets]
+    if field.type == "token_seq":
+        return encoding.categorical_lists(lists, field.min_count)
+    return [
+        Dense(encoding.as_numbers(entries)[0].astype(np.float32).reshape(len(sheet), -1))
+        for (entries, _, _), sheet in zip(lists, sheets, strict=True)
+    ]
+
+
+def _first(sheets: Mapping[str, Sheet]) -> Sheet:
+    return next(iter(sheets.values()))

@@ -1,0 +1,61 @@
+"""Where something stands in a text file, for messages. Slow and exact: used once something is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from itertools import islice
+
+
+def records(data: bytes, delimiter: str, quoted: bool, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """(line on which the record starts, its cells) of each record, the header first; blank lines are passed over."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(data)))
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace", newline="")
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(text, delimiter=delimiter, quoting=quoting, strict=strict)
+    start = 1
+    for cells in reader:
+        if cells:
+            yield start, cells
+        start = reader.line_num + 1
+
+
+def line_of(data: bytes, delimiter: str, quoted: bool, row: int) -> int:
+    """The line, counted from 1, on which row ``row`` of the data starts (row 0 comes after the header)."""
+    found = next(islice(records(data, delimiter, quoted), row + 1, None), None)
+    return found[0] if found else row + 2
+
+
+def diagnose(data: bytes, delimiter: str, quoted: bool, error: Exception) -> str:
+    """', line n: what is wrong and the remedy' for a text that the parser gave up on."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        line = data.count(b"\n", 0, bad.start) + 1
+        return f", line {line}: not UTF-8 text (byte 0x{data[bad.start]:02x}). Save the file as UTF-8."
+    rows = records(data, delimiter, quoted)
+    width = len(next(rows, (1, []))[1])
+    ragged = [(line, len(cells)) for line, cells in rows if len(cells) != width]
+    if ragged:
+        line, count = ragged[0]
+        more = f" ({len(ragged):,} lines like it)" if len(ragged) > 1 else ""
+        remedy = "Is the file cut off, or is a cell with a separator in it not in quotation marks?"
+        return f", line {line}: {count} cells where the header has {width}{more}. {remedy} Correct the file."
+    return f": cannot be read as a table ({error}). Correct the file."
+
+
+def unclosed_quote(data: bytes, delimiter: str) -> int | None:
+    """The line of a quotation mark that swallows the rest of the file, or None."""
+    if data.count(b'"') % 2 == 0:
+        return None
+    line = 1
+    try:
+        for line, _ in records(data, delimiter, quoted=True):  # noqa: B007
+            pass
+        # only a strict reader tells the end of the file from the end of a cell
+        for _ in records(data, delimiter, quoted=True, strict=True):
+            pass
+    except csv.Error as error:
+        return line if "end of data" in str(error) else None
+    return None

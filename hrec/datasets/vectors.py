@@ -1,0 +1,57 @@
+"""A .npy file of vectors, one for each row of a file of users or items."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from hrec.datasets.problems import DataError, require_file
+from hrec.datasets.sheets import COMPRESSED, Sheet, read_bytes
+
+CHUNK = 1 << 22  # numbers looked at in one go
+
+
+def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
+    """float32[n, d] for the n rows of ``sheet``; memory-mapped where the file holds float32 and every row is used.
+
+    Raises DataError: no such file, not a .npy file, not float[rows, d], another number of rows, a value not finite.
+    """
+    require_file(path, setting)
+    array = _open(path)
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
+        shape = ", ".join(map(str, array.shape))
+        raise DataError(f"{path}: holds {array.dtype}[{shape}], should hold float[rows, numbers]. Save it as such.")
+    if len(array) != sheet.file_rows:
+        raise DataError(
+            f"{path}: holds {len(array):,} vectors, but {sheet.path} has {sheet.file_rows:,} rows. Make the file with one "
+            f"vector for each of those rows, in their order, or correct {setting}."
+        )
+    _require_finite(path, array)
+    if not np.array_equal(sheet.row, np.arange(len(array))):
+        array = array[sheet.row]
+    return array.astype(np.float32, copy=False)
+
+
+def _open(path: Path) -> np.ndarray:
+    """The array, mapped copy-on-write: pages are shared as with "r", and torch takes it without a warning."""
+    try:
+        if path.suffix.lower() in COMPRESSED:
+            return np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: not a readable .npy file ({error}). Is it cut off? Make or fetch it again.") from None
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: holds several arrays. Save one array with numpy.save.")
+    return array
+
+
+def _require_finite(path: Path, array: np.ndarray) -> None:
+    step = max(1, CHUNK // array.shape[1])
+    for start in range(0, len(array), step):
+        with np.errstate(over="ignore"):  # a float64 that float32 cannot hold becomes infinite, and is reported
+            finite = np.isfinite(array[start : start + step].astype(np.float32, copy=False)).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise DataError(f"{path}, row {row + 1}: a number is missing or infinite. Correct the file.")

@@ -1,0 +1,81 @@
+"""DMF (DeepMF): two towers over the rows and columns of the interaction matrix.
+
+Xue et al., Deep Matrix Factorization Models for Recommender Systems, IJCAI 2017; hyper-parameters of DURation's
+Table 6. As there, the score is an inner product trained with binary cross-entropy; the 2017 paper has a cosine and a
+normalised cross-entropy over ratings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+
+from hrec.datasets.batches import Points, pointwise
+from hrec.datasets.histories import item_history, user_history
+from hrec.datasets.recdata import RecData
+from hrec.models.base import InnerProductModel, Needs
+from hrec.models.layers.histories import HistoryLinear, HistorySettings
+from hrec.models.layers.towers import Tower, same_width
+from hrec.models.losses import bce
+from hrec.settings import Settings, fill_variant
+
+PAPER = {"last_relu": True, "bias": False, "history": {"scale": "sum"}}
+
+
+class DMF(InnerProductModel):
+    """u = MLP(Y_u), x = MLP(Y_i), score <u, x>; Y holds all kinds, or the one kind that the data is cut down to."""
+
+    class Config(Settings):
+        """Settings of DMF; widths as in Table 6 of the DURation paper."""
+
+        variant: Literal["hrec", "paper"] = "hrec"
+        """paper: ReLU on the last layer, no bias, plain sums, for the keys that are not given."""
+        user_emb_size: PositiveInt = 64
+        item_emb_size: PositiveInt = 64
+        user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
+        item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
+        dropout: float = Field(0.0, ge=0, lt=1)
+        last_relu: bool = False
+        bias: bool = True
+        """Each tower adds a number of its own to the score, and one is shared."""
+        history: HistorySettings = HistorySettings()
+
+        @model_validator(mode="before")
+        @classmethod
+        def _variant(cls, values: Any) -> Any:
+            return fill_variant(values, {"paper": PAPER})
+
+        @model_validator(mode="after")
+        def _widths(self) -> DMF.Config:
+            same_width(self.user_hidden_size_list, self.item_hidden_size_list)
+            return self
+
+    needs = Needs(labels=True)
+    sample = staticmethod(pointwise)
+    config: Config
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
+        self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
+        self.user_tower = Tower(
+            config.user_emb_size, config.user_hidden_size_list, config.dropout, config.last_relu, config.bias
+        )
+        self.item_tower = Tower(
+            config.item_emb_size, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
+        )
+
+    def loss(self, batch: Points) -> dict[str, Tensor]:
+        """Binary cross-entropy of the pairs; each pair's own cell may be left out of both of its histories."""
+        out = self.config.history.leave_target_out
+        user = self.user_vectors(batch.user, leave_out=batch.item if out else None)
+        item = self.item_vectors(batch.item, leave_out=batch.user if out else None)
+        return {"bce": bce((user * item).sum(1), batch.label)}
+
+    def user_vectors(self, user: Tensor, leave_out: Tensor | None = None) -> Tensor:
+        return self.user_tower.as_left(self.users(user, leave_out))
+
+    def item_vectors(self, item: Tensor, leave_out: Tensor | None = None) -> Tensor:
+        return self.item_tower.as_right(self.items(item, leave_out))

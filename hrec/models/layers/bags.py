@@ -1,0 +1,83 @@
+"""Weighted sums of table rows with gradients that name only the rows used: the one lookup of every large table.
+
+A plain ``nn.EmbeddingBag`` writes a dense gradient of the whole table at every step. Here the gradient is a coalesced
+sparse tensor, summed by sorting the entries, so a step costs what its entries cost (see scripts/bench.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RaggedRows(nn.Module):
+    """Rows of different length kept on the device: row r holds ``index[offset[r]:offset[r + 1]]`` and ``value``.
+
+    The arrays come from the data, so they are not saved with the weights.
+    """
+
+    offset: Tensor
+    index: Tensor
+    value: Tensor
+
+    def __init__(self, offset: Any, index: Any, value: Any) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.int64), persistent=False)
+        self.register_buffer("index", torch.as_tensor(index, dtype=torch.int64), persistent=False)
+        self.register_buffer("value", torch.as_tensor(value, dtype=torch.float32), persistent=False)
+
+    def forward(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Entries of the row ranges [first, last), int64[B] each, one after another: index and value, [total]."""
+        start = self.offset[first]
+        length = self.offset[last] - start
+        shift = start - (length.cumsum(0) - length)
+        at = torch.arange(int(length.sum()), device=start.device) + torch.repeat_interleave(shift, length)
+        return self.index[at], self.value[at]
+
+
+class Table(nn.Module):
+    """A weight [rows, width] read by ``bags``; ``row_gradient`` marks the parameter for the optimisers.
+
+    Initialised N(0, std), as the published code does with std 0.01.
+    """
+
+    def __init__(self, rows: int, width: int, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width))
+        self.weight.row_gradient = True  # type: ignore[attr-defined]
+        self.sparse_gradient = True
+        nn.init.normal_(self.weight, std=std)
+
+    def bags(self, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
+        """Sum of ``value * weight[index]`` over each bag; bag b starts at ``offset[b]``. -> [bags, width]."""
+        if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
+            return _Bags.apply(self.weight, index, offset, value)
+        return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
+
+
+class _Bags(torch.autograd.Function):
+    """embedding_bag whose gradient is sparse and coalesced."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(index, offset, value)
+        ctx.shape = weight.shape
+        return F.embedding_bag(index, weight, offset, mode="sum", per_sample_weights=value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        index, offset, value = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        length = torch.diff(offset, append=offset.new_tensor([len(index)]))
+        bag = torch.repeat_interleave(torch.arange(len(offset), device=index.device), length)
+        index, order = torch.sort(index)
+        rows, count = torch.unique_consecutive(index, return_counts=True)
+        # the transpose of the forward pass: each used row gathers the gradients of the bags that used it
+        values = F.embedding_bag(
+            bag[order], gradient, count.cumsum(0) - count, mode="sum", per_sample_weights=value[order]
+        )
+        sparse = torch.sparse_coo_tensor(rows[None], values, ctx.shape, is_coalesced=True, check_invariants=False)
+        return sparse, None, None, None

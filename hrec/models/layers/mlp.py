@@ -1,0 +1,34 @@
+"""A multilayer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Linear layers of the given widths with ReLU between them; ``last_relu`` puts one after the last too.
+
+    Dropout stands before each linear layer, as in the published code. Weights: He initialisation, biases zero.
+    """
+
+    def __init__(self, widths: Sequence[int], dropout: float = 0.0, last_relu: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(pairwise(widths)):
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            linear = nn.Linear(a, b)
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            nn.init.zeros_(linear.bias)
+            layers.append(linear)
+            if last_relu or i < len(widths) - 2:
+                layers.append(nn.ReLU())
+        self.layers = nn.Sequential(*layers)
+        self.width_in, self.width_out = widths[0], widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, widths[0]] -> [B, widths[-1]]"""
+        return self.layers(x)

@@ -1,0 +1,68 @@
+"""Losses as functions of tensors; each docstring gives the equation it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bce(logit: Tensor, label: Tensor) -> Tensor:
+    """Binary cross-entropy of logits, mean over the batch (DURation, Eq. 7)."""
+    return F.binary_cross_entropy_with_logits(logit, label)
+
+
+def alignment(samples: Sequence[Tensor], gamma: float | None = None) -> Tensor:
+    """Distributional variance of P samples under an RBF kernel (DURation, Eq. 2-4); 0 when all are one sample.
+
+    samples: P tensors [N_i, d], rows of one space. With k(x, y) = exp(-gamma |x - y|^2) and
+    G_ij = mean of k over the N_i * N_j pairs of rows, the value is tr(G) / P - sum(G) / P^2: Eq. 4 with N_i the number
+    of rows drawn. Between 0 and (P - 1) / P. ``gamma`` None takes 1 over the mean squared distance of all pairs, so
+    that the loss cannot be met by shrinking the space; no gradient flows through it.
+    """
+    x = _at_least_float32(torch.cat(list(samples)))
+    x = x - x.mean(0).detach()  # distances are the same, their rounding errors are smaller
+    square = x.square().sum(1)
+    if gamma is None:
+        mean_distance = (2 * (square.mean() - x.mean(0).square().sum())).detach()
+        inverse_width: float | Tensor = 1 / mean_distance.clamp(min=1e-12)
+    else:
+        inverse_width = gamma
+    distance = (square[:, None] + square[None, :] - 2 * x @ x.T).clamp(min=0)
+    kernel = torch.exp(-inverse_width * distance)
+    sizes = torch.tensor([len(s) for s in samples], device=x.device)
+    share = torch.repeat_interleave(1 / sizes.to(x.dtype), sizes)
+    kinds = len(samples)
+    total = share @ kernel @ share  # sum of G
+    trace, start = x.new_zeros(()), 0
+    for s in samples:
+        stop = start + len(s)
+        trace = trace + kernel[start:stop, start:stop].mean()
+        start = stop
+    return trace / kinds - total / kinds**2
+
+
+def topology(raw: Tensor, mapped: Tensor) -> Tensor:
+    """Distance of the sample-by-sample covariances of raw and mapped features (DURation, Eq. 5-6), one kind.
+
+    raw [N, d], mapped [N, d']: rows are the same N items, widths may differ. C = (D D^T - (D 1)(D 1)^T / d) / (d - 1)
+    over the d features of each sample, [N, N]; the value is |C_raw - C_mapped|_F^2 / (4 N).
+
+    C is a Gram matrix of rows centred over their features, and |A A^T - B B^T|_F^2 =
+    |A^T A|_F^2 - 2 |A^T B|_F^2 + |B^T B|_F^2, so no N x N matrix is written.
+    """
+    a, b = _centred(raw), _centred(mapped)
+    squared = (a.T @ a).square().sum() - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()
+    return squared.clamp(min=0) / (4 * len(raw))
+
+
+def _centred(x: Tensor) -> Tensor:
+    x = _at_least_float32(x)
+    return (x - x.mean(1, keepdim=True)) / max(x.shape[1] - 1, 1) ** 0.5
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Half precision is too coarse for sums of squares."""
+    return x if x.dtype == torch.float64 else x.float()

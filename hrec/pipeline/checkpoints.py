@@ -1,0 +1,91 @@
+"""Checkpoints: written whole or not at all, loaded without pickle.
+
+``best.safetensors`` holds the weights that did best on the validation part in the current stage; ``last.pt`` holds
+all that is needed to go on: weights, optimiser, scheduler, early stopping, and how far the run has come.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read; the message says which and what to do."""
+
+
+class Checkpoints:
+    """The two checkpoints of one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.best, self.last = folder / "best.safetensors", folder / "last.pt"
+
+    def save_best(self, model: nn.Module, note: dict[str, str]) -> None:
+        """``note`` goes into the file's header: stage, epoch, value."""
+        state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        write_whole(self.best, lambda path: save_file(state, path, metadata=note))
+
+    def load_best(self, model: nn.Module) -> None:
+        """Put the best weights into ``model``."""
+        try:
+            state = load_file(self.best)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{self.best}: cannot be read ({error})") from None
+        load_into(model, state, self.best)
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        write_whole(self.last, lambda path: torch.save(state, path))
+
+    def load_last(self, device: torch.device) -> dict[str, Any]:
+        """The state saved last, tensors on ``device``."""
+        try:
+            return torch.load(self.last, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.last}: is not there, so there is nothing to go on from") from None
+        except Exception as error:  # torch raises several sorts for a damaged file
+            raise CheckpointError(f"{self.last}: cannot be read, it is damaged ({error})") from None
+
+
+def load_into(model: nn.Module, state: dict[str, Any], source: Path) -> None:
+    """Weights from a checkpoint. Raises CheckpointError when they belong to another model or other data."""
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).split("\n\t")[-1].strip()
+        raise CheckpointError(
+            f"{source}: does not fit this model. The settings or the data have changed since: {reason}"
+        ) from None
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside ``path`` and rename it there, so that ``path`` is always the old or the new file, whole.
+
+    Raises CheckpointError when it cannot be written (a full disk); what was at ``path`` is still there.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except Exception as error:
+        partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError | RuntimeError | SafetensorError):
+            raise
+        kept = f"The {path.name} written before it is whole." if path.exists() else "There was none before it."
+        raise CheckpointError(
+            f"{path}: could not be written ({_reason(error)}). {kept} Make room and resume."
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).split("\n")[0]

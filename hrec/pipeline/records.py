@@ -1,0 +1,186 @@
+"""What a run leaves behind: its folder, the log as text and as JSON lines, the curves, and result.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from hrec.pipeline.checkpoints import CheckpointError, write_whole
+
+PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
+
+
+class Progress:
+    """What the trainer reports; this one keeps silent."""
+
+    def start_epoch(self, stage: str, epoch: int, epochs: int) -> None:
+        """Epoch number ``epoch`` (from 1) of at most ``epochs`` begins."""
+
+    def steps(self, count: int, losses: Mapping[str, float]) -> None:
+        """``count`` steps more are done; means of the terms of the loss over this epoch so far."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is over: stage, epoch, losses, lr, metrics where it was evaluated, seconds since the start."""
+
+
+class RunFolder(Progress):
+    """``output/{model}-{data}-{time}/`` and all that is written to it, beside the checkpoints.
+
+    ``show`` prints to the terminal too; bars are drawn only where the terminal shows them.
+    """
+
+    def __init__(self, path: Path, show: bool = True) -> None:
+        self.path = path
+        self.show = show
+        self.bar: Any = None
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> RunFolder:
+        """A new folder ``{name}-{time}``, with a number behind it where two runs start in the same second."""
+        stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        for number in range(1, 1000):
+            path = parent / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise CheckpointError(f"{path}: cannot be made ({error.strerror}); set path.output") from None
+        raise CheckpointError(f"{parent / stem}: a thousand runs of this name and second")
+
+    def say(self, line: str) -> None:
+        """One line to the text log, and to the terminal."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        if self.show:
+            tqdm.write(line)
+
+    def write_json(self, name: str, content: Any) -> None:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def read_json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    # ------------------------------------------------------------------ what the trainer reports
+
+    def start_epoch(self, stage: str, epoch: int, epochs: int) -> None:
+        self.close_bar()
+        if self.show and sys.stderr.isatty():
+            self.bar = tqdm(desc=f"{stage} {epoch}/{epochs}", unit=" steps", leave=False, dynamic_ncols=True)
+
+    def steps(self, count: int, losses: Mapping[str, float]) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()}, refresh=False)
+            self.bar.update(count)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        self.close_bar()
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(row)) + "\n")
+        hidden = ("lr", "seconds")
+        shown = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+        best = "  (best)" if row.get("best") else ""
+        self.say(f"{row['stage']} epoch {row['epoch']:>3}  {row['seconds']:7.1f} s  {numbers}{best}")
+
+    def close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of log.jsonl; a half-written last line (a killed run) is passed over."""
+        path = self.path / "log.jsonl"
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def forget_after(self, stage: int, epoch: int) -> None:
+        """Take out the rows that a resumed run will write again: of stage number ``stage`` after ``epoch``, and later."""
+        rows = self.rows()
+        number = {name: i for i, name in enumerate(dict.fromkeys(row["stage"] for row in rows))}
+        kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]
+        text = "".join(json.dumps(r) + "\n" for r in kept)
+        write_whole(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what a result depends on, and the commit of hrec where it is run from a checkout."""
+    return {
+        "hrec": version_of("hrec"),
+        "commit": commit(),
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def version_of(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:
+        return "not installed"
+
+
+def commit() -> str:
+    """The checkout's commit, with '+' where files differ from it, or 'unknown'."""
+    here = Path(__file__).parent
+    try:
+        run = [
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return run[0].strip() + ("+" if run[1].strip() else "")
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Largest resident memory of this process so far, and of its GPU tensors, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    out = {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
+    if device.type == "cuda":
+        out["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return out
+
+
+def table(rows: list[list[str]]) -> str:
+    """Text in columns, the first aligned left and the others right; the first row is the heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], kinds: list[str]) -> str:
+    """One row per kind, the macro mean and pooled; one column per part and metric."""
+    columns = [(part, metric) for part in results for metric in metrics if metric in results[part]]
+    heading = ["", *(f"{part} {metric}" for part, metric in columns)]
+    rows = [heading]
+    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), ("macro mean", ""), ("pooled", "/pooled")]:
+        cells = [results[part].get(metric + suffix) for part, metric in columns]
+        rows.append([name, *("-" if value is None else f"{value:.4f}" for value in cells)])
+    return table(rows)

@@ -1,0 +1,213 @@
+"""The whole experiment, read top to bottom: data, split, model, training, test, result."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hrec.config import ConfigError, LoadedConfig, did_you_mean
+from hrec.datasets import best_possible_auc, load_split
+from hrec.datasets.recdata import RecData, Split
+from hrec.models.base import BaseModel
+from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
+from hrec.pipeline.curves import draw_curves
+from hrec.pipeline.devices import Processes, check_precision, pick_device, processes, reuse_memory
+from hrec.pipeline.evaluator import Evaluator
+from hrec.pipeline.metrics import METRICS
+from hrec.pipeline.records import Progress, RunFolder, metrics_table, peak_memory_mb, provenance, table
+from hrec.pipeline.trainer import Interrupted, Position, Trainer
+
+
+def run(config: LoadedConfig, resume: Path | None = None, show: bool = True) -> dict[str, Any]:
+    """Train and test one model as ``config`` says, in a new run folder or from ``resume`` on; returns result.json.
+
+    Raises ConfigError, DataError, CheckpointError or DivergedError with a message for people, and Interrupted after
+    Ctrl-C once the state is saved.
+    """
+    settings = config.run
+    check_metrics(config)
+    device = pick_device(settings.device)
+    check_precision(device, settings.opt.precision)
+    reuse_memory()
+    with processes(device) as group:
+        folder = _open_folder(config, resume, show, group)
+        log: Callable[[str], None] = folder.say if folder else (lambda line: None)
+        try:
+            return _run(config, folder, resume is not None, device, group, log)
+        except Interrupted:
+            raise
+        except Exception as error:
+            log(f"stopped: {error}")
+            raise
+
+
+def _run(
+    config: LoadedConfig,
+    folder: RunFolder | None,
+    resumed: bool,
+    device: torch.device,
+    group: Processes,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    settings = config.run
+    for line in config.warnings:
+        log(f"warning: {line}")
+    log(f"device {device}, seed {settings.seed}" + (f", {group.world} processes" if group.world > 1 else ""))
+    began = time.perf_counter()
+    parts = load_split(settings.data, cache_folder(config), log)
+    log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
+    model = build_model(config, parts.train, device)
+    log(f"{settings.model['name']}: {size_of(model)}")
+
+    evaluator = Evaluator(settings.metrics, group)
+    # every process reads the checkpoints, the main one alone writes them
+    checkpoints = Checkpoints(_shared_path(folder, group))
+    state = checkpoints.load_last(device) if resumed else None
+    if folder:
+        _check_same_data(folder, parts, resumed)
+        if state:
+            position = Position(**state["position"])
+            folder.forget_after(position.stage, position.epoch)
+            log(f"goes on after epoch {position.epoch}, step {position.step} of stage {position.stage + 1}")
+    trainer = Trainer(
+        settings.opt,
+        settings.seed,
+        lambda m: evaluator.measure(m, parts.valid),
+        checkpoints,
+        folder or Progress(),
+        group,
+    )
+    position_reached = trainer.fit(model, parts.train, state)
+    measured = {"valid": evaluator.measure(model, parts.valid), "test": evaluator.measure(model, parts.test)}
+    result = {
+        "model": settings.model["name"],
+        "data": parts.train.name,
+        "seed": settings.seed,
+        **measured,
+        "best_possible": best_possible_auc(parts.test),
+        "seconds": round(position_reached.seconds, 2),
+        **peak_memory_mb(device),
+        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "processes": group.world,
+        **provenance(),
+    }
+    if folder:
+        _close(folder, config, parts, result)
+    return result
+
+
+def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> BaseModel:
+    """The model, built from the training part alone, its first weights drawn from the seed."""
+    torch.manual_seed(config.run.seed)
+    try:
+        return config.model_class(config.model, train).to(device)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def check_metrics(config: LoadedConfig) -> None:
+    """Raises ConfigError for a metric that does not exist, or one that is watched the wrong way round."""
+    settings, problems = config.run, []
+    stop = settings.opt.early_stop
+    names = [("metrics", name) for name in settings.metrics]
+    names += [("opt.early_stop.metric", stop.metric.split("/")[0])] if stop else []
+    for where, name in names:
+        if name not in METRICS:
+            problems.append(f"{where}: no metric '{name}'.{did_you_mean(name, METRICS)} Metrics: {', '.join(METRICS)}")
+    if stop and not problems:
+        name = stop.metric.split("/")[0]
+        if name not in settings.metrics:
+            problems.append(f"opt.early_stop.metric: '{name}' is not among metrics ({', '.join(settings.metrics)})")
+        if stop.mode not in (None, METRICS[name].mode):
+            problems.append(
+                f"opt.early_stop.mode: '{name}' is better when it is {METRICS[name].mode}imal, not '{stop.mode}'"
+            )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def cache_folder(config: LoadedConfig) -> Path | None:
+    """Where parsed data is kept, None for nowhere."""
+    return None if config.run.path.cache is None else Path(config.run.path.cache)
+
+
+def counts_table(parts: Split) -> str:
+    """Users, items and rows of each part, by kind."""
+    train = parts.train
+    rows = [["kind", "items", "columns", "train", "valid", "test", "liked %", "users"]]
+    every = [p.interactions for p in (parts.train, parts.valid, parts.test)]
+    for number, (name, kind) in enumerate(train.kinds.items()):
+        here = [x.kind == number for x in every]
+        liked = [x.label[h] for x, h in zip(every, here, strict=True) if x.label is not None]
+        users = np.unique(np.concatenate([x.user[h] for x, h in zip(every, here, strict=True)]))
+        share = f"{100 * np.concatenate(liked).mean():.1f}" if liked and len(np.concatenate(liked)) else "-"
+        counts = [f"{h.sum():,}" for h in here]
+        rows.append([name, f"{kind.count:,}", str(len(kind.columns)), *counts, share, f"{len(users):,}"])
+    totals = [f"{len(x):,}" for x in every]
+    rows.append(["all", f"{train.n_items:,}", "", *totals, "", f"{train.n_users:,}"])
+    return table(rows)
+
+
+def size_of(model: BaseModel) -> str:
+    """Number of weights and their memory."""
+    count = sum(p.numel() for p in model.parameters())
+    return f"{count:,} weights, {sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6:.1f} MB"
+
+
+def _open_folder(config: LoadedConfig, resume: Path | None, show: bool, group: Processes) -> RunFolder | None:
+    """The run folder on the main process, None on the others."""
+    if not group.is_main:
+        return None
+    if resume is not None:
+        return RunFolder(resume, show)
+    name = f"{config.run.model['name']}-{config.run.data.name}"
+    folder = RunFolder.create(Path(config.run.path.output), name)
+    folder.show = show
+    effective = config.run.model_dump(mode="json", by_alias=True)
+    effective["model"] = {"name": config.run.model["name"]} | config.model.model_dump(mode="json", by_alias=True)
+    folder.write_json("config.json", effective)
+    folder.say(f"run folder {folder.path}")
+    return folder
+
+
+def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
+    """The run folder's path, told by the main process to the others."""
+    box = [str(folder.path) if folder else ""]
+    if group.world > 1:
+        torch.distributed.broadcast_object_list(box, src=0)
+    return Path(box[0])
+
+
+def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
+    """Remember what was trained on; on resume refuse anything else."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (parts.train, parts.valid, parts.test):
+        x = part.interactions
+        for array in (x.user, x.item, x.kind, x.label):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+    if resumed and folder.read_json("data.json")["digest"] != digest.hexdigest():
+        raise CheckpointError(f"{folder.path}: was trained on other rows; the data files have changed since it began")
+    if not resumed:
+        folder.write_json("data.json", {"name": parts.train.name, "digest": digest.hexdigest()})
+
+
+def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:
+    """result.json, the curves and the closing table."""
+    folder.write_json("result.json", result)
+    metrics = list(config.run.metrics)
+    draw_curves(folder.rows(), metrics, folder.path / "curves.png")
+    shown = {"valid": result["valid"], "test": result["test"]}
+    if result["best_possible"]:
+        shown["best possible"] = result["best_possible"]
+    folder.say(metrics_table(shown, metrics, list(parts.train.kinds)))
+    if result["best_possible"]:
+        reached, best = result["test"]["auc"], result["best_possible"]["auc"]
+        folder.say(f"macro AUC {reached:.4f} of a best possible {best:.4f}: {reached / best:.3f} of it")
+    folder.say(f"trained in {result['seconds']:.1f} s, peak memory {result['memory_mb']:,.0f} MB; see {folder.path}")

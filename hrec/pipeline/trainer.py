@@ -1,0 +1,348 @@
+"""Trains the stages of a model in order. Knows no model, draws no rows, computes no metric.
+
+Every epoch draws from a generator seeded by (seed, stage, epoch), so an epoch can be repeated bit for bit. A state
+saved in the middle of an epoch also holds the step and the state of torch's own generators: on resume the batches
+before that step are drawn again and passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hrec.datasets.batches import Draw
+from hrec.datasets.recdata import RecData
+from hrec.models.base import BaseModel, Stage
+from hrec.models.layers.bags import Table
+from hrec.pipeline.checkpoints import Checkpoints, load_into
+from hrec.pipeline.devices import Processes, autocast
+from hrec.pipeline.early_stopping import EarlyStopping
+from hrec.pipeline.metrics import direction
+from hrec.pipeline.optimizers import Optimizers, Scheduler
+from hrec.pipeline.records import Progress
+from hrec.settings import OptSettings, StageSettings
+
+LOOK_EVERY = 50
+"""Steps between two looks at the losses: reading them makes a GPU wait."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop (Ctrl-C or SIGTERM) and its state is saved."""
+
+
+class DivergedError(FloatingPointError):
+    """A term of the loss became NaN or infinite."""
+
+
+@dataclass
+class Position:
+    """How far training has come: ``step`` steps of ``epoch`` are done in stage number ``stage``."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sum over the steps of this epoch of each term of the loss."""
+
+
+class Trainer:
+    """Runs ``model.stages(data)`` one after another.
+
+    measure: validation metrics of the model as it is now. ``checkpoints`` None trains without saving (no resume, and
+    the weights of the last epoch instead of the best).
+    """
+
+    def __init__(
+        self,
+        opt: OptSettings,
+        seed: int,
+        measure: Callable[[BaseModel], dict[str, float]],
+        checkpoints: Checkpoints | None = None,
+        progress: Progress | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.opt, self.seed, self.measure = opt, seed, measure
+        self.checkpoints = checkpoints
+        self.progress = progress or Progress()
+        self.processes = processes or Processes()
+        self.stop_asked = False
+
+    def fit(self, model: BaseModel, data: RecData, state: dict[str, Any] | None = None) -> Position:
+        """Train all stages, from ``state`` (``Checkpoints.load_last``) on if given; the best weights are left in place.
+
+        Raises Interrupted once the state is saved after Ctrl-C, DivergedError on a NaN loss, CheckpointError.
+        """
+        position = Position(**state["position"]) if state else Position()
+        self.began = time.perf_counter() - position.seconds
+        if state and self.checkpoints:
+            load_into(model, state["model"], self.checkpoints.last)
+        with self._listening():
+            for number, stage in enumerate(model.stages(data)):
+                if number < position.stage:
+                    continue
+                settings = self.opt.for_stage(stage.group)
+                run = StageRun(self, model, stage, settings, position)
+                if state and number == state["position"]["stage"]:
+                    run.restore(state)
+                run.finish()
+                stage.then()
+                position = Position(stage=number + 1)
+                # the best weights of this stage are safe before the next one writes its own
+                self.save(model, position)
+        for p in model.parameters():
+            p.requires_grad_(True)
+        model.eval()
+        return position
+
+    def save(self, model: BaseModel, position: Position, run: StageRun | None = None) -> None:
+        """Write the state at this position, with what a running stage adds to it."""
+        if self.checkpoints is None or not self.processes.is_main:
+            return
+        position.seconds = time.perf_counter() - self.began
+        state = {"position": vars(position), "model": model.state_dict()}
+        self.checkpoints.save_last(state | (run.state() if run else {}))
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Turn the first Ctrl-C or SIGTERM into a flag that is looked at after each step; the second one kills."""
+        if self.processes.world > 1 or self.checkpoints is None:
+            yield  # processes that stop at different steps would wait for each other for ever
+            return
+
+        def ask(number: int, frame: object) -> None:
+            self.stop_asked = True
+            for each, handler in old.items():
+                signal.signal(each, handler)
+
+        try:
+            old = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: no signal comes here
+            yield
+            return
+        try:
+            yield
+        finally:
+            for each, handler in old.items():
+                signal.signal(each, handler)
+
+
+class StageRun:
+    """One stage on its way: optimiser, scheduler, early stopping, and the position in it."""
+
+    def __init__(
+        self, trainer: Trainer, model: BaseModel, stage: Stage, settings: StageSettings, position: Position
+    ) -> None:
+        self.trainer, self.model, self.stage, self.settings, self.at = trainer, model, stage, settings, position
+        moving = list(stage.params)
+        still = _freeze(model, moving)
+        self.still = [module for module in model.modules() if module in still]
+        self.optimizers = Optimizers(moving, settings)
+        self.scheduler = Scheduler(self.optimizers, settings)
+        stop = settings.early_stop
+        self.watched = stage.monitor or (stop.metric if stop else None)
+        self.stopping = EarlyStopping(stop.stop_step, stop.mode or direction(stop.metric)) if stop else None
+        device = model.device
+        self.scaler = torch.amp.GradScaler(device.type) if trainer.opt.precision == "16" else None
+        self.losses = _parallel(_Losses(model, stage), trainer.processes, device, settings) if stage.loss else None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state of this stage."""
+        if "optimizers" not in state:
+            return  # saved between two stages: this one has not begun
+        self.optimizers.load_state_dict(state["optimizers"])
+        self.scheduler.load_state_dict(state["schedulers"])
+        if self.stopping and state["stopping"]:
+            self.stopping.restore(state["stopping"])
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        if self.at.step:
+            self._set_rng(state["rng"])
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` needs beside the position and the weights."""
+        return {
+            "optimizers": self.optimizers.state_dict(),
+            "schedulers": self.scheduler.state_dict(),
+            "stopping": self.stopping.state() if self.stopping else None,
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "rng": self._get_rng(),
+        }
+
+    def finish(self) -> None:
+        """Train until the epochs are used up or early stopping has had enough; leave the best weights in place."""
+        s, best_saved = self.settings, self.stopping is not None and self.stopping.best is not None
+        while self.at.epoch < s.epochs and not (self.stopping and self.stopping.finished):
+            losses = self._solve() if self.stage.solve else self._descend()
+            epoch = self.at.epoch + 1
+            row: dict[str, Any] = {"stage": self.stage.name, "epoch": epoch} | losses
+            row["lr"] = self.optimizers.parts[0].param_groups[0]["lr"] if self.optimizers.parts else 0.0
+            self.scheduler.after_epoch()
+            last_epoch = epoch == s.epochs
+            if epoch % s.eval_step == 0 or last_epoch:
+                best_saved = self._evaluate(row) or best_saved
+            row["seconds"] = round(time.perf_counter() - self.trainer.began, 3)
+            self.at = Position(self.at.stage, epoch, 0, row["seconds"])
+            self.trainer.progress.epoch(row)
+            if epoch % s.save_step == 0 or last_epoch:
+                self.trainer.save(self.model, self.at, self)
+        if best_saved and self.trainer.checkpoints:
+            _barrier(self.trainer.processes)
+            self.trainer.checkpoints.load_best(self.model)
+
+    def _evaluate(self, row: dict[str, Any]) -> bool:
+        """Add validation metrics to ``row``; save the weights and return True if they are the best so far."""
+        measured = self.trainer.measure(self.model)
+        row |= measured
+        if self.stopping is None or self.watched is None:
+            return False
+        value = measured[self.watched]
+        self.scheduler.after_evaluation(value)
+        improved = row["best"] = self.stopping.improved(value)
+        if improved and self.trainer.checkpoints and self.trainer.processes.is_main:
+            note = {"stage": self.stage.name, "epoch": str(row["epoch"]), self.watched: f"{value:.6f}"}
+            self.trainer.checkpoints.save_best(self.model, note)
+        return improved
+
+    def _solve(self) -> dict[str, float]:
+        """One sweep of a stage that is solved in closed form."""
+        assert self.stage.solve is not None
+        loss = self.stage.solve()
+        self._check({"loss": loss}, self.at.epoch)
+        if self.trainer.stop_asked:
+            self._stop()
+        return {"loss": loss}
+
+    def _descend(self) -> dict[str, float]:
+        """One epoch, or the rest of one; the mean over its steps of each term of the loss."""
+        t, at, device = self.trainer, self.at, self.model.device
+        assert self.stage.sample is not None and self.losses is not None
+        generator = torch.Generator().manual_seed(_mix(t.seed, at.stage, at.epoch))
+        if at.step == 0:
+            torch.manual_seed(_mix(t.seed, at.stage, at.epoch, t.processes.rank + 1))
+        self.model.train()
+        for module in self.still:
+            module.train(False)
+        draw = Draw(self.settings.batch_size, generator, device, t.processes.rank, t.processes.world)
+        skip, waiting = at.step, []
+        t.progress.start_epoch(self.stage.name, at.epoch + 1, self.settings.epochs)
+        for number, batch in enumerate(self.stage.sample(self.stage.data, draw)):
+            if number < skip:
+                continue
+            waiting.append(self._step(batch))
+            at.step = number + 1
+            if len(waiting) == LOOK_EVERY:
+                self._look(waiting)
+            if t.stop_asked:
+                self._look(waiting)
+                self._stop()
+        self._look(waiting)
+        if not at.step:
+            raise ValueError(f"stage '{self.stage.name}' has no batch to train on")
+        return {"loss": sum(at.sums.values()) / at.step} | {k: v / at.step for k, v in at.sums.items()}
+
+    def _step(self, batch: Any) -> dict[str, Tensor]:
+        """One step of the optimiser; the terms of the loss before it."""
+        assert self.losses is not None
+        self.optimizers.zero_grad()
+        with autocast(self.model.device, self.trainer.opt.precision):
+            terms = self.losses(batch)
+            loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        self.optimizers.step(self.scaler)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _look(self, waiting: list[dict[str, Tensor]]) -> None:
+        """Read the losses of the steps since the last look, and empty the list."""
+        if not waiting:
+            return
+        names = list(waiting[0])
+        table = torch.stack([step[name].float() for step in waiting for name in names]).tolist()
+        first = self.at.step - len(waiting)
+        for i in range(len(waiting)):
+            row = dict(zip(names, table[i * len(names) : (i + 1) * len(names)], strict=True))
+            self._check(row, first + i)
+            for name, value in row.items():
+                self.at.sums[name] = self.at.sums.get(name, 0.0) + value
+        self.trainer.progress.steps(len(waiting), {k: v / self.at.step for k, v in self.at.sums.items()})
+        waiting.clear()
+
+    def _check(self, row: dict[str, float], step: int) -> None:
+        for name, value in row.items():
+            if not math.isfinite(value):
+                saved = self.trainer.checkpoints
+                good = f" The last good checkpoint is {saved.last}." if saved and saved.last.exists() else ""
+                raise DivergedError(
+                    f"stage '{self.stage.name}', epoch {self.at.epoch + 1}, step {step + 1}: the term '{name}' of the "
+                    f"loss became {value}.{good} A smaller opt.hyper_params.lr or opt.clip_grad may help."
+                )
+
+    def _stop(self) -> None:
+        self.trainer.save(self.model, self.at, self)
+        raise Interrupted
+
+    def _get_rng(self) -> list[Tensor]:
+        device = self.model.device
+        return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+
+    def _set_rng(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0].cpu())
+        if len(states) > 1 and self.model.device.type == "cuda":
+            torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
+
+
+class _Losses(nn.Module):
+    """The loss of a stage as a module, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, model: BaseModel, stage: Stage) -> None:
+        super().__init__()
+        self.model = model
+        self.stage_loss = stage.loss
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        assert self.stage_loss is not None
+        return self.stage_loss(batch)
+
+
+def _parallel(losses: _Losses, processes: Processes, device: torch.device, settings: StageSettings) -> nn.Module:
+    """The loss as it is, or averaged over processes."""
+    if processes.world == 1:
+        return losses
+    if settings.row_wise:
+        raise ValueError("opt.row_wise is for one process; leave it out under torchrun")
+    for module in losses.modules():
+        if isinstance(module, Table):
+            module.sparse_gradient = False  # the processes average dense gradients
+    return DistributedDataParallel(losses, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def _freeze(model: BaseModel, moving: list[nn.Parameter]) -> set[nn.Module]:
+    """Let only the weights in ``moving`` learn; returns the modules that have weights and none that moves."""
+    wanted = {id(p) for p in moving}
+    for p in model.parameters():
+        p.requires_grad_(id(p) in wanted)
+    return {
+        module
+        for module in model.modules()
+        if (own := list(module.parameters())) and not any(id(p) in wanted for p in own)
+    }
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _barrier(processes: Processes) -> None:
+    if processes.world > 1:
+        torch.distributed.barrier()

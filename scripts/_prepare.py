@@ -1,0 +1,216 @@
+"""What the prepare_*.py scripts share: arguments, downloads, tables in one layout, and a closing table of counts.
+
+A script says which files the source publishes and how to turn a folder with them into ``Prepared``; the rest is here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+CONFIG_DIR = Path("configs/data")
+
+
+class PrepareError(Exception):
+    """The source cannot be used; the message is one sentence for the person who ran the script."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published file: where it is, and its checksum (``md5:...`` or ``sha256:...``) where one is known."""
+
+    url: str
+    checksum: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Tables of one data set; ids are text, a list of categories is a list of texts.
+
+    users: user_id and columns. kinds: name -> item_id and columns. interactions: user_id, item_id, type and more.
+    label and feat go into the data settings as they are (hrec/settings.py: DataSettings).
+    """
+
+    users: pd.DataFrame
+    kinds: dict[str, pd.DataFrame]
+    interactions: pd.DataFrame
+    label: dict[str, Any]
+    feat: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
+    """The arguments that every script takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="folder", type=Path, help="a folder that holds the files: nothing is downloaded")
+    parser.add_argument("--out", type=Path, default=Path("data") / name, help="where the tables go (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace the tables that are there")
+    return parser
+
+
+def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callable[[Path], Prepared]) -> int:
+    """Get the files, build the tables, write them with their data settings, print the counts; the exit status."""
+    out: Path = args.out
+    try:
+        if out.exists() and not args.force:
+            raise PrepareError(f"{out} is there already: --force replaces it.")
+        prepared = build(args.folder or download(files, out.parent / ".downloads"))
+        write(prepared, out)
+    except PrepareError as error:
+        print(error, file=sys.stderr)
+        return 1
+    config = write_settings(prepared, out)
+    print(counts(prepared))
+    print(f"Tables in {out}, data settings in {config}.")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- getting files
+
+
+def download(files: Mapping[str, Source], folder: Path) -> Path:
+    """Bring the files into ``folder`` (those that are there are not fetched again) and return it."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # it would print every checksum that it was not given; so do we, below
+    for name, source in files.items():
+        try:
+            path = pooch.retrieve(source.url, source.checksum, fname=name, path=folder, progressbar=True)
+        except (OSError, ValueError) as error:  # no connection or no such page; not the file of that checksum
+            reason = textwrap.shorten(str(error), 160)
+            raise PrepareError(
+                f"Could not download {source.url} ({type(error).__name__}: {reason}); get the files by other means "
+                f"and give their folder with --from FOLDER. It should hold: {', '.join(files)}."
+            ) from error
+        if source.checksum is None:
+            print(f"{name}: no checksum is known for it; its sha256 is {pooch.file_hash(path)}")
+    return folder
+
+
+def find(folder: Path, *names: str) -> Path | None:
+    """The first of the files that the folder holds."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def need(folder: Path, *names: str) -> Path:
+    """The first of the files that the folder holds; PrepareError where it holds none."""
+    path = find(folder, *names)
+    if path is None:
+        raise PrepareError(f"{folder} does not hold {' or '.join(names)}.")
+    return path
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """The archive; PrepareError where it is cut short or none at all."""
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise PrepareError(f"{path} is not a whole zip file ({error}).") from error
+
+
+# ------------------------------------------------------------------------------------------- making tables
+
+
+def as_text(ids: pd.Series) -> pd.Series:
+    """Raw ids as text, whatever they are in the source."""
+    return ids.astype(str)
+
+
+def without_repeats(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The last of the rows that agree in ``keys``: what a user said last is what the user thinks."""
+    kept = rows.drop_duplicates(keys, keep="last")
+    print(f"{len(rows) - len(kept):,} of {len(rows):,} rows repeat an earlier {', '.join(keys)}; the last is kept")
+    return kept.reset_index(drop=True)
+
+
+def ids_of(interactions: pd.DataFrame, kind: str | None = None) -> pd.DataFrame:
+    """A table of the users, or of the items of one kind, in the order of their first interaction."""
+    if kind is None:
+        return interactions[["user_id"]].drop_duplicates(ignore_index=True)
+    return interactions.loc[interactions["type"] == kind, ["item_id"]].drop_duplicates(ignore_index=True)
+
+
+def distinct(values: Iterable[Any]) -> list[str]:
+    """The values as text, each once, in their order."""
+    return list(dict.fromkeys(map(str, values)))
+
+
+def words(text: str | None) -> list[str]:
+    """The distinct words of a text, in lower case."""
+    return distinct(re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())) if isinstance(text, str) else []
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def write(prepared: Prepared, out: Path) -> None:
+    """Write the tables into a folder beside ``out`` and rename it: ``out`` is whole or not there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as parent:
+        new = Path(parent) / "new"
+        new.mkdir()
+        prepared.users.to_parquet(new / "users.parquet", index=False)
+        prepared.interactions.to_parquet(new / "interactions.parquet", index=False)
+        for kind, items in prepared.kinds.items():
+            items.to_parquet(new / f"{kind}.parquet", index=False)
+        if out.exists():
+            shutil.move(out, Path(parent) / "old")
+        new.rename(out)
+
+
+def write_settings(prepared: Prepared, out: Path) -> Path:
+    """Write the data settings that read the tables, under the name of their folder."""
+    settings = {
+        "name": out.name,
+        "type": list(prepared.kinds),
+        "user_feat_path": (out / "users.parquet").as_posix(),
+        "inter_feat_path": (out / "interactions.parquet").as_posix(),
+        "item_feat_path": {kind: (out / f"{kind}.parquet").as_posix() for kind in prepared.kinds},
+        "feat": prepared.feat,
+        "label": prepared.label,
+    }
+    path = CONFIG_DIR / f"{out.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(_readable(settings) + "\n", encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def _readable(settings: dict[str, Any]) -> str:
+    """JSON with one line for each key, and one for each column of ``feat``."""
+
+    def line(key: str, value: Any, indent: str) -> str:
+        return f"{indent}{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+
+    def block(key: str, value: dict[str, Any]) -> str:
+        return f'  "{key}": {{\n' + ",\n".join(line(k, v, "    ") for k, v in value.items()) + "\n  }"
+
+    blocks = ("feat", "item_feat_path")
+    lines = [block(k, v) if k in blocks and v else line(k, v, "  ") for k, v in settings.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def counts(prepared: Prepared) -> str:
+    """A table: users, items, rows and columns of each kind and of all."""
+    rows = prepared.interactions
+    lines = [f"{'':10}{'users':>9}{'items':>9}{'rows':>11}   columns"]
+    for kind, items in prepared.kinds.items():
+        part = rows[rows["type"] == kind]
+        columns = ", ".join(c for c in items.columns if c != "item_id") or "none"
+        lines.append(f"{kind:10}{part['user_id'].nunique():9,}{len(items):9,}{len(part):11,}   {columns}")
+    n_items = sum(map(len, prepared.kinds.values()))
+    columns = ", ".join(c for c in prepared.users.columns if c != "user_id") or "none"
+    lines.append(f"{'all':10}{len(prepared.users):9,}{n_items:9,}{len(rows):11,}   users: {columns}")
+    return "\n".join(lines)

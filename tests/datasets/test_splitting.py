@@ -1,0 +1,344 @@
+"""Which rows land in which part. Every row carries its own number as its rating: a part tells which rows it holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.splitting import part_sizes, split
+from hrec.settings import ColdItems, ColdUsers, LeaveOneOut, RandomSplit, TimeSplit, UserSplit
+
+WAYS = [
+    RandomSplit(seed=3),
+    UserSplit(by="user", seed=3),
+    LeaveOneOut(by="leave_one_out", seed=3),
+    TimeSplit(by="time", seed=3),
+    ColdUsers(by="cold_users", seed=3),
+    ColdItems(by="cold_items", seed=3),
+]
+DRAWN = [way for way in WAYS if way.by not in ("time", "leave_one_out")]
+every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.by)
+
+
+def made(n: int = 2000, users: int = 60, items: tuple[int, ...] = (40, 80), seed: int = 0) -> RecData:
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, len(items), n).astype(np.int16)
+    start = np.cumsum((0, *items))
+    item = (start[kind] + rng.integers(0, np.array(items)[kind])).astype(np.int32)
+    user = rng.integers(0, users, n).astype(np.int32)
+    number = np.arange(n, dtype=np.float32)
+    time = rng.integers(0, n // 4, n).astype(np.float64)  # with ties
+    kinds = {f"kind{i}": Table(count, int(start[i])) for i, count in enumerate(items)}
+    return RecData(Table(users), kinds, Interactions(user, item, kind, number % 2, number, time))
+
+
+def of_users(*user: int, time: list[float] | None = None) -> RecData:
+    n = len(user)
+    number = np.arange(n, dtype=np.float32)
+    rows = Interactions(np.int32(user), np.arange(n, dtype=np.int32), np.zeros(n, np.int16), rating=number)
+    return RecData(
+        Table(max(user) + 1), {"book": Table(n)}, replace(rows, time=None if time is None else np.array(time))
+    )
+
+
+def rows(part: RecData) -> list[int]:
+    return part.interactions.rating.astype(int).tolist()
+
+
+def parts(done: Split) -> tuple[list[int], list[int], list[int]]:
+    return rows(done.train), rows(done.valid), rows(done.test)
+
+
+# ------------------------------------------------------------------------------------ true of every way
+
+
+@every_way
+def test_parts_never_overlap_and_keep_the_order_of_rows(way):
+    train, valid, test = parts(split(made(), way))
+    together = train + valid + test
+    assert len(set(together)) == len(together)
+    assert all(part == sorted(part) and part for part in (train, valid, test))
+    if way.by != "cold_users":
+        assert len(together) == 2000
+
+
+@every_way
+def test_same_seed_gives_the_same_rows(way):
+    assert parts(split(made(), way)) == parts(split(made(), way))
+
+
+@pytest.mark.parametrize("way", DRAWN, ids=lambda way: way.by)
+def test_another_seed_gives_other_rows(way):
+    assert parts(split(made(), way)) != parts(split(made(), way.model_copy(update={"seed": 4})))
+
+
+@every_way
+def test_rows_stay_whole(way):
+    data = made()
+    test = split(data, way).test.interactions
+    whole = data.interactions.take(np.array(rows(split(data, way).test)))
+    for name in ("user", "item", "kind", "label", "time"):
+        np.testing.assert_array_equal(getattr(test, name), getattr(whole, name))
+
+
+@every_way
+def test_no_global_random_state_is_read_or_moved(way):
+    np.random.seed(1)  # noqa: NPY002
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    split(made(), way)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+@every_way
+def test_one_line_of_the_log_has_the_sizes(way):
+    lines: list[str] = []
+    done = split(made(), way, log=lines.append)
+    sizes = "{:,} training, {:,} validation and {:,} test rows".format(*map(len, parts(done)))
+    assert [line for line in lines if sizes in line and way.by in line]
+
+
+@every_way
+def test_a_million_rows_take_less_than_a_second(way):
+    data = made(1_100_000, 50_000, (30_000, 60_000))
+    fastest = np.inf
+    for _ in range(3):  # other work on the machine may slow one of them
+        start = perf_counter()
+        split(data, way)
+        fastest = min(fastest, perf_counter() - start)
+        if fastest < 1:
+            return
+    assert fastest < 1
+
+
+# ------------------------------------------------------------------------------------------ rounding
+
+
+@pytest.mark.parametrize(
+    ("count", "ratio", "expected"),
+    [
+        (100, (0.7, 0.2, 0.1), (70, 20, 10)),
+        (100, (0.42, 0.29, 0.29), (42, 29, 29)),  # 0.29 * 100 is 28.999999999999996 in binary
+        (100, (8, 1, 1), (80, 10, 10)),  # not added up to 1
+        (19, (0.8, 0.1, 0.1), (17, 1, 1)),  # 1.9 rounded down
+        (5, (0.8, 0.1, 0.1), (3, 1, 1)),  # an empty part takes one from train
+        (2, (0.8, 0.1, 0.1), (1, 0, 1)),  # test before valid
+        (1, (0.8, 0.1, 0.1), (1, 0, 0)),
+        (1, (0.01, 0.01, 0.98), (1, 0, 0)),
+        (0, (0.8, 0.1, 0.1), (0, 0, 0)),
+    ],
+)
+def test_valid_and_test_are_rounded_down_and_train_gets_the_rest(count, ratio, expected):
+    assert tuple(int(size) for size in part_sizes(np.int64(count), ratio)) == expected
+
+
+def recbole_sizes(total: int, ratio: tuple[float, ...]) -> list[int]:
+    """RecBole's rule in its own words: a loop over the parts, from the last."""
+    sizes = [int(r * total + 1e-7) for r in ratio]
+    sizes[0] = total - sum(sizes[1:])
+    for i in range(1, len(ratio)):
+        if sizes[0] <= 1:
+            break
+        if 0 < ratio[-i] * total < 1 - 1e-7:
+            sizes[-i] += 1
+            sizes[0] -= 1
+    return sizes
+
+
+@pytest.mark.parametrize("ratio", [(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.5, 0.05, 0.45), (0.1, 0.1, 0.8)])
+def test_rounding_is_that_of_recbole_for_any_count(ratio):
+    count = np.arange(1, 300)
+    ours = np.stack(part_sizes(count, ratio), axis=1)
+    assert ours.tolist() == [recbole_sizes(int(c), ratio) for c in count]
+
+
+# ----------------------------------------------------------------------------------- what each way promises
+
+
+def test_random_split_has_the_ratio_over_all_rows():
+    assert [len(p) for p in parts(split(made(1000), RandomSplit(ratio=(0.7, 0.2, 0.1))))] == [700, 200, 100]
+
+
+def test_user_split_has_the_ratio_within_each_user():
+    data = made()
+    done = split(data, UserSplit(by="user", ratio=(0.7, 0.2, 0.1)))
+    total, *counts = (np.bincount(p.interactions.user, minlength=60) for p in (data, done.train, done.valid, done.test))
+    np.testing.assert_array_equal(counts, part_sizes(total, (0.7, 0.2, 0.1)))
+
+
+def test_user_split_leaves_the_single_row_of_a_user_in_train():
+    train, valid, test = parts(split(of_users(0, 1, 1, 1, 2), UserSplit(by="user")))
+    assert {0, 4} <= set(train) and len(valid) == len(test) == 1
+
+
+def test_leave_one_out_takes_the_last_two_rows_of_each_user_by_time():
+    data = of_users(0, 1, 0, 1, 0, 1, time=[9, 1, 5, 2, 7, 3])
+    assert parts(split(data, LeaveOneOut(by="leave_one_out"))) == ([1, 2], [3, 4], [0, 5])
+
+
+def test_leave_one_out_breaks_ties_by_row_order():
+    assert parts(split(of_users(0, 0, 0, 0, time=[5, 5, 5, 5]), LeaveOneOut(by="leave_one_out"))) == ([0, 1], [2], [3])
+
+
+def test_leave_one_out_leaves_users_of_fewer_than_three_rows_in_train():
+    data = of_users(0, 1, 1, 2, 2, 2, time=[0, 1, 2, 3, 4, 5])
+    assert parts(split(data, LeaveOneOut(by="leave_one_out"))) == ([0, 1, 2, 3], [4], [5])
+
+
+def test_leave_one_out_without_times_draws_and_says_so():
+    lines: list[str] = []
+    data = of_users(*[0] * 5, *[1] * 5)
+    seen = {tuple(rows(split(data, LeaveOneOut(by="leave_one_out", seed=s), log=lines.append).test)) for s in range(20)}
+    assert len(seen) > 5 and all(a < 5 <= b for a, b in seen)
+    assert "no times" in lines[0]
+
+
+def test_time_split_puts_the_newest_rows_into_test_and_breaks_ties_by_row_order():
+    data = of_users(*range(10), time=[9, 0, 1, 1, 1, 1, 1, 1, 1, 5])
+    assert parts(split(data, TimeSplit(by="time"))) == ([1, 2, 3, 4, 5, 6, 7], [8, 9], [0])
+
+
+def test_time_split_without_times_names_the_setting():
+    with pytest.raises(ValueError, match=r"data\.TIME_FIELD"):
+        split(of_users(0, 1, 2), TimeSplit(by="time"))
+
+
+def test_a_missing_time_is_refused_rather_than_taken_for_the_newest():
+    with pytest.raises(ValueError, match="1 of 3 rows"):
+        split(of_users(0, 1, 2, time=[1, np.nan, 3]), TimeSplit(by="time"))
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_cold_users_keep_few_training_rows_and_other_users_keep_all(most):
+    data = made(users=300)
+    plain, cold = split(data, RandomSplit(seed=3)), split(data, ColdUsers(by="cold_users", max_train=most, seed=3))
+    is_cold = np.bincount(cold.test.interactions.user, minlength=300) > 0
+    count = np.bincount(cold.train.interactions.user, minlength=300)
+    available = np.zeros(300, int)
+    for row in set(range(2000)) - set(rows(cold.valid)) - set(rows(cold.test)):
+        available[data.interactions.user[row]] += 1
+    assert len(cold.valid.interactions) == len(plain.valid.interactions)
+    assert 50 < is_cold.sum() < 250
+    np.testing.assert_array_equal(count, np.where(is_cold, np.minimum(available, most), available))
+
+
+def test_cold_users_say_how_many_rows_were_dropped():
+    lines: list[str] = []
+    done = split(made(users=300), ColdUsers(by="cold_users"), log=lines.append)
+    assert f"{2000 - sum(map(len, parts(done))):,} training rows dropped" in lines[0]
+
+
+def test_cold_users_keep_rows_at_random_and_not_the_first():
+    kept = {tuple(rows(split(of_users(*[0] * 20), ColdUsers(by="cold_users", seed=s)).train)) for s in range(20)}
+    assert len(kept) == 20 and any(min(k) > 4 for k in kept)
+
+
+def test_cold_items_have_no_training_row_and_the_ratio_holds_in_each_kind():
+    done = split(made(), ColdItems(by="cold_items", ratio=(0.7, 0.2, 0.1)))
+    items = [
+        [np.unique(p.only(k).interactions.item) for p in (done.train, done.valid, done.test)] for k in done.train.kinds
+    ]
+    assert [[len(part) for part in kind] for kind in items] == [[28, 8, 4], [56, 16, 8]]
+    together = np.concatenate([part for kind in items for part in kind])
+    assert len(np.unique(together)) == len(together)
+
+
+# --------------------------------------------------------------------------------------------- sample
+
+
+@every_way
+def test_sample_keeps_its_share_of_each_kind_of_training_row_and_no_other_part_changes(way):
+    full, less = split(made(), way), split(made(), way, sample=0.3)
+    assert parts(full)[1:] == parts(less)[1:]
+    assert set(rows(less.train)) < set(rows(full.train))
+    for kind in full.train.kinds:
+        whole = len(full.train.only(kind).interactions)
+        assert len(less.train.only(kind).interactions) == np.ceil(0.3 * whole - 1e-7)
+
+
+def test_sample_by_name_leaves_the_other_kinds_alone():
+    full, less = split(made(), RandomSplit()), split(made(), RandomSplit(), sample={"kind1": 0.5})
+    assert rows(less.train.only("kind0")) == rows(full.train.only("kind0"))
+    assert len(rows(less.train.only("kind1"))) == -(-len(rows(full.train.only("kind1"))) // 2)
+
+
+def test_a_smaller_sample_is_part_of_a_larger_one():
+    small, large = (split(made(), RandomSplit(), sample=share).train for share in (0.2, 0.4))
+    assert set(rows(small)) < set(rows(large))
+
+
+def test_sample_of_one_keeps_all():
+    assert parts(split(made(), RandomSplit(), sample=1.0)) == parts(split(made(), RandomSplit()))
+
+
+def test_sample_says_how_many_rows_were_dropped():
+    lines: list[str] = []
+    split(made(1000), RandomSplit(), sample=0.5, log=lines.append)
+    assert "350 of 700" in lines[0] or "351 of 700" in lines[0]
+
+
+def test_sample_of_an_unknown_kind_suggests_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'kind1'"):
+        split(made(), RandomSplit(), sample={"kid1": 0.5})
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_sample_refuses_a_share_outside_0_to_1(share):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        split(made(), RandomSplit(), sample={"kind0": share})
+
+
+# ---------------------------------------------------------------------------------- negatives, implicit data
+
+
+def implicit(negatives: int = 2, popularity: float = 0.0) -> RecData:
+    data = made(600, items=(100, 200))
+    return replace(
+        data, interactions=replace(data.interactions, label=None), negatives=negatives, popularity=popularity
+    )
+
+
+@pytest.mark.parametrize("popularity", [0.0, 0.75])
+def test_implicit_valid_and_test_get_labels_and_drawn_rows_of_pairs_that_no_part_holds(popularity):
+    data = implicit(popularity=popularity)
+    done, plain = split(data, RandomSplit()), split(replace(data, negatives=0), RandomSplit())
+    pairs = set(zip(data.interactions.user.tolist(), data.interactions.item.tolist(), strict=True))
+    for part, positive in ((done.valid, plain.valid), (done.test, plain.test)):
+        x, n = part.interactions, len(positive.interactions)
+        assert x.label.tolist() == [1] * n + [0] * 2 * n
+        np.testing.assert_array_equal(x.item[:n], positive.interactions.item)
+        assert not pairs & set(zip(x.user[n:].tolist(), x.item[n:].tolist(), strict=True))
+
+
+def test_implicit_train_is_left_to_the_sampler_and_other_parts_are_explicit():
+    done = split(implicit(), RandomSplit())
+    assert done.train.interactions.label is None and done.train.negatives == 2
+    assert done.valid.negatives == done.test.negatives == 0
+
+
+def test_pairs_dropped_from_train_are_not_drawn_as_negatives():
+    data = of_users(*[0] * 10)  # ten of eleven items seen, most of them in dropped rows
+    data = replace(data, kinds={"book": Table(11)}, negatives=3)
+    test = split(data, ColdUsers(by="cold_users", max_train=1)).test.interactions
+    assert test.item[test.label == 0].tolist() == [10, 10, 10]
+
+
+def test_the_sample_does_not_change_uniform_negatives():
+    full, less = split(implicit(), RandomSplit()), split(implicit(), RandomSplit(), sample=0.2)
+    np.testing.assert_array_equal(full.test.interactions.item, less.test.interactions.item)
+
+
+def test_negatives_are_the_same_for_the_same_seed():
+    one, two = split(implicit(popularity=1), RandomSplit()), split(implicit(popularity=1), RandomSplit())
+    np.testing.assert_array_equal(one.test.interactions.item, two.test.interactions.item)
+
+
+def test_negatives_that_cannot_be_drawn_are_counted():
+    lines: list[str] = []
+    data = replace(of_users(*[0] * 10), negatives=2)  # the user has seen all ten
+    done = split(data, RandomSplit(), log=lines.append)
+    assert done.test.interactions.label.tolist() == [1]
+    assert "6 left out" in lines[-1]

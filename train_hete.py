@@ -1,0 +1,12 @@
+"""Train and test a model on items of several kinds, each kind with its own columns.
+
+python train_hete.py duration
+python train_hete.py configs/duration.json data=epinions opt.epochs=20 --seed 1
+"""
+
+import sys
+
+from hrec.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main("Train on items of several kinds, kept apart.", homogeneous=False))
