@@ -39,16 +39,16 @@ def _size(users: int, book: tuple[int, int], music: tuple[int, int], film: tuple
 
 SIZES: dict[str, Size] = {
     "tiny": _size(120, book=(80, 1500), music=(60, 1100), film=(50, 1400), pairs=20),
-    "small": _size(3_000, book=(4_000, 50_000), music=(3_000, 40_000), film=(2_000, 60_000), pairs=200),
+    "small": _size(800, book=(2_000, 70_000), music=(1_500, 55_000), film=(1_000, 75_000), pairs=200),
     "douban": _size(36_585, book=(150_955, 356_001), music=(102_571, 269_760), film=(50_299, 470_479), pairs=500),
 }
 
-TOPICS = 12
+TOPICS = 4
 CONCENTRATION = 0.2  # of the Dirichlet over topics: most items are about one to three of them
 SHARED = 0.8  # share of a taste's variance that is the same in all kinds
 SELECTION = 0.5  # how strongly users come across what they have a taste for; 0 is not at all
 SCALE = 1.7
-AFFINITY, USER_BIAS, QUALITY = 0.6, 0.15, 0.25  # shares of the variance inside the sigmoid, before selection
+AFFINITY, USER_BIAS, QUALITY = 0.35, 0.25, 0.4  # shares of the variance inside the sigmoid, before selection
 KIND_OFFSET = {"book": 0.1, "music": 0.2, "film": -0.2}
 ITEM_TAIL, USER_TAIL, CATEGORY_TAIL = 1.5, 1.0, 1.0  # sigma of the lognormals
 RATING_CUTS = (-3.0, -1.5, 0.0, 1.5)  # between 1|2|3|4|5; the label is rating > 3
@@ -107,15 +107,19 @@ def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
 
 def make(size: str, seed: int = 0) -> Planted:
     """Planted data of one of the ``SIZES``; the same size and seed give the same bytes."""
-    counts = SIZES[size]
-    hidden_seed, column_seed, pair_seed, label_seed = SeedSequence(seed).spawn(4)
-    hidden = _hide(default_rng(hidden_seed), counts)
-    users, kinds = _tables(default_rng(column_seed), hidden)
-    triples = _interact(default_rng(pair_seed), counts, hidden)
-    interactions, probability = _rate(default_rng(label_seed), hidden, triples, kinds)
+    for_truth, for_columns, for_pairs, for_labels = _streams(seed)
+    hidden = _hide(for_truth, SIZES[size])
+    users, kinds = _tables(for_columns, hidden)
+    triples = _interact(for_pairs, SIZES[size].interactions, hidden)
+    interactions, probability = _rate(for_labels, hidden, triples, kinds)
     pairs = hidden.pairs + np.array([kinds["book"].start, kinds["film"].start])
     data = RecData(users, kinds, interactions, name=f"planted-{size}")
     return Planted(data, probability, pairs.astype(np.int32))
+
+
+def _streams(seed: int) -> list[Generator]:
+    """Independent random streams: for the truth, the columns, the pairs of user and item, the labels."""
+    return [default_rng(part) for part in SeedSequence(seed).spawn(4)]
 
 
 # --------------------------------------------------------------------------------------- the truth
@@ -175,13 +179,13 @@ def _draw_distinct(rng: Generator, weight: np.ndarray, n: int) -> np.ndarray:
 # ------------------------------------------------------------------------- who comes across what
 
 
-def _interact(rng: Generator, counts: Size, hidden: _Hidden) -> np.ndarray:
+def _interact(rng: Generator, totals: Mapping[str, int], hidden: _Hidden) -> np.ndarray:
     """int64[N, 3]: user, item within its kind, kind. Every user has a row, no pair comes twice."""
     activity = hidden.users.activity
     # A user's first row is in the kind that wins an exponential race, thus in proportion to the user's activity.
     first_kind = np.argmin(rng.exponential(size=activity.shape) / activity, axis=0)
     parts = []
-    for number, (kind, total) in enumerate(counts.interactions.items()):
+    for number, (kind, total) in enumerate(totals.items()):
         find = _finder(hidden.users.taste[number], hidden.items[kind])
         first = np.flatnonzero(first_kind == number)
         user, item = _distinct_pairs(rng, first, activity[number], find, total)
@@ -207,7 +211,8 @@ def _finder(taste: np.ndarray, items: _Items) -> Finder:
         drawn = rng.random(len(user)) * by_user[user, -1]
         topic = np.sum(by_user[user, :-1] <= drawn[:, None], axis=1)
         position = np.searchsorted(shares, topic + rng.random(len(user)), side="right")
-        return position - topic * len(items.popularity)
+        # topic + a number below 1 may round up to topic + 1
+        return np.minimum(position - topic * len(items.popularity), len(items.popularity) - 1)
 
     return find
 
@@ -365,17 +370,17 @@ def _year(view: np.ndarray) -> Numeric:
 def _user_columns(views: _Views) -> dict[str, Column]:
     return {
         "age": _numeric(np.clip(28 * np.exp(0.3 * views.number(0.4, missing=0.3)), 10, 90)),
-        "region": views.category("region", 30, looks=4, missing=0.1),
+        "region": views.category("region", 30, looks=6, missing=0.1),
     }
 
 
 def _book_columns(views: _Views) -> dict[str, Column]:
     n = len(views.hidden)
     return {
-        "authors": views.categories("author", 1 + n // 4, looks=16, mean=1.3, missing=0.02),
-        "publisher": views.category("publisher", 5 + n // 100, looks=8, missing=0.05),
+        "authors": views.categories("author", 1 + n // 4, looks=24, mean=1.3, missing=0.02),
+        "publisher": views.category("publisher", 5 + n // 100, looks=12, missing=0.05),
         "binding": views.category("binding", 5, looks=1),
-        "subjects": views.categories("subject", 60, looks=8, mean=3, missing=0.1),
+        "subjects": views.categories("subject", 60, looks=12, mean=3, missing=0.1),
         "publish_year": _year(views.number(0.3, missing=0.05)),
         "pages": _numeric(300 * np.exp(0.4 * views.number(0.5, missing=0.15))),
         "price": _numeric(35 * np.exp(0.8 * views.number(0.3, missing=0.2)), 2),
@@ -385,8 +390,8 @@ def _book_columns(views: _Views) -> dict[str, Column]:
 def _music_columns(views: _Views) -> dict[str, Column]:
     n = len(views.hidden)
     return {
-        "performers": views.categories("performer", 1 + n // 4, looks=16, mean=1.2, missing=0.02),
-        "style": views.category("style", 20, looks=12, missing=0.15),
+        "performers": views.categories("performer", 1 + n // 4, looks=24, mean=1.2, missing=0.02),
+        "style": views.category("style", 20, looks=16, missing=0.15),
         "medium": views.category("medium", 6, looks=1),
         "year": _year(views.number(0.4, missing=0.05)),
         "tracks": _numeric(np.clip(11 * np.exp(0.4 * views.number(0.3)), 1, None)),
@@ -396,10 +401,10 @@ def _music_columns(views: _Views) -> dict[str, Column]:
 def _film_columns(views: _Views) -> dict[str, Column]:
     n = len(views.hidden)
     return {
-        "directors": views.categories("director", 1 + n // 4, looks=16, mean=1.1, missing=0.02),
-        "genres": views.categories("genre", 25, looks=10, mean=2.5, missing=0.03),
-        "regions": views.categories("region", 40, looks=4, mean=1.3),
-        "languages": views.categories("language", 30, looks=3, mean=1.3, missing=0.05),
+        "directors": views.categories("director", 1 + n // 4, looks=24, mean=1.1, missing=0.02),
+        "genres": views.categories("genre", 25, looks=16, mean=2.5, missing=0.03),
+        "regions": views.categories("region", 40, looks=6, mean=1.3),
+        "languages": views.categories("language", 30, looks=4, mean=1.3, missing=0.05),
         "year": _year(views.number(0.3)),
         "mins": _numeric(np.clip(100 + 20 * views.number(0.4, missing=0.1), 20, None)),
     }

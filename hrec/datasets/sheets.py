@@ -32,7 +32,7 @@ BLOCK = 1 << 24  # bytes parsed at a time; a row must fit in
 class Sheet:
     """Some rows of one file, and the columns of it that were asked for.
 
-    cells: name -> Arrow array of length n. row: int64[n], where each row stands in the file (0 is the first row of data).
+    cells: name -> Arrow array of length n. row: int64[n], where each row stands in the file, the first of data being 0.
     header: every column of the file. types: name -> type where the header says it (atomic files).
     file_rows: number of rows in the file.
     """
@@ -54,6 +54,10 @@ class Sheet:
         keep = pa.array(mask)
         cells = {name: cell.filter(keep) for name, cell in self.cells.items()}
         return replace(self, cells=cells, row=self.row[mask])
+
+    def with_cells(self, name: str, cells: pa.Array) -> Sheet:
+        """The same rows with other cells in one column."""
+        return replace(self, cells={**self.cells, name: cells})
 
     def where(self, row: int, column: str) -> str:
         """File, line as a person counts (the header is line 1) and column of a cell."""
@@ -79,14 +83,13 @@ def read_sheet(path: Path, setting: str, wanted: Callable[[str], bool]) -> Sheet
     """
     require_file(path, setting)
     kind = ending(path)
-    if kind in PARQUET:
-        return _read_parquet(path, wanted)
-    if kind in DELIMITERS:
-        return _read_text(path, kind, wanted)
-    known = ", ".join([*DELIMITERS, *sorted(PARQUET)])
-    raise DataError(
-        f"{path}: cannot tell the format from the ending. Known endings: {known}, and .gz or .xz after them."
-    )
+    if kind not in PARQUET and kind not in DELIMITERS:
+        known = ", ".join([*DELIMITERS, *sorted(PARQUET)])
+        raise DataError(f"{path}: the ending tells no format. Known endings: {known}, and .gz or .xz after them.")
+    sheet = _read_parquet(path, wanted) if kind in PARQUET else _read_text(path, kind, wanted)
+    if not len(sheet):
+        raise DataError(f"{path}: has columns but no rows. Fill it, or correct {setting}.")
+    return sheet
 
 
 def ending(path: Path) -> str:
@@ -114,31 +117,36 @@ def _read_text(path: Path, kind: str, wanted: Callable[[str], bool]) -> Sheet:
     _, titles = next(textfiles.records(data, delimiter, quoted), (1, []))
     if not titles:
         raise DataError(f"{path}: the file is empty. It should hold a header line and rows.")
+    if any("\ufffd" in title for title in titles):
+        raise DataError(f"{path}{textfiles.diagnose(data, delimiter, quoted, 'the header is unreadable')}")
     types = _atomic_types(path, titles) if kind in ATOMIC else {}
     names = list(types) if types else titles
-    chosen = [title for title, name in zip(titles, names, strict=True) if wanted(name)]
     _require_single(path, names, wanted)
+    chosen = {title: name for title, name in zip(titles, names, strict=True) if wanted(name)}
     try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(data),
-            pa_csv.ReadOptions(block_size=BLOCK),
-            pa_csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if quoted else False,
-                newlines_in_values=quoted and b'"' in data,  # slower, so only where there may be any
-            ),
-            # an empty list of columns would mean all of them
-            pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(titles, pa.string()), include_columns=chosen or titles[:1]
-            ),
-        )
+        table = _parse(data, delimiter, quoted, titles, list(chosen))
     except pa.ArrowException as error:
-        raise DataError(f"{path}{textfiles.diagnose(data, delimiter, quoted, error)}") from None
+        raise DataError(f"{path}{textfiles.diagnose(data, delimiter, quoted, str(error))}") from None
     if quoted and (line := textfiles.unclosed_quote(data, delimiter)):
-        raise DataError(f"{path}, line {line}: a quotation mark is opened here and never closed. Close or remove it.")
-    shorten = dict(zip(titles, names, strict=True))
-    table = table.select(chosen) if chosen else table
-    return _sheet(path, table, {title: shorten[title] for title in chosen}, tuple(names), types)
+        raise DataError(f"{path}{textfiles.unclosed(line)}")
+    return _sheet(path, table, chosen, tuple(names), types)
+
+
+def _parse(data: bytes, delimiter: str, quoted: bool, titles: list[str], chosen: list[str]) -> pa.Table:
+    """The chosen columns as text. Raises pyarrow.ArrowException."""
+    return pa_csv.read_csv(
+        pa.BufferReader(data),
+        pa_csv.ReadOptions(block_size=BLOCK),
+        pa_csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted and b'"' in data,  # slower, so only where there may be any
+        ),
+        pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(titles, pa.string()),
+            include_columns=chosen or titles[:1],  # none would mean all of them
+        ),
+    )
 
 
 def _atomic_types(path: Path, titles: list[str]) -> dict[str, str]:
@@ -179,8 +187,6 @@ def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> Sheet:
 
 
 def _sheet(path: Path, table: pa.Table, names: dict[str, str], header: tuple[str, ...], types: dict[str, str]) -> Sheet:
-    if not table.num_rows:
-        raise DataError(f"{path}: the file has columns but no rows.")
     cells = {name: _one_array(table[title]) for title, name in names.items()}
     return Sheet(path, cells, np.arange(table.num_rows), header, table.num_rows, types)
 

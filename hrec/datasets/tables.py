@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,8 @@ from hrec.datasets.problems import DataError, Log, RowCheck, missing_column
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
 from hrec.datasets.vectors import read_vectors
 from hrec.settings import DataSettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
         if name not in named or not feat.source.startswith(source):
             continue
         spaces = is_atomic(_first(sheets).path) and "separator" not in feat.model_fields_set
-        as_in_header = feat.type == "float" and _header_types(sheets).get(name) == "float_seq"
+        as_in_header = feat.type == "float" and any(sheet.types.get(name) == "float_seq" for sheet in sheets.values())
         out.append(
             Field(
                 name,
@@ -88,13 +91,14 @@ def _header_types(sheets: Mapping[str, Sheet]) -> dict[str, str]:
 def readers(fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log) -> dict[str, list[Field]]:
     """Kind -> the columns to read from its sheet. Raises DataError for a source or a column that is not there."""
     out: dict[str, list[Field]] = {kind: [] for kind in sheets}
+    unused = []
     for field in fields:
         if field.source in ("user", "item"):
             kinds = list(sheets)
         elif (kind := field.source.removeprefix("item_")) in sheets:
             kinds = [kind]
         else:
-            log(f"{field.setting} is not read: the kind '{kind}' is not used")
+            unused.append(field.name)
             continue
         if field.type != "vector":
             kinds = [kind for kind in kinds if field.name in sheets[kind].header]
@@ -107,6 +111,8 @@ def readers(fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log) -> d
             )
         for kind in kinds:
             out[kind].append(field)
+    if unused:
+        log(f"columns of kinds that are not used are not read: {', '.join(unused)}")
     return out
 
 
@@ -117,6 +123,13 @@ def _no_column(field: Field, sheets: Mapping[str, Sheet]) -> DataError:
     others = "" if kind in sheets or len({s.path for s in sheets.values()}) == 1 else " (nor in the other item files)"
     remedy = f"Correct {field.setting} or its source, or add the column{others}."
     return missing_column(sheet.path, header_place(sheet.path), field.name, header, remedy)
+
+
+def refuse_columns(settings: DataSettings, source: str, setting: str) -> None:
+    """Raises DataError where data.feat names a column of users (or items), whose file ``setting`` does not name."""
+    for name in sorted(named_columns(settings)):
+        if settings.feat[name].source.startswith(source):
+            raise DataError(f"data.feat.{name}: its source is the {source} file, but {setting} names none. Give it.")
 
 
 def require_known_sources(settings: DataSettings, kinds: Sequence[str]) -> None:
@@ -146,12 +159,13 @@ def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Lo
     return rows.with_cells(ids, text.filter(pa.array(check.good)))
 
 
-def typed(sheet: Sheet, column: str, encode):  # type: ignore[no-untyped-def]
+def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
     """``encode(cells of column)``. Raises DataError where the column holds no such thing."""
     try:
         return encode(sheet.cells[column])
     except NotText as error:
-        raise DataError(f"{sheet.path}, column '{column}': {error}. Make it a column of text or numbers.") from None
+        remedy = "Make it a column of text or numbers; lists are read as type token_seq."
+        raise DataError(f"{sheet.path}, column '{column}': {error}. {remedy}") from None
 
 
 def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:

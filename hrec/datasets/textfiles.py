@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
@@ -12,8 +13,9 @@ def records(data: bytes, delimiter: str, quoted: bool, strict: bool = False) -> 
     """(line on which the record starts, its cells) of each record, the header first; blank lines are passed over."""
     csv.field_size_limit(max(csv.field_size_limit(), len(data)))
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace", newline="")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(text, delimiter=delimiter, quoting=quoting, strict=strict)
+    reader = csv.reader(
+        text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=strict
+    )
     start = 1
     for cells in reader:
         if cells:
@@ -27,13 +29,15 @@ def line_of(data: bytes, delimiter: str, quoted: bool, row: int) -> int:
     return found[0] if found else row + 2
 
 
-def diagnose(data: bytes, delimiter: str, quoted: bool, error: Exception) -> str:
+def diagnose(data: bytes, delimiter: str, quoted: bool, error: str) -> str:
     """', line n: what is wrong and the remedy' for a text that the parser gave up on."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as bad:
         line = data.count(b"\n", 0, bad.start) + 1
         return f", line {line}: not UTF-8 text (byte 0x{data[bad.start]:02x}). Save the file as UTF-8."
+    if quoted and (opened := unclosed_quote(data, delimiter)):
+        return unclosed(opened)
     rows = records(data, delimiter, quoted)
     width = len(next(rows, (1, []))[1])
     ragged = [(line, len(cells)) for line, cells in rows if len(cells) != width]
@@ -45,17 +49,17 @@ def diagnose(data: bytes, delimiter: str, quoted: bool, error: Exception) -> str
     return f": cannot be read as a table ({error}). Correct the file."
 
 
+def unclosed(line: int) -> str:
+    return f", line {line}: a quotation mark is opened here and never closed. Close or remove it."
+
+
 def unclosed_quote(data: bytes, delimiter: str) -> int | None:
     """The line of a quotation mark that swallows the rest of the file, or None."""
     if data.count(b'"') % 2 == 0:
         return None
-    line = 1
-    try:
-        for line, _ in records(data, delimiter, quoted=True):  # noqa: B007
-            pass
-        # only a strict reader tells the end of the file from the end of a cell
-        for _ in records(data, delimiter, quoted=True, strict=True):
-            pass
+    last = deque(records(data, delimiter, quoted=True), maxlen=1)
+    try:  # only a strict reader tells the end of the file from the end of a cell
+        deque(records(data, delimiter, quoted=True, strict=True), maxlen=0)
     except csv.Error as error:
-        return line if "end of data" in str(error) else None
+        return last[0][0] if "end of data" in str(error) else None
     return None

@@ -25,7 +25,7 @@ def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
         raise DataError(f"{path}: holds {array.dtype}[{shape}], should hold float[rows, numbers]. Save it as such.")
     if len(array) != sheet.file_rows:
         raise DataError(
-            f"{path}: holds {len(array):,} vectors, but {sheet.path} has {sheet.file_rows:,} rows. Make the file with one "
+            f"{path}: holds {len(array):,} vectors, but {sheet.path} has {sheet.file_rows:,} rows. Make it with one "
             f"vector for each of those rows, in their order, or correct {setting}."
         )
     _require_finite(path, array)
@@ -40,7 +40,9 @@ def _open(path: Path) -> np.ndarray:
         if path.suffix.lower() in COMPRESSED:
             return np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
         array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # over a damaged header numpy raises SyntaxError, TokenError and more
         raise DataError(f"{path}: not a readable .npy file ({error}). Is it cut off? Make or fetch it again.") from None
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: holds several arrays. Save one array with numpy.save.")

@@ -75,14 +75,11 @@ class BaseModel(nn.Module, ABC):
         """No settings of its own."""
 
     needs: ClassVar[Needs] = Needs()
+    sample: ClassVar[staticmethod[[RecData, Draw], Iterator[Any]]]
+    """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""
-
-    @staticmethod
-    def sample(data: RecData, draw: Draw) -> Iterator[Any]:
-        """The batches of one epoch; a subclass names one of the samplers: ``sample = staticmethod(pointwise)``."""
-        raise NotImplementedError
 
     def __init__(self, config: Settings, data: RecData) -> None:
         super().__init__()

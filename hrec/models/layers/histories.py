@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import PositiveFloat
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from hrec.datasets.histories import History
@@ -20,6 +21,8 @@ class HistorySettings(Settings):
     """The sum over n cells as it is (the papers' Y W), over the square root of n, or over n."""
     leave_target_out: bool = True
     """In training, take the cell of the pair that is being predicted out of both histories."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """In training, each cell is left out with this chance and the others are scaled up."""
     init_std: PositiveFloat = 0.01
     """Standard deviation of the first weights."""
 
@@ -45,6 +48,7 @@ class HistoryLinear(nn.Module):
         length = self.rows.offset[unique + 1] - self.rows.offset[unique]
         offset = length.cumsum(0) - length
         n = length[inverse]
+        value = F.dropout(value, self.settings.dropout, self.training)
         if leave_out is None:
             pooled = self.table.bags(index, offset, value)[inverse]
         else:

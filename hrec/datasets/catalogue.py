@@ -1,0 +1,156 @@
+"""Which kinds of item there are, which of them the run uses, and the raw ids of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hrec.config import did_you_mean
+from hrec.datasets import encoding
+from hrec.datasets.problems import DataError, Log, RowCheck
+from hrec.datasets.sheets import Sheet, read_sheet
+from hrec.datasets.tables import Field, checked, fields_of, readers, refuse_columns, require_known_sources, typed
+from hrec.settings import DataSettings
+
+ONLY_KIND = "item"
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Items by kind.
+
+    ids: kind -> raw ids as text, the used kinds first, in the order of ``used``; then those known but not used.
+    sheets, fields: kind -> usable rows and the columns to read, for used kinds; empty where there is no item file.
+    closed: an item that stands under no kind is a mistake (else it may be of a kind that is not used).
+    """
+
+    ids: Mapping[str, pa.Array]
+    used: tuple[str, ...]
+    sheets: Mapping[str, Sheet]
+    fields: Mapping[str, list[Field]]
+    closed: bool
+    files: tuple[Path, ...]
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Position of each kind's first item, in the order of ``ids``, and the end of the last."""
+        return np.cumsum([0, *(len(ids) for ids in self.ids.values())])
+
+
+def kind_name(text: str) -> str:
+    """A kind's name as text: a column of kinds that pandas wrote as 0.0 means 0."""
+    return re.sub(r"^(-?\d+)\.0$", r"\1", str(text))
+
+
+def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable[[str], bool], log: Log) -> Catalogue:
+    """Read the item files; without any, the items are those of the interactions. Raises DataError."""
+    paths = settings.item_feat_path
+    if paths is None:
+        refuse_columns(settings, "item", "data.item_feat_path")
+        return _from_interactions(settings, interactions)
+    if isinstance(paths, str):
+        path = Path(paths).expanduser()
+        sheets, absent = _split_by_kind(settings, read_sheet(path, "data.item_feat_path", wanted), log), list[str]()
+    else:
+        sheets, absent = _read_files(settings, {kind_name(k): Path(p).expanduser() for k, p in paths.items()}, wanted)
+    used = used_kinds(settings, [*sheets, *absent])
+    sheets = {kind: sheets[kind] for kind in [*used, *sheets]}
+    require_known_sources(settings, [*sheets, *absent])
+    fields = readers(fields_of(settings, {k: sheets[k] for k in used}, "item"), {k: sheets[k] for k in used}, log)
+    clean = {k: checked(sheets[k], settings.ITEM_ID_FIELD, fields[k], settings.drop_bad_rows, log) for k in used}
+    ids = {
+        kind: clean[kind].cells[settings.ITEM_ID_FIELD]
+        if kind in clean
+        else typed(sheet, settings.ITEM_ID_FIELD, encoding.as_ids).drop_null().unique()
+        for kind, sheet in sheets.items()
+    }
+    if absent:
+        log(f"the files of {_listed(absent)} are not there: items that are in no other file are taken to be of them")
+    return Catalogue(ids, used, clean, fields, not absent, tuple(dict.fromkeys(s.path for s in sheets.values())))
+
+
+def used_kinds(settings: DataSettings, known: Iterable[str]) -> tuple[str, ...]:
+    """The kinds that the run uses, in order. Raises DataError for a name that is no kind."""
+    known = list(known)
+    if not known:
+        raise DataError("there is no kind of item. Correct data.item_feat_path or data.TYPE_FIELD.")
+    chosen, setting = [kind_name(k) for k in settings.type] if settings.type else known, "data.type"
+    if settings.single_type is not None:
+        chosen, setting = [kind_name(settings.single_type)], "data.single_type"
+    elif settings.single and len(chosen) > 1:
+        raise DataError(f"data.single=true needs data.single_type, one of {_listed(chosen)}.")
+    for kind in chosen:
+        if kind not in known:
+            raise DataError(f"{setting}: no kind '{kind}'.{did_you_mean(kind, known)} Kinds: {', '.join(known)}.")
+    return tuple(dict.fromkeys(chosen))
+
+
+def _read_files(
+    settings: DataSettings, paths: dict[str, Path], wanted: Callable[[str], bool]
+) -> tuple[dict[str, Sheet], list[str]]:
+    """One file per kind -> (sheets, kinds that are not used and whose file is not there)."""
+    used = used_kinds(settings, paths)
+    absent = [kind for kind, path in paths.items() if kind not in used and not path.is_file()]
+    sheets = {}
+    for kind, path in paths.items():
+        if kind in absent:
+            continue
+        only_ids = settings.ITEM_ID_FIELD.__eq__
+        sheets[kind] = read_sheet(path, f"data.item_feat_path.{kind}", wanted if kind in used else only_ids)
+        sheets[kind].column(settings.ITEM_ID_FIELD, "Correct data.ITEM_ID_FIELD or the header.")
+    return sheets, absent
+
+
+def _split_by_kind(settings: DataSettings, sheet: Sheet, log: Log) -> dict[str, Sheet]:
+    """One file of all items -> one sheet per kind, kinds in the order of their names."""
+    sheet.column(settings.ITEM_ID_FIELD, "Correct data.ITEM_ID_FIELD or the header.")
+    kinds = _kind_column(settings, sheet)
+    if kinds is None:
+        return {_only_kind(settings): sheet}
+    check = RowCheck(sheet, settings.drop_bad_rows, log)
+    check.refuse(kinds.is_null().to_numpy(zero_copy_only=False), settings.TYPE_FIELD, "names no kind")
+    return {
+        kind: sheet.take(pc.equal(kinds, kind).fill_null(False).to_numpy(zero_copy_only=False))
+        for kind in _sorted(kinds).to_pylist()
+    }
+
+
+def _from_interactions(settings: DataSettings, sheet: Sheet) -> Catalogue:
+    """No item file: the items are those of the interactions, in the order of their ids."""
+    items = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_ids)
+    kinds = _kind_column(settings, sheet)
+    if kinds is None:
+        ids = {_only_kind(settings): _sorted(items)}
+    else:
+        ids = {kind: _sorted(items.filter(pc.equal(kinds, kind))) for kind in _sorted(kinds).to_pylist()}
+    used = used_kinds(settings, ids)
+    return Catalogue({k: ids[k] for k in [*used, *ids]}, used, {}, {}, True, (sheet.path,))
+
+
+def _kind_column(settings: DataSettings, sheet: Sheet) -> pa.Array | None:
+    """Each row's kind as text, or None where there is one kind only. Raises DataError where kinds cannot be told."""
+    several = settings.single_type is not None or len(settings.type or ()) > 1
+    if settings.TYPE_FIELD not in sheet.cells and not several:
+        return None
+    sheet.column(settings.TYPE_FIELD, "It tells the kinds apart: correct data.TYPE_FIELD, or leave out data.type.")
+    return typed(sheet, settings.TYPE_FIELD, encoding.as_ids)
+
+
+def _only_kind(settings: DataSettings) -> str:
+    return kind_name(settings.type[0]) if settings.type else ONLY_KIND
+
+
+def _sorted(text: pa.Array) -> pa.Array:
+    """The different texts, sorted, without null."""
+    different = text.drop_null().unique()
+    return different.take(pc.array_sort_indices(different))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

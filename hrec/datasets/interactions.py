@@ -1,0 +1,245 @@
+"""The file of interactions -> Interactions: positions, labels, ratings, times; each row checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hrec.datasets import encoding
+from hrec.datasets.catalogue import Catalogue
+from hrec.datasets.problems import DataError, Log, RowCheck, plural
+from hrec.datasets.recdata import Interactions
+from hrec.datasets.sheets import Sheet
+from hrec.datasets.tables import typed
+from hrec.settings import DataSettings
+
+
+def columns_to_read(settings: DataSettings) -> set[str]:
+    names = {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD, settings.LABEL_FIELD}
+    names |= {settings.RATING_FIELD, settings.TIME_FIELD}
+    return names | ({settings.label.source} if settings.label and settings.label.source else set())
+
+
+def needs_time(settings: DataSettings) -> bool:
+    return settings.split.by in ("time", "leave_one_out")
+
+
+def build_interactions(
+    sheet: Sheet, settings: DataSettings, catalogue: Catalogue, users: Sheet | None, log: Log
+) -> tuple[Interactions, pa.Array]:
+    """(interactions, raw ids of the users): the users of ``users``, or those of the interactions, sorted.
+
+    Raises DataError for any row that cannot be used (or leaves it out, with settings.drop_bad_rows), for a kind
+    without interactions and for labels that are all the same.
+    """
+    check = RowCheck(sheet, settings.drop_bad_rows, log)
+    kind, item = _place_items(check, settings, catalogue, log)
+    user, user_ids = _place_users(check, settings, users)
+    rating = _ratings(check, settings)
+    label = _labels(check, settings, log)
+    time = _times(check, settings)
+    _refuse_repeated(check, settings, user, item)
+    rows = np.flatnonzero(check.good)
+    _require_every_kind(sheet, kind[rows], catalogue)
+    if settings.label is None or settings.label.source:
+        _require_both_labels(check, settings, label, kind, catalogue, log)
+
+    def pick(array: np.ndarray | None, dtype: type) -> np.ndarray | None:
+        return None if array is None else array[rows].astype(dtype)
+
+    return (
+        Interactions(
+            user=user[rows],
+            item=item[rows],
+            kind=kind[rows].astype(np.int16),
+            label=pick(label, np.float32),
+            rating=pick(rating, np.float32),
+            time=pick(time, np.float64),
+        ),
+        user_ids,
+    )
+
+
+def _place_items(
+    check: RowCheck, settings: DataSettings, catalogue: Catalogue, log: Log
+) -> tuple[np.ndarray, np.ndarray]:
+    """(position of the kind, position of the item) of each row; leaves out the rows of kinds that are not used."""
+    name = settings.ITEM_ID_FIELD
+    ids = typed(check.sheet, name, encoding.as_ids)
+    check.refuse(ids.is_null().to_numpy(zero_copy_only=False), name, "is no id")
+    kind = _kinds_of_rows(check, settings, catalogue, log)
+    if kind is not None:
+        item, why = _by_kind(ids, kind, catalogue), "is not an item of its kind"
+        ignored = kind >= len(catalogue.used)
+    else:
+        item, why = _by_item(ids, settings, catalogue), "is in none of the item files"
+        kind = np.searchsorted(catalogue.starts[1:], item, side="right")
+        ignored = (kind >= len(catalogue.used)) | ((item < 0) & (not catalogue.closed))
+    _leave_out(check, ignored, log)
+    files = ", ".join(map(str, catalogue.files))
+    check.refuse(item < 0, name, f"{why} ({files})", "Add the item to its file")
+    return kind, item
+
+
+def _kinds_of_rows(check: RowCheck, settings: DataSettings, catalogue: Catalogue, log: Log) -> np.ndarray | None:
+    """Position of each row's kind in catalogue.ids (past the end: not used), or None where the items have to tell."""
+    name, sheet = settings.TYPE_FIELD, check.sheet
+    if name not in sheet.cells:
+        return None
+    text = typed(sheet, name, encoding.as_ids)
+    known = list(catalogue.ids)
+    kind = encoding.positions(text, pa.array(known, pa.string()))
+    if (kind < 0).all():
+        log(f"{sheet.path}: column '{name}' names none of {', '.join(known)}: the items tell the kind instead")
+        return None
+    unknown = kind < 0
+    if settings.type or settings.single_type is not None:
+        unknown &= text.is_null().to_numpy(zero_copy_only=False)  # any other name is a kind that is not used
+    remedy = "Correct the file, name its file in data.item_feat_path, or list the kinds to use in data.type"
+    check.refuse(unknown, name, f"is none of the kinds {', '.join(known)}", remedy)
+    return np.where(kind < 0, len(known), kind)
+
+
+def _by_kind(ids: pa.Array, kinds: np.ndarray, catalogue: Catalogue) -> np.ndarray:
+    """int32[n] positions over all kinds, each row's item looked up in its own kind; -1 where it is not."""
+    out = np.full(len(ids), -1, np.int32)
+    for number, (start, among) in enumerate(zip(catalogue.starts, catalogue.ids.values(), strict=False)):
+        rows = np.flatnonzero(kinds == number)
+        found = encoding.positions(ids.take(pa.array(rows)), among)
+        out[rows] = np.where(found < 0, -1, found + start)
+    return out
+
+
+def _by_item(ids: pa.Array, settings: DataSettings, catalogue: Catalogue) -> np.ndarray:
+    """int32[n] positions over all kinds; -1 for an unknown item. Raises DataError where two kinds share an item."""
+    among = pa.concat_arrays(list(catalogue.ids.values()))
+    if len(among.unique()) < len(among):
+        _say_which_is_shared(among, settings, catalogue)
+    return encoding.positions(ids, among)
+
+
+def _say_which_is_shared(among: pa.Array, settings: DataSettings, catalogue: Catalogue) -> None:
+    shared = np.flatnonzero(encoding.repeated(encoding.numbered(among)))
+    text = among[int(shared[0])].as_py()
+    kinds = [kind for kind, ids in catalogue.ids.items() if pc.index(ids, text).as_py() >= 0]
+    more = f" ({len(shared):,} items like it)" if len(shared) > 1 else ""
+    files = ", ".join(map(str, catalogue.files))
+    raise DataError(
+        f"{files}: item '{text}' is both of kind '{kinds[0]}' and of '{kinds[1]}'{more}; "
+        f"its interactions do not tell which. Give them a column '{settings.TYPE_FIELD}' with the kind of each row, or "
+        f"make the ids differ."
+    )
+
+
+def _leave_out(check: RowCheck, ignored: np.ndarray, log: Log) -> None:
+    count = int(np.count_nonzero(ignored & check.good))
+    if count:
+        log(f"{check.sheet.path}: {plural(count, 'interaction')} with items of kinds that are not used are left out")
+        check.good &= ~ignored
+
+
+def _place_users(check: RowCheck, settings: DataSettings, users: Sheet | None) -> tuple[np.ndarray, pa.Array]:
+    """(position of each row's user, the raw ids of all users)."""
+    name = settings.USER_ID_FIELD
+    ids = typed(check.sheet, name, encoding.as_ids)
+    check.refuse(ids.is_null().to_numpy(zero_copy_only=False), name, "is no id")
+    if users is None:
+        different = ids.filter(pa.array(check.good)).unique()
+        among = different.take(pc.array_sort_indices(different))
+        return encoding.positions(ids, among), among
+    among = users.cells[name]
+    user = encoding.positions(ids, among)
+    check.refuse(user < 0, name, f"is not in the user file {users.path}", "Add the user to it")
+    return user, among
+
+
+def _numbers(check: RowCheck, name: str, remedy: str, required: bool) -> np.ndarray:
+    check.sheet.column(name, remedy)
+    numbers, bad = typed(check.sheet, name, encoding.as_numbers)
+    check.refuse(bad | np.isnan(numbers) if required else bad, name, "is not a number")
+    return numbers
+
+
+def _ratings(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
+    """float64[n] or None. An empty rating is refused only where ratings are needed."""
+    name, needed = settings.RATING_FIELD, settings.inter_matrix_type == "rating"
+    if name not in check.sheet.cells and settings.label and settings.label.source:
+        name = settings.label.source
+    if name not in check.sheet.cells and not needed:
+        return None
+    remedy = "Correct data.RATING_FIELD, or set data.inter_matrix_type to another than 'rating'."
+    return _numbers(check, name, remedy, needed)
+
+
+def _labels(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
+    """float64[n] of 1 and 0."""
+    name, how = settings.LABEL_FIELD, settings.label
+    if how is not None and name in check.sheet.cells:
+        log(f"{check.sheet.path}: column '{name}' is not used, because data.label makes the labels")
+    if how is None:
+        remedy = (
+            'Correct data.LABEL_FIELD, or make labels: data.label={"from": "rating", "above": 3} from ratings, '
+            'data.label={"negatives": 4} where every row is liked.'
+        )
+        label = _numbers(check, name, remedy, required=True)
+        remedy = 'Write 1 or 0, or set data.label={"from": <column of ratings>, "above": <number>}'
+        check.refuse((label != 0) & (label != 1), name, "is no label, which is 1 (liked) or 0 (not liked)", remedy)
+        return label
+    if how.source is None or how.above is None:
+        return np.ones(len(check.sheet))
+    rating = _numbers(check, how.source, "Correct 'from' in data.label.", required=True)
+    return (rating > how.above).astype(np.float64)
+
+
+def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
+    """float64[n] seconds or None. An empty time is refused only where the split goes by time."""
+    name = settings.TIME_FIELD
+    if name not in check.sheet.cells:
+        return None
+    seconds, bad = typed(check.sheet, name, encoding.as_seconds)
+    if needs_time(settings):
+        bad |= np.isnan(seconds)
+    check.refuse(bad, name, "is neither a number nor a date such as 2024-01-31 12:00:00")
+    return seconds
+
+
+def _refuse_repeated(check: RowCheck, settings: DataSettings, user: np.ndarray, item: np.ndarray) -> None:
+    """A user and an item may stand together once."""
+    rows = np.flatnonzero(check.good)
+    bad = np.zeros(len(check.good), bool)
+    bad[rows] = encoding.repeated(user[rows].astype(np.int64) << 32 | item[rows])
+    if bad.any():
+        shown = check.sheet.show(int(bad.argmax()), settings.ITEM_ID_FIELD)
+        why = f"and item {shown} stand together again further down"
+        check.refuse(bad, settings.USER_ID_FIELD, why, "Leave one of the rows (dropping keeps the last)")
+
+
+def _require_every_kind(sheet: Sheet, kind: np.ndarray, catalogue: Catalogue) -> None:
+    count = np.bincount(kind, minlength=len(catalogue.used))
+    for name, here in zip(catalogue.used, count, strict=True):
+        if not here:
+            raise DataError(
+                f"{sheet.path}: no usable interaction with an item of kind '{name}'. "
+                f"Leave '{name}' out of data.type, or correct the ids so that they match those of its items."
+            )
+
+
+def _require_both_labels(
+    check: RowCheck, settings: DataSettings, label: np.ndarray, kind: np.ndarray, catalogue: Catalogue, log: Log
+) -> None:
+    """Raises DataError where all labels are the same; says so in the log where those of one kind are."""
+    label, kind = label[check.good], kind[check.good]
+    made = settings.label is not None
+    name = settings.label.source if settings.label else settings.LABEL_FIELD
+    if label.min() == label.max():
+        what = "liked (label 1)" if label[0] else "not liked (label 0)"
+        remedy = "Choose another 'above' in data.label." if made else "Correct the column."
+        raise DataError(
+            f"{check.sheet.path}, column '{name}': every interaction is {what}, so there is nothing to tell apart. "
+            f'{remedy} Where only likes are known, set data.label={{"negatives": 4}}.'
+        )
+    liked = np.bincount(kind, weights=label, minlength=len(catalogue.used))
+    for number, (one, count) in enumerate(zip(liked, np.bincount(kind), strict=True)):
+        if one in (0, count):
+            log(f"{check.sheet.path}: all interactions of kind '{catalogue.used[number]}' have the same label")

@@ -1,0 +1,81 @@
+"""Cells -> codes, numbers and lists."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hrec.datasets import encoding
+from hrec.datasets.columns import FIRST, MISSING, UNSEEN
+
+
+def test_ids_are_text_with_leading_zeros_and_without_a_useless_fraction():
+    texts = pa.array(["0000031887", "1.0", "-2.0", "1.05", "v1.0", "", None, "nan"])
+    assert encoding.as_ids(texts).to_pylist() == ["0000031887", "1", "-2", "1.05", "v1.0", None, None, None]
+    assert encoding.as_ids(pa.array([1.0, None, float("nan"), 2.0])).to_pylist() == ["1", None, None, "2"]
+    assert encoding.as_ids(pa.array([7, None])).to_pylist() == ["7", None]
+    assert encoding.as_ids(pa.array(["x"], pa.large_string())).to_pylist() == ["x"]
+
+
+def test_numbers():
+    numbers, bad = encoding.as_numbers(pa.array(["1", " 2 ", "1e3", "", None, "nan", "abc", "inf", "1e39", "1,5"]))
+    np.testing.assert_array_equal(numbers[:6], [1, 2, 1000, np.nan, np.nan, np.nan])
+    assert np.flatnonzero(bad).tolist() == [6, 7, 8, 9] and np.isnan(numbers[6:]).all()
+    numbers, bad = encoding.as_numbers(pa.array([True, None, False]))
+    np.testing.assert_array_equal(numbers, [1, np.nan, 0])
+    assert not bad.any()
+    assert encoding.as_numbers(pa.array([1, None], pa.int8()))[1].tolist() == [False, False]
+    assert encoding.as_numbers(pa.nulls(2))[1].tolist() == [False, False]
+    with pytest.raises(encoding.NotText, match="list"):
+        encoding.as_numbers(pa.array([[1.0]]))
+
+
+def test_vocabulary_is_sorted_and_shared():
+    one, two = encoding.categorical([pa.array(["b", None, "a"]), pa.array(["é", "b", "b"])])
+    assert one.values.tolist() == ["a", "b", "é"] and one.values is two.values
+    assert one.code.tolist() == [FIRST + 1, MISSING, FIRST] and two.code.tolist() == [FIRST + 2, FIRST + 1, FIRST + 1]
+    assert one.code.dtype == np.int32
+
+
+def test_min_count():
+    (column,) = encoding.categorical([pa.array(["c", "a", "c", "b", "b", None])], min_count=2)
+    assert column.values.tolist() == ["b", "c"]
+    assert column.code.tolist() == [FIRST + 1, UNSEEN, FIRST + 1, FIRST, FIRST, MISSING]
+
+
+def test_nothing_but_missing():
+    (column,) = encoding.categorical([pa.array([None, None], pa.string())], min_count=3)
+    assert column.code.tolist() == [MISSING, MISSING] and column.size == FIRST
+
+
+def test_lists_drop_empty_entries_and_count_rows_once():
+    lists = encoding.as_lists(pa.array(["a| b |a", None, "", "|c|", "a"]), "|")
+    (column,) = encoding.categorical_lists([lists])
+    assert column.values.tolist() == ["a", "b", "c"] and column.offset.tolist() == [0, 3, 3, 3, 4, 5]
+    assert column.code.tolist() == [FIRST, FIRST + 1, FIRST, FIRST + 2, FIRST]
+    (column,) = encoding.categorical_lists([lists], min_count=2)  # a stands twice in one row, and in another
+    assert column.values.tolist() == ["a"] and column.code.tolist() == [FIRST, UNSEEN, FIRST, UNSEEN, FIRST]
+
+
+def test_lists_of_two_files_share_a_vocabulary():
+    parts = [encoding.as_lists(cells, "|") for cells in (pa.array(["b", "a|b"]), pa.array([["c", "a"], None]))]
+    one, two = encoding.categorical_lists(parts)
+    assert one.values is two.values and one.values.tolist() == ["a", "b", "c"]
+    assert one.code.tolist() == [FIRST + 1, FIRST, FIRST + 1] and two.code.tolist() == [FIRST + 2, FIRST]
+    assert two.offset.tolist() == [0, 2, 2]
+
+
+def test_seconds():
+    texts = pa.array(["12.5", "1970-01-02", "1970-01-01T01:00:00+01:00", None, "soon"])
+    seconds, bad = encoding.as_seconds(texts)
+    np.testing.assert_array_equal(seconds, [12.5, 86400, 0, np.nan, np.nan])
+    assert bad.tolist() == [False, False, False, False, True]
+
+
+def test_repeated_marks_all_but_the_last():
+    assert encoding.repeated(np.array([3, 1, 3, 3, 2])).tolist() == [True, False, True, False, False]
+    assert encoding.repeated(np.array([], np.int64)).tolist() == []
+
+
+def test_positions():
+    found = encoding.positions(pa.array(["b", None, "x", "a"]), pa.array(["a", "b"]))
+    assert found.tolist() == [1, -1, -1, 0] and found.dtype == np.int32
