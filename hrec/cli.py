@@ -37,6 +37,8 @@ def parser(description: str) -> argparse.ArgumentParser:
 def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. Problems are told in sentences, not tracebacks."""
     args = parser(description).parse_intermixed_args(argv)
+    if args.config and "=" in args.config and not Path(args.config).is_file():
+        args.config, args.overrides = None, [args.config, *args.overrides]
     try:
         config = _load(args)
         _check_script(config, homogeneous)
@@ -47,9 +49,8 @@ def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None)
     except (ConfigError, DataError, CheckpointError, DivergedError) as error:
         print(error, file=sys.stderr)
         return 2
-    except Interrupted:
-        folder = args.resume or "the run folder named above"
-        print(f"stopped and saved; go on with --resume {folder}", file=sys.stderr)
+    except Interrupted as stop:
+        print(f"stopped and saved; go on with --resume {stop}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

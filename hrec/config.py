@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -53,17 +54,18 @@ def load(
     Raises ConfigError listing all problems, each with the file, the key's path and the nearest known key.
     """
     path = _find(name_or_path)
-    raw = read_json(path)
+    raw, data_path = read_json(path), None
     problems = [p for text in overrides if (p := _override(raw, text))]
     if isinstance(raw.get("data"), str):
-        raw["data"] = read_json(_find(raw["data"], CONFIG_DIR / "data"))
+        data_path = _find(raw["data"], CONFIG_DIR / "data")
+        raw["data"] = read_json(data_path)
         # an override of the data's keys must reach the file that the name stood for
         problems += [p for text in overrides if text.startswith("data.") and (p := _override(raw, text))]
     merged = json.loads(json.dumps(raw))
     model_section: dict[str, Any] = raw["model"] if isinstance(raw.get("model"), dict) else {}
     model_class = None
     try:
-        model_class = find_model(model_section.get("name", ""))
+        model_class = find_model(str(model_section.get("name", "")))
     except KeyError as error:
         problems.append(f"model.name: {error.args[0]}")
     warnings = _drop_dead_keys(raw, model_class)
@@ -74,15 +76,26 @@ def load(
         own, more = validate(model_class.Config, {k: v for k, v in model_section.items() if k != "name"}, "model")
         problems += more + _stage_problems(raw, model_class)
     if problems or run is None or own is None:
+        problems = list(dict.fromkeys(problems))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigError(f"{path}: {count}\n  " + "\n  ".join(dict.fromkeys(problems)))
+        files = f"{path}, with data {data_path}" if data_path else str(path)
+        raise ConfigError(f"{files}: {count}\n  " + "\n  ".join(problems))
     return LoadedConfig(run, model_class, own, merged, warnings)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises ConfigError with the line and column of a slip."""
+    """The object in a JSON file. Raises ConfigError with the line and column of a slip, or a key that stands twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            names = [name for name, _ in pairs]
+            again = next(name for i, name in enumerate(names) if name in names[:i])
+            raise ConfigError(f"{path}: the key '{again}' stands twice in one object")
+        return out
+
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except UnicodeDecodeError as error:
@@ -196,7 +209,8 @@ _SHOULD_BE = {
 def _explain(error: Any, cls: type[BaseModel], prefix: str) -> str:
     """One line: the key's path, what was wrong and what is known there."""
     loc = [str(p) for p in error["loc"]]
-    where = ".".join([prefix, *loc] if prefix else loc) or "the file"
+    path = _in_file(cls, loc)
+    where = ".".join([prefix, *path] if prefix else path) or "the file"
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
     shown = repr(got) if len(repr(got)) < 60 else repr(got)[:57] + "..."
     if kind == "extra_forbidden":
@@ -215,6 +229,21 @@ def _explain(error: Any, cls: type[BaseModel], prefix: str) -> str:
         return f"{where}: {context['error']}"
     message = error["msg"].removeprefix("Input ")
     return f"{where}: {message[0].lower()}{message[1:]}, got {shown}"
+
+
+def _in_file(cls: type[BaseModel], loc: list[str]) -> list[str]:
+    """The path as it stands in the file: pydantic names the member of a union that it tried after the union's key."""
+    here, out, mark = [cls], [], False
+    for part in loc:
+        if mark:
+            mark = False
+            continue
+        out.append(part)
+        found = [s.model_fields[part].annotation for s in here if part in s.model_fields]
+        members = [m for a in found for m in getattr(a, "__args__", ()) if m is not type(None)]
+        mark = any(get_origin(a) in (Union, UnionType) for a in found) and len(members) > 1
+        here = [c for a in found for c in _settings_in(a)] or here
+    return out
 
 
 def _keys_at(cls: type[BaseModel], loc: list[str]) -> list[str]:

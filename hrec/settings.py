@@ -150,8 +150,9 @@ class DataSettings(Settings):
     """One file per kind, or one file whose TYPE_FIELD column names the kind."""
     feat: dict[str, FeatureSettings] = {}
     """The columns to read. Atomic files carry their types in the header: then leave this out to read all."""
-    inter_matrix_type: Literal["01", "liked", "rating", "sign"] = "sign"
-    """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, or +1 and -1."""
+    inter_matrix_type: Literal["01", "liked", "rating", "sign", "centred"] | None = None
+    """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, +1 and -1, or the rating
+    less the mean of all; left out: 'centred' where there are ratings, else 'sign'."""
     label: LabelSettings | None = None
     sample: float | dict[str, float] | None = None
     """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
@@ -166,6 +167,11 @@ class DataSettings(Settings):
     @classmethod
     def _published_kinds_are_numbers(cls, value: Any) -> Any:
         return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _split_at_random_where_not_said(cls, value: Any) -> Any:
+        return {"by": "ratio"} | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSettings:
@@ -206,7 +212,7 @@ class StageSettings(Settings):
     batch_size: PositiveInt = 1024
     """Rows of each batch; of each kind where the model draws a batch per kind."""
     save_step: PositiveInt = 5
-    """Epochs between two saves of the last state (it is also saved at every evaluation)."""
+    """Epochs between two saves of the last state, which is what a killed run goes on from."""
     early_stop: EarlyStopSettings | None = EarlyStopSettings()
     scheduler: SchedulerSettings | None = None
     clip_grad: PositiveFloat | None = None

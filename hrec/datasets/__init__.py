@@ -10,6 +10,7 @@ import numpy as np
 
 from hrec.datasets import planted, reading
 from hrec.datasets.columns import Numeric
+from hrec.datasets.histories import default_cells
 from hrec.datasets.recdata import RecData, Split
 from hrec.datasets.splitting import split
 from hrec.settings import DataSettings
@@ -21,12 +22,12 @@ PROBABILITY = "probability"
 def load(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> RecData:
     """The data that the section ``data`` describes. Raises DataError for files that cannot be used."""
     if settings.planted is None:
-        return reading.read(settings, cache, log)
-    made = planted.make(settings.planted.size, settings.planted.seed)
-    known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
-    return replace(
-        made.data, interactions=replace(made.data.interactions, columns=known), cells=settings.inter_matrix_type
-    )
+        data = reading.read(settings, cache, log)
+    else:
+        made = planted.make(settings.planted.size, settings.planted.seed)
+        known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
+        data = replace(made.data, interactions=replace(made.data.interactions, columns=known))
+    return replace(data, cells=settings.inter_matrix_type or default_cells(data.interactions))
 
 
 def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> Split:

@@ -18,7 +18,7 @@ def _ones(x: Interactions) -> np.ndarray:
 
 
 def _liked(x: Interactions) -> np.ndarray:
-    return (_present(x.label, "liked", "a label") > 0).astype(np.float32)
+    return np.where(_present(x.label, "liked", "a label") > 0, 1, np.nan).astype(np.float32)
 
 
 def _sign(x: Interactions) -> np.ndarray:
@@ -27,6 +27,11 @@ def _sign(x: Interactions) -> np.ndarray:
 
 def _rating(x: Interactions) -> np.ndarray:
     return _present(x.rating, "rating", "ratings").astype(np.float32)
+
+
+def _centred(x: Interactions) -> np.ndarray:
+    rating = _present(x.rating, "centred", "ratings").astype(np.float64)
+    return (rating - np.nanmean(rating)).astype(np.float32)
 
 
 def _present(values: np.ndarray | None, cells: str, what: str) -> np.ndarray:
@@ -40,8 +45,19 @@ CELLS: dict[str, Callable[[Interactions], np.ndarray]] = {
     "liked": _liked,
     "rating": _rating,
     "sign": _sign,
+    "centred": _centred,
 }
-"""What a cell of the matrix holds, by its name in data.inter_matrix_type; a cell of value 0 is left out."""
+"""What a cell of the matrix holds, by its name in data.inter_matrix_type; NaN stands for no cell.
+
+'centred' is the rating less the mean of all training ratings.
+"""
+
+
+def default_cells(x: Interactions) -> str:
+    """The cells that tell most of what the data has: centred ratings, else +1 and -1, else ones (NOTES.md, "Cells")."""
+    if x.rating is not None and np.isfinite(x.rating).any():
+        return "centred"
+    return "01" if x.label is None else "sign"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +89,7 @@ def item_history(train: RecData) -> History:
 
 
 def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int, width: int) -> History:
-    keep = np.flatnonzero(value)
+    keep = np.flatnonzero(np.isfinite(value))
     keep = keep[np.lexsort((column[keep], row[keep]))]
     offset = np.zeros(n + 1, np.int64)
     np.cumsum(np.bincount(row[keep], minlength=n), out=offset[1:])

@@ -39,7 +39,6 @@ def read(settings: DataSettings, cache: Path | None = None, log: Log = _log) -> 
     return replace(
         data,
         name=settings.name,
-        cells=settings.inter_matrix_type,
         negatives=how.negatives if how else 0,
         popularity=how.popularity if how else 0.0,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -49,8 +50,11 @@ class Checkpoints:
             return torch.load(self.last, map_location=device, weights_only=True)
         except FileNotFoundError:
             raise CheckpointError(f"{self.last}: is not there, so there is nothing to go on from") from None
+        except UnpicklingError:
+            raise CheckpointError(f"{self.last}: holds more than tensors and numbers, so it is not opened") from None
         except Exception as error:  # torch raises several sorts for a damaged file
-            raise CheckpointError(f"{self.last}: cannot be read, it is damaged ({error})") from None
+            reason = _reason(error) or type(error).__name__
+            raise CheckpointError(f"{self.last}: cannot be read, it is damaged ({reason})") from None
 
 
 def load_into(model: nn.Module, state: dict[str, Any], source: Path) -> None:
@@ -79,13 +83,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
         if not isinstance(error, OSError | RuntimeError | SafetensorError):
             raise
-        kept = f"The {path.name} written before it is whole." if path.exists() else "There was none before it."
-        raise CheckpointError(
-            f"{path}: could not be written ({_reason(error)}). {kept} Make room and resume."
-        ) from None
+        kept = f"The {path.name} written before it is whole. Make room and resume." if path.exists() else "Make room."
+        raise CheckpointError(f"{path}: could not be written ({_reason(error)}). {kept}") from None
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if "inline_container" in str(error):  # torch names a position in the file instead of the cause
+        return "the file broke off; is the disk full?"
     return str(error).split("\n")[0]

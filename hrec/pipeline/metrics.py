@@ -15,6 +15,10 @@ import numpy as np
 from hrec.config import did_you_mean
 
 
+class ScoreError(ValueError):
+    """A score is NaN."""
+
+
 @dataclass(frozen=True)
 class Metric:
     function: Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
@@ -161,4 +165,4 @@ def _mean(value: np.ndarray) -> float:
 
 def _refuse_nan(score: np.ndarray) -> None:
     if bad := int(np.sum(np.isnan(score))):
-        raise ValueError(f"{bad:,} of {len(score):,} scores are NaN: the model has diverged, or its input holds NaN")
+        raise ScoreError(f"{bad:,} of {len(score):,} scores are NaN: the model has diverged, or its input holds NaN")

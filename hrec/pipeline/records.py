@@ -63,10 +63,16 @@ class RunFolder(Progress):
 
     def say(self, line: str) -> None:
         """One line to the text log, and to the terminal."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        self._append("log.txt", f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
         if self.show:
             tqdm.write(line)
+
+    def _append(self, name: str, text: str) -> None:
+        try:
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise CheckpointError(f"{self.path / name}: could not be written ({error.strerror}). Make room.") from None
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -89,8 +95,7 @@ class RunFolder(Progress):
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         self.close_bar()
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
+        self._append("log.jsonl", json.dumps(dict(row)) + "\n")
         hidden = ("lr", "seconds")
         shown = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
@@ -114,7 +119,7 @@ class RunFolder(Progress):
         return rows
 
     def forget_after(self, stage: int, epoch: int) -> None:
-        """Take out the rows that a resumed run will write again: of stage number ``stage`` after ``epoch``, and later."""
+        """Take out the rows that a resumed run will write again: those after ``epoch`` of stage number ``stage``."""
         rows = self.rows()
         number = {name: i for i, name in enumerate(dict.fromkeys(row["stage"] for row in rows))}
         kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ def run(config: LoadedConfig, resume: Path | None = None, show: bool = True) -> 
         try:
             return _run(config, folder, resume is not None, device, group, log)
         except Interrupted:
-            raise
+            raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
-            log(f"stopped: {error}")
+            with suppress(CheckpointError):  # a full disk takes no last line either
+                log(f"stopped: {error}")
             raise
 
 
@@ -62,6 +64,7 @@ def _run(
     began = time.perf_counter()
     parts = load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
+    check_watched(config, list(parts.train.kinds))
     model = build_model(config, parts.train, device)
     log(f"{settings.model['name']}: {size_of(model)}")
 
@@ -74,7 +77,10 @@ def _run(
         if state:
             position = Position(**state["position"])
             folder.forget_after(position.stage, position.epoch)
-            log(f"goes on after epoch {position.epoch}, step {position.step} of stage {position.stage + 1}")
+            if (folder.path / "result.json").exists():
+                log("this run is finished: its result is measured again; more epochs need a new run")
+            else:
+                log(f"goes on after epoch {position.epoch}, step {position.step} of stage {position.stage + 1}")
     trainer = Trainer(
         settings.opt,
         settings.seed,
@@ -130,6 +136,16 @@ def check_metrics(config: LoadedConfig) -> None:
             )
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def check_watched(config: LoadedConfig, kinds: list[str]) -> None:
+    """Raises ConfigError where early stopping watches a metric of a kind that the data lacks."""
+    stop = config.run.opt.early_stop
+    metric, slash, kind = stop.metric.partition("/") if stop else ("", "", "")
+    if slash and kind not in ("pooled", *kinds):
+        known = [f"{metric}/{name}" for name in ("pooled", *kinds)]
+        near = did_you_mean(f"{metric}/{kind}", known)
+        raise ConfigError(f"opt.early_stop.metric: no kind '{kind}'.{near} There are: {metric}, {', '.join(known)}")
 
 
 def cache_folder(config: LoadedConfig) -> Path | None:

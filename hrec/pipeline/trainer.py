@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hrec.config import ConfigError
 from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Stage
@@ -27,7 +28,7 @@ from hrec.models.layers.bags import Table
 from hrec.pipeline.checkpoints import Checkpoints, load_into
 from hrec.pipeline.devices import Processes, autocast
 from hrec.pipeline.early_stopping import EarlyStopping
-from hrec.pipeline.metrics import direction
+from hrec.pipeline.metrics import ScoreError, direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
 from hrec.pipeline.records import Progress
 from hrec.settings import OptSettings, StageSettings
@@ -202,7 +203,10 @@ class StageRun:
 
     def _evaluate(self, row: dict[str, Any]) -> bool:
         """Add validation metrics to ``row``; save the weights and return True if they are the best so far."""
-        measured = self.trainer.measure(self.model)
+        try:
+            measured = self.trainer.measure(self.model)
+        except ScoreError as error:
+            self._diverged(f"after epoch {row['epoch']}: {error}")
         row |= measured
         if self.stopping is None or self.watched is None:
             return False
@@ -217,10 +221,11 @@ class StageRun:
     def _solve(self) -> dict[str, float]:
         """One sweep of a stage that is solved in closed form."""
         assert self.stage.solve is not None
-        loss = self.stage.solve()
-        self._check({"loss": loss}, self.at.epoch)
-        if self.trainer.stop_asked:
+        if self.trainer.stop_asked:  # before the sweep: one that is done would be done again on resume
             self._stop()
+        torch.manual_seed(_mix(self.trainer.seed, self.at.stage, self.at.epoch))
+        loss = self.stage.solve()
+        self._check({"loss": loss}, 0)
         return {"loss": loss}
 
     def _descend(self) -> dict[str, float]:
@@ -248,7 +253,7 @@ class StageRun:
                 self._stop()
         self._look(waiting)
         if not at.step:
-            raise ValueError(f"stage '{self.stage.name}' has no batch to train on")
+            raise ConfigError(f"stage '{self.stage.name}' has no batch to train on")
         return {"loss": sum(at.sums.values()) / at.step} | {k: v / at.step for k, v in at.sums.items()}
 
     def _step(self, batch: Any) -> dict[str, Tensor]:
@@ -280,12 +285,15 @@ class StageRun:
     def _check(self, row: dict[str, float], step: int) -> None:
         for name, value in row.items():
             if not math.isfinite(value):
-                saved = self.trainer.checkpoints
-                good = f" The last good checkpoint is {saved.last}." if saved and saved.last.exists() else ""
-                raise DivergedError(
-                    f"stage '{self.stage.name}', epoch {self.at.epoch + 1}, step {step + 1}: the term '{name}' of the "
-                    f"loss became {value}.{good} A smaller opt.hyper_params.lr or opt.clip_grad may help."
-                )
+                at = f"epoch {self.at.epoch + 1}, step {step + 1}"
+                self._diverged(f"{at}: the term '{name}' of the loss became {value}")
+
+    def _diverged(self, what: str) -> NoReturn:
+        saved = self.trainer.checkpoints
+        good = f" The last good checkpoint is {saved.last}." if saved and saved.last.exists() else ""
+        raise DivergedError(
+            f"stage '{self.stage.name}', {what}.{good} A smaller opt.hyper_params.lr or opt.clip_grad may help."
+        )
 
     def _stop(self) -> None:
         self.trainer.save(self.model, self.at, self)
@@ -319,7 +327,7 @@ def _parallel(losses: _Losses, processes: Processes, device: torch.device, setti
     if processes.world == 1:
         return losses
     if settings.row_wise:
-        raise ValueError("opt.row_wise is for one process; leave it out under torchrun")
+        raise ConfigError("opt.row_wise is for one process; leave it out under torchrun")
     for module in losses.modules():
         if isinstance(module, Table):
             module.sparse_gradient = False  # the processes average dense gradients

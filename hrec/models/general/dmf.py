@@ -21,7 +21,17 @@ from hrec.models.layers.towers import Tower, same_width
 from hrec.models.losses import bce
 from hrec.settings import Settings, fill_variant
 
-PAPER = {"last_relu": True, "bias": False, "history": {"scale": "sum"}}
+PAPER = {
+    "last_relu": True,
+    "bias": False,
+    "dropout": 0.0,
+    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
+}
+    "last_relu": True,
+    "bias": False,
+    "dropout": 0.0,
+    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
+}
 
 
 class DMF(InnerProductModel):
@@ -31,12 +41,12 @@ class DMF(InnerProductModel):
         """Settings of DMF; widths as in Table 6 of the DURation paper."""
 
         variant: Literal["hrec", "paper"] = "hrec"
-        """paper: ReLU on the last layer, no bias, plain sums, for the keys that are not given."""
+        """paper: ReLU on the last layer, no bias, no dropout, plain sums; a key that is given wins over the variant."""
         user_emb_size: PositiveInt = 64
         item_emb_size: PositiveInt = 64
         user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
         item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
-        dropout: float = Field(0.0, ge=0, lt=1)
+        dropout: float = Field(0.2, ge=0, lt=1)
         last_relu: bool = False
         bias: bool = True
         """Each tower adds a number of its own to the score, and one is shared."""
@@ -61,10 +71,10 @@ class DMF(InnerProductModel):
         self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
         self.user_tower = Tower(
-            config.user_emb_size, config.user_hidden_size_list, config.dropout, config.last_relu, config.bias
+            self.users.width, config.user_hidden_size_list, config.dropout, config.last_relu, config.bias
         )
         self.item_tower = Tower(
-            config.item_emb_size, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
+            self.items.width, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
         )
 
     def loss(self, batch: Points) -> dict[str, Tensor]:

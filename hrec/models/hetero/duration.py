@@ -22,7 +22,19 @@ from hrec.models.layers.towers import Tower, same_width
 from hrec.models.losses import alignment, bce, topology
 from hrec.settings import Settings, fill_variant
 
-PAPER = {"last_relu": True, "bias": False, "history": {"scale": "sum"}, "gamma": 0.5}
+PAPER = {
+    "last_relu": True,
+    "bias": False,
+    "dropout": 0.0,
+    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
+    "gamma": 0.5,
+}
+    "last_relu": True,
+    "bias": False,
+    "dropout": 0.0,
+    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
+    "gamma": 0.5,
+}
 
 
 class DURation(InnerProductModel):
@@ -42,14 +54,14 @@ class DURation(InnerProductModel):
         """Settings of DURation; widths as published."""
 
         variant: Literal["hrec", "paper"] = "hrec"
-        """paper: ReLU on the last layer, no bias, plain sums, a kernel of fixed width, for keys that are not given."""
+        """paper: ReLU on the last layer, no bias, no dropout, plain sums, a kernel of fixed width; a given key wins."""
         user_emb_size: PositiveInt = 64
         item_emb_size: PositiveInt = 64
         token_emb_size: PositiveInt = 32
         user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
         item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
         item_map_hidden_size_list: tuple[PositiveInt, ...] = (256, 64)
-        dropout: float = Field(0.0, ge=0, lt=1)
+        dropout: float = Field(0.2, ge=0, lt=1)
         last_relu: bool = False
         bias: bool = True
         """Each tower adds a number of its own to the score."""
@@ -100,14 +112,14 @@ class DURation(InnerProductModel):
         self.register_buffer("starts", torch.tensor([t.start for t in data.kinds.values()]), persistent=False)
         mapped = config.item_map_hidden_size_list[-1]
         self.user_tower = Tower(
-            config.user_emb_size + self.user_fields.width,
+            self.users.width + self.user_fields.width,
             config.user_hidden_size_list,
             config.dropout,
             config.last_relu,
             config.bias,
         )
         self.item_tower = Tower(
-            config.item_emb_size + mapped, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
+            self.items.width + mapped, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
         )
 
     starts: Tensor

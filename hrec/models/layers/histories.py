@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,33 +13,43 @@ from hrec.datasets.histories import History
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.settings import Settings
 
+SHRINK = 3.0
+"""Cells of value 0 that the mean of a history is taken with, so that one rating does not count as much as ten."""
+
 
 class HistorySettings(Settings):
     """How a tower reads a history; what its cells hold is ``data.inter_matrix_type``."""
 
     scale: Literal["sum", "sqrt", "mean"] = "sqrt"
     """The sum over n cells as it is (the papers' Y W), over the square root of n, or over n."""
+    summary: bool = True
+    """Two numbers more: the shrunk mean of the cells, and the logarithm of their number."""
     leave_target_out: bool = True
     """In training, take the cell of the pair that is being predicted out of both histories."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """In training, each cell is left out with this chance and the others are scaled up."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """In training, each cell is left out of the sum with this chance and the others are scaled up."""
     init_std: PositiveFloat = 0.01
     """Standard deviation of the first weights."""
 
 
 class HistoryLinear(nn.Module):
-    """``Y[row] @ W`` for CSR rows of Y; W is [columns of Y, width], no bias.
+    """``Y[row] @ W`` for CSR rows of Y; W is [columns of Y, size], no bias; ``width`` counts the summary too.
 
     Equal rows of a batch are multiplied once. The target's own cell is subtracted afterwards, which is exact because
     the layer is linear.
     """
 
-    def __init__(self, history: History, width: int, settings: HistorySettings) -> None:
+    total: Tensor
+
+    def __init__(self, history: History, size: int, settings: HistorySettings) -> None:
         super().__init__()
         self.rows = RaggedRows(history.offset, history.index, history.value)
-        self.table = Table(history.width, width, settings.init_std)
+        self.table = Table(history.width, size, settings.init_std)
         self.settings = settings
-        self.width = width
+        self.width = size + 2 * settings.summary
+        cumulated = torch.cat([torch.zeros(1), torch.from_numpy(history.value).cumsum(0, dtype=torch.float64)])
+        total = cumulated[self.rows.offset[1:]] - cumulated[self.rows.offset[:-1]]
+        self.register_buffer("total", total.float(), persistent=False)
 
     def forward(self, row: Tensor, leave_out: Tensor | None = None) -> Tensor:
         """row int64[B]; leave_out int64[B], the column to take out of each row, or None. -> [B, width]."""
@@ -47,39 +57,57 @@ class HistoryLinear(nn.Module):
         index, value = self.rows(unique, unique + 1)
         length = self.rows.offset[unique + 1] - self.rows.offset[unique]
         offset = length.cumsum(0) - length
-        n = length[inverse]
-        value = F.dropout(value, self.settings.dropout, self.training)
+        n, total = length[inverse], self.total[row]
+        kept = F.dropout(value, self.settings.dropout, self.training)
         if leave_out is None:
-            pooled = self.table.bags(index, offset, value)[inverse]
+            pooled = self.table.bags(index, offset, kept).index_select(0, inverse)
         else:
-            cell, there = self._cell(unique, offset, length, index, value, inverse, leave_out)
-            own = torch.arange(len(row), device=row.device) + len(index)
-            bags = self.table.bags(torch.cat([index, leave_out]), torch.cat([offset, own]), torch.cat([value, -cell]))
-            pooled = bags[: len(unique)][inverse] + bags[len(unique) :]
-            n = n - there
-        return pooled if self.settings.scale == "sum" else pooled * self._factor(n)[:, None]
+            own = _own_cells(_Rows(length, index, value, kept), inverse, leave_out, self.table.weight.shape[0])
+            # the own cells go into the same call as bags of one entry each, to be taken away again
+            single = torch.arange(len(row), device=row.device) + len(index)
+            joined = self.table.bags(
+                torch.cat([index, leave_out]), torch.cat([offset, single]), torch.cat([kept, -own.kept])
+            )
+            sums, minus = joined.split([len(unique), len(row)])
+            pooled = sums.index_select(0, inverse) + minus
+            n, total = n - own.there, total - own.value
+        return self._scaled(pooled, n.float(), total)
 
-    def _factor(self, n: Tensor) -> Tensor:
-        n = n.clamp(min=1).float()
-        return n.rsqrt() if self.settings.scale == "sqrt" else n.reciprocal()
+    def _scaled(self, pooled: Tensor, n: Tensor, total: Tensor) -> Tensor:
+        if self.settings.scale != "sum":
+            divisor = n.clamp(min=1)
+            pooled = pooled / (divisor.sqrt() if self.settings.scale == "sqrt" else divisor)[:, None]
+        if not self.settings.summary:
+            return pooled
+        return torch.cat([pooled, (total / (n + SHRINK))[:, None], torch.log1p(n)[:, None]], 1)
 
-    def _cell(
-        self,
-        unique: Tensor,
-        offset: Tensor,
-        length: Tensor,
-        index: Tensor,
-        value: Tensor,
-        inverse: Tensor,
-        column: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Value of each pair's own cell, 0 where there is none, and whether there is one."""
-        width = self.table.weight.shape[0]
-        # rows and their columns ascend, so (position of the row, column) is a sorted key
-        keys = torch.repeat_interleave(torch.arange(len(unique), device=column.device) * width, length) + index
-        key = inverse * width + column
-        if not len(keys):
-            return torch.zeros(len(column), device=column.device), torch.zeros_like(column)
-        at = torch.searchsorted(keys, key).clamp_(max=len(keys) - 1)
-        there = keys[at] == key
-        return value[at] * there, there.long()
+
+class _Rows(NamedTuple):
+    """Histories one after another: their lengths, columns, values, and the values that dropout has left."""
+
+    length: Tensor
+    column: Tensor
+    value: Tensor
+    kept: Tensor
+
+
+class _Own(NamedTuple):
+    """Of each pair's own cell: whether it is there (0 or 1), its value, and its value after dropout."""
+
+    there: Tensor
+    value: Tensor
+    kept: Tensor
+
+
+def _own_cells(rows: _Rows, inverse: Tensor, column: Tensor, width: int) -> _Own:
+    """The cells (row ``inverse[b]`` of ``rows``, ``column[b]``); zeros where there is none."""
+    if not len(rows.column):
+        nothing = torch.zeros(len(column), device=column.device)
+        return _Own(nothing.long(), nothing, nothing)
+    # rows and their columns ascend, so (position of the row, column) is a sorted key
+    first = torch.arange(len(rows.length), device=column.device) * width
+    keys = torch.repeat_interleave(first, rows.length) + rows.column
+    key = inverse * width + column
+    at = torch.searchsorted(keys, key).clamp_(max=len(keys) - 1)
+    there = keys[at] == key
+    return _Own(there.long(), rows.value[at] * there, rows.kept[at] * there)

@@ -1,0 +1,83 @@
+"""Train models with several seeds on one data set: mean and deviation of a metric per kind, as a Markdown table.
+
+    python scripts/seeds.py duration deepmf --data epinions --seeds 3 -- opt.hyper_params.lr=0.0003
+
+A run that is finished is not run again, one that was killed is resumed; so the command can be repeated at will.
+``name:key.path=value`` gives one model settings of its own: "duration:model.alpha=0". What stands behind ``--`` goes
+to all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrec.config import ConfigError, load
+from hrec.models import find_model
+from hrec.pipeline.run import run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="configs by name, each with settings of its own behind ':'")
+    parser.add_argument("--data", required=True, help="a name in configs/data/")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--metric", default="auc")
+    parser.add_argument("--out", type=Path, default=Path("output/seeds"))
+    own = sys.argv[1:]
+    cut = own.index("--") if "--" in own else len(own)
+    args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
+    results = {}
+    for model in args.models:
+        name, *settings = model.split(":")
+        overrides = [f"data={args.data}", *shared, *settings]
+        results[model] = [one(name, overrides, seed, args.out) for seed in range(args.seeds)]
+    text = markdown(results, args.metric)
+    path = args.out / f"{args.data}-{_digest([*args.models, *shared])}.md"
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n\nwritten to {path}")
+    return 0
+
+
+def one(name: str, overrides: list[str], seed: int, out: Path) -> dict[str, Any]:
+    """The result of one run: read if it is finished, resumed if it was begun, else run."""
+    parent = out / f"{name}-{_digest([name, *overrides])}-seed{seed}"
+    for folder in sorted(parent.glob("*/")):
+        if (folder / "result.json").exists():
+            print(f"{name} seed {seed}: done before, {folder}")
+            return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        if (folder / "last.pt").exists():
+            return run(load(str(folder / "config.json"), find_model), resume=folder)
+    return run(load(name, find_model, [*overrides, f"seed={seed}", f"path.output={json.dumps(str(parent))}"]))
+
+
+def markdown(results: dict[str, list[dict[str, Any]]], metric: str) -> str:
+    """Rows are models, columns are kinds, the macro mean and pooled; mean ± deviation over seeds on the test part."""
+    first = next(iter(results.values()))[0]["test"]
+    kinds = [k for k in first if k.startswith(f"{metric}/") and k != f"{metric}/pooled"]
+    keys = [*kinds, metric, f"{metric}/pooled"]
+    titles = [*(k.split("/")[1] for k in kinds), "macro", "pooled"]
+    lines = [f"| test {metric} | " + " | ".join(titles) + " | seconds |", "| --- |" + " ---: |" * (len(keys) + 1)]
+    for model, runs in results.items():
+        values = np.array([[r["test"][k] for k in keys] for r in runs])
+        deviation = values.std(0, ddof=1) if len(runs) > 1 else np.full(len(keys), np.nan)
+        cells = [f"{m:.4f} ± {s:.4f}" for m, s in zip(values.mean(0), deviation, strict=True)]
+        lines.append(f"| {model} | " + " | ".join(cells) + f" | {np.mean([r['seconds'] for r in runs]):.0f} |")
+    return "\n".join(lines)
+
+
+def _digest(words: list[str]) -> str:
+    return hashlib.blake2b(json.dumps(words).encode(), digest_size=4).hexdigest()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(str(error))
