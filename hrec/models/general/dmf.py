@@ -27,11 +27,6 @@ PAPER = {
     "dropout": 0.0,
     "history": {"scale": "sum", "summary": False, "dropout": 0.0},
 }
-    "last_relu": True,
-    "bias": False,
-    "dropout": 0.0,
-    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
-}
 
 
 class DMF(InnerProductModel):

@@ -29,12 +29,6 @@ PAPER = {
     "history": {"scale": "sum", "summary": False, "dropout": 0.0},
     "gamma": 0.5,
 }
-    "last_relu": True,
-    "bias": False,
-    "dropout": 0.0,
-    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
-    "gamma": 0.5,
-}
 
 
 class DURation(InnerProductModel):
