@@ -73,6 +73,8 @@ def per_kind(sample: Sampler) -> Sampler:
     def sample_each(data: RecData, draw: Draw) -> Iterator[dict[str, Any]]:
         views = {kind: data.only(kind) for kind in data.kinds}
         views = {kind: view for kind, view in views.items() if len(view.interactions)}
+        if not views:
+            return
         longest = max(views, key=lambda kind: len(views[kind].interactions))
         running = {kind: sample(view, draw) for kind, view in views.items()}
         for lead in running[longest]:
@@ -81,8 +83,9 @@ def per_kind(sample: Sampler) -> Sampler:
                 batch = lead if kind == longest else next(running[kind], None)
                 if batch is None:
                     running[kind] = sample(view, draw)
-                    batch = next(running[kind])
-                step[kind] = batch
+                    batch = next(running[kind], None)
+                if batch is not None:  # else the kind has fewer rows than there are processes
+                    step[kind] = batch
             yield step
 
     return sample_each

@@ -31,7 +31,8 @@ def _rating(x: Interactions) -> np.ndarray:
 
 def _centred(x: Interactions) -> np.ndarray:
     rating = _present(x.rating, "centred", "ratings").astype(np.float64)
-    return (rating - np.nanmean(rating)).astype(np.float32)
+    known = np.isfinite(rating)
+    return (rating - rating[known].mean() if known.any() else rating).astype(np.float32)
 
 
 def _present(values: np.ndarray | None, cells: str, what: str) -> np.ndarray:

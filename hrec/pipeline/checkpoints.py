@@ -6,6 +6,7 @@ all that is needed to go on: weights, optimiser, scheduler, early stopping, and 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +30,9 @@ class Checkpoints:
         self.best, self.last = folder / "best.safetensors", folder / "last.pt"
 
     def save_best(self, model: nn.Module, note: dict[str, str]) -> None:
-        """``note`` goes into the file's header: stage, epoch, value."""
+        """``note`` goes into the file's header, under 'best': stage, epoch, value."""
         state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        write_whole(self.best, lambda path: save_file(state, path, metadata=note))
+        write_whole(self.best, lambda path: save_file(state, path, metadata={"best": json.dumps(note)}))
 
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into ``model``."""

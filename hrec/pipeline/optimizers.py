@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hrec.config import ConfigError, did_you_mean
+from hrec.models.layers.bags import used_rows
 from hrec.pipeline.metrics import direction
 from hrec.settings import StageSettings
 
@@ -46,8 +47,7 @@ class RowWiseAdam(Optimizer):
                     self._move(weight, group)
 
     def _move(self, weight: Tensor, group: dict[str, Any]) -> None:
-        gradient = weight.grad.coalesce()  # type: ignore[union-attr]
-        rows, values = gradient.indices()[0], gradient.values()
+        rows, values = used_rows(weight.grad)  # type: ignore[arg-type]
         state = self.state[weight]
         if not state:
             state["square"] = weight.new_zeros(len(weight))
@@ -72,7 +72,8 @@ class Optimizers:
         self.params = list(params)
         self.clip = settings.clip_grad
         tables = [p for p in self.params if getattr(p, "row_gradient", False)]
-        self.dense_tables = [] if settings.row_wise else tables
+        # a dense optimiser reads every row of a gradient: one buffer a table, written and cleared where rows are used
+        self.buffers: dict[nn.Parameter, Tensor] = {} if settings.row_wise else {p: torch.zeros_like(p) for p in tables}
         self.parts: list[Optimizer] = []
         if settings.row_wise and tables:
             keys = ("lr", "weight_decay", "eps")
@@ -85,12 +86,9 @@ class Optimizers:
             self.parts.insert(0, _by_name(settings, rest))
 
     def zero_grad(self) -> None:
-        """Forget gradients. A dense table keeps its buffer: clearing it is cheaper than asking for a new one."""
+        """Forget the gradients."""
         for p in self.params:
-            p.grad = None if not any(p is t for t in self.dense_tables) else p.grad
-        for p in self.dense_tables:
-            # a sparse gradient is then added into this buffer in place
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad.zero_()
+            p.grad = None
 
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
         """Clip and move the weights."""
@@ -99,6 +97,7 @@ class Optimizers:
                 scaler.unscale_(part)
         if self.clip is not None:
             clip_gradients(self.params, self.clip)
+        used = {p: self._spread(p) for p in self.buffers if (g := p.grad) is not None and g.is_sparse}
         for part in self.parts:
             if scaler is None:
                 part.step()
@@ -106,6 +105,14 @@ class Optimizers:
                 scaler.step(part)
         if scaler is not None:
             scaler.update()
+        for p, rows in used.items():
+            self.buffers[p].index_fill_(0, rows, 0.0)
+
+    def _spread(self, p: nn.Parameter) -> Tensor:
+        """Write the sparse gradient of a table into its buffer and hand that to the optimiser; the rows written."""
+        rows, values = used_rows(p.grad)  # type: ignore[arg-type]
+        p.grad = self.buffers[p].index_copy_(0, rows, values)
+        return rows
 
     def state_dict(self) -> list[dict[str, Any]]:
         return [part.state_dict() for part in self.parts]
@@ -117,7 +124,15 @@ class Optimizers:
 
 def clip_gradients(params: Iterable[Tensor], largest: float) -> None:
     """Scale all gradients so that their joint 2-norm is at most ``largest``; sparse ones by their values."""
-    values = [g.coalesce().values() if g.is_sparse else g for p in params if (g := p.grad) is not None]
+    values = []
+    for p in params:
+        gradient = p.grad
+        if gradient is not None and gradient.is_sparse:
+            rows, summed = used_rows(gradient)
+            p.grad = torch.sparse_coo_tensor(rows[None], summed, gradient.shape, check_invariants=False)
+            values.append(p.grad._values())
+        elif gradient is not None:
+            values.append(gradient)
     if values:
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in values]))
         factor = (largest / (norm + 1e-6)).clamp(max=1.0)

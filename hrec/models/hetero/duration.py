@@ -63,7 +63,7 @@ class DURation(InnerProductModel):
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
         """k(x, y) = exp(-gamma |x - y|^2); null: 1 over the mean squared distance of the rows drawn."""
-        align_rows: PositiveInt = 256
+        align_rows: PositiveInt = 128
         """Rows of each kind that a step compares, at most the batch size; the N_i of Eq. 4."""
         alpha: NonNegativeFloat = 1.0
         """Weight of the alignment loss; 0 leaves it out. A is a difference of mean kernel values, between 0 and 1 on

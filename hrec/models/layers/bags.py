@@ -26,16 +26,17 @@ class RaggedRows(nn.Module):
     def __init__(self, offset: Any, index: Any, value: Any) -> None:
         super().__init__()
         self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.int64), persistent=False)
-        self.register_buffer("index", torch.as_tensor(index, dtype=torch.int64), persistent=False)
+        self.register_buffer("index", torch.as_tensor(index, dtype=torch.int32), persistent=False)
         self.register_buffer("value", torch.as_tensor(value, dtype=torch.float32), persistent=False)
 
     def forward(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Entries of the row ranges [first, last), int64[B] each, one after another: index and value, [total]."""
+        """Entries of the row ranges [first, last), int64[B] each, one after another: index int32 and value, [total]."""
         start = self.offset[first]
         length = self.offset[last] - start
+        total = int(length.sum())
         shift = start - (length.cumsum(0) - length)
-        at = torch.arange(int(length.sum()), device=start.device) + torch.repeat_interleave(shift, length)
-        return self.index[at], self.value[at]
+        at = torch.repeat_interleave(shift, length, output_size=total).add_(torch.arange(total, device=start.device))
+        return self.index.index_select(0, at), self.value.index_select(0, at)
 
 
 class Table(nn.Module):
@@ -52,10 +53,26 @@ class Table(nn.Module):
         nn.init.normal_(self.weight, std=std)
 
     def bags(self, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
-        """Sum of ``value * weight[index]`` over each bag; bag b starts at ``offset[b]``. -> [bags, width]."""
+        """Sum of ``value * weight[index]`` over each bag; bag b starts at ``offset[b]``. -> [bags, width].
+
+        index int32[entries], offset int[bags], value float[entries].
+        """
+        offset = offset.to(index.dtype)
         if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
             return _Bags.apply(self.weight, index, offset, value)
         return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
+
+
+def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows int64[k], each once, and their gradients [k, width], of the sparse gradient of a table.
+
+    Autograd forgets that a gradient is coalesced; sorting it again would cost more than the step. Ascending rows are
+    proof enough; a table that a loss reads twice has rows in two runs, and those are summed.
+    """
+    rows = gradient._indices()[0]
+    if not bool((rows[1:] > rows[:-1]).all()):
+        gradient = gradient.coalesce()
+    return gradient._indices()[0], gradient._values()
 
 
 class _Bags(torch.autograd.Function):
@@ -72,12 +89,16 @@ class _Bags(torch.autograd.Function):
         index, offset, value = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         length = torch.diff(offset, append=offset.new_tensor([len(index)]))
-        bag = torch.repeat_interleave(torch.arange(len(offset), device=index.device), length)
+        bag = torch.arange(len(offset), dtype=index.dtype, device=index.device)
+        bag = torch.repeat_interleave(bag, length, output_size=len(index))
         index, order = torch.sort(index)
         rows, count = torch.unique_consecutive(index, return_counts=True)
+        start = (count.cumsum(0) - count).to(index.dtype)
         # the transpose of the forward pass: each used row gathers the gradients of the bags that used it
         values = F.embedding_bag(
-            bag[order], gradient, count.cumsum(0) - count, mode="sum", per_sample_weights=value[order]
+            bag.index_select(0, order), gradient, start, mode="sum", per_sample_weights=value.index_select(0, order)
         )
-        sparse = torch.sparse_coo_tensor(rows[None], values, ctx.shape, is_coalesced=True, check_invariants=False)
+        sparse = torch.sparse_coo_tensor(
+            rows[None].long(), values, ctx.shape, is_coalesced=True, check_invariants=False
+        )
         return sparse, None, None, None

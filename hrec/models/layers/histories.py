@@ -57,7 +57,7 @@ class HistoryLinear(nn.Module):
         index, value = self.rows(unique, unique + 1)
         length = self.rows.offset[unique + 1] - self.rows.offset[unique]
         offset = length.cumsum(0) - length
-        n, total = length[inverse], self.total[row]
+        n, total = length.index_select(0, inverse), self.total.index_select(0, row)
         kept = F.dropout(value, self.settings.dropout, self.training)
         if leave_out is None:
             pooled = self.table.bags(index, offset, kept).index_select(0, inverse)
@@ -66,7 +66,7 @@ class HistoryLinear(nn.Module):
             # the own cells go into the same call as bags of one entry each, to be taken away again
             single = torch.arange(len(row), device=row.device) + len(index)
             joined = self.table.bags(
-                torch.cat([index, leave_out]), torch.cat([offset, single]), torch.cat([kept, -own.kept])
+                torch.cat([index, leave_out.to(index.dtype)]), torch.cat([offset, single]), torch.cat([kept, -own.kept])
             )
             sums, minus = joined.split([len(unique), len(row)])
             pooled = sums.index_select(0, inverse) + minus
@@ -106,8 +106,8 @@ def _own_cells(rows: _Rows, inverse: Tensor, column: Tensor, width: int) -> _Own
         return _Own(nothing.long(), nothing, nothing)
     # rows and their columns ascend, so (position of the row, column) is a sorted key
     first = torch.arange(len(rows.length), device=column.device) * width
-    keys = torch.repeat_interleave(first, rows.length) + rows.column
+    keys = torch.repeat_interleave(first, rows.length, output_size=len(rows.column)) + rows.column
     key = inverse * width + column
     at = torch.searchsorted(keys, key).clamp_(max=len(keys) - 1)
     there = keys[at] == key
-    return _Own(there.long(), rows.value[at] * there, rows.kept[at] * there)
+    return _Own(there.long(), rows.value.index_select(0, at) * there, rows.kept.index_select(0, at) * there)

@@ -1,0 +1,343 @@
+"""A JSON file -> typed settings, or one message that lists everything that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hrec.config import CONFIG_DIR, ConfigError, LoadedConfig, load
+from hrec.models import find_model
+from hrec.pipeline.run import run
+
+PUBLISHED = Path(__file__).parent / "published"
+ROOT = Path(__file__).parent.parent
+PLANTED = {"name": "made", "planted": {"size": "tiny"}}
+DMF = {"name": "DMF"}
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def write(tmp_path) -> Callable[..., str]:
+    """Writes a settings file and returns its path; sections that are not given are right ones."""
+
+    def write(text: str | None = None, **sections: Any) -> str:
+        path = tmp_path / "mine.json"
+        path.write_text(text if text is not None else json.dumps({"data": PLANTED, "model": DMF} | sections))
+        return str(path)
+
+    return write
+
+
+def problems(path: str, *overrides: str) -> list[str]:
+    """The lines of the ConfigError that loading gives; the first one names the file."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, find_model, overrides)
+    return [line.strip() for line in str(caught.value).split("\n")]
+
+
+def loaded(path: str, *overrides: str) -> LoadedConfig:
+    return load(path, find_model, overrides)
+
+
+# ------------------------------------------------------------------------------------------ problems
+
+
+def test_all_problems_of_a_file_are_listed_at_once_under_its_name(write):
+    path = write(model={"name": "DURaton"}, opt={"epochs": "many", "batchsize": 64}, sed=1)
+    first, *lines = problems(path)
+    assert first == f"{path}: 4 problems"
+    assert len(lines) == 4
+    assert "opt.epochs: should be a whole number, got 'many'" in lines
+    assert any(line.startswith("model.name: no model called 'DURaton'. Did you mean 'DURation'?") for line in lines)
+    assert any(line.startswith("opt.batchsize: unknown key. Did you mean 'batch_size'?") for line in lines)
+    assert any(line.startswith("sed: unknown key. Did you mean 'seed'?") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("sections", "path", "near"),
+    [
+        ({"data": PLANTED | {"split": {"by": "time", "ratioo": [1, 1, 1]}}}, "data.split.ratioo", "ratio"),
+        ({"data": PLANTED | {"split": {"ratioo": [1, 1, 1]}}}, "data.split.ratioo", "ratio"),
+        ({"data": PLANTED | {"split": {"by": "cold_users", "maxtrain": 3}}}, "data.split.maxtrain", "max_train"),
+        ({"data": PLANTED | {"feat": {"x": {"type": "token", "typ": "token"}}}}, "data.feat.x.typ", "type"),
+        ({"data": PLANTED | {"feat": {"str": {"type": "token", "sorce": "user"}}}}, "data.feat.str.sorce", "source"),
+        ({"data": PLANTED | {"label": {"negative": 4}}}, "data.label.negative", "negatives"),
+        ({"data": {"planted": {"sise": "tiny"}}}, "data.planted.sise", "size"),
+        ({"model": DMF | {"history": {"scal": "sum"}}}, "model.history.scal", "scale"),
+        ({"model": DMF | {"user_emb_sise": 8}}, "model.user_emb_sise", "user_emb_size"),
+        ({"opt": {"early_stop": {"stopstep": 3}}}, "opt.early_stop.stopstep", "stop_step"),
+        ({"opt": {"scheduler": {"name": "StepLR", "hyperparams": {}}}}, "opt.scheduler.hyperparams", "hyper_params"),
+        ({"opt": {"stages": {"train": {"epoch": 3}}}}, "opt.stages.train.epoch", "epochs"),
+        ({"path": {"ouput": "x"}}, "path.ouput", "output"),
+        ({"metric": ["auc"]}, "metric", "metrics"),
+    ],
+)
+def test_an_unknown_key_is_named_by_its_path_with_the_nearest_known_key(write, sections, path, near):
+    assert any(line.startswith(f"{path}: unknown key. Did you mean '{near}'?") for line in problems(write(**sections)))
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"opt": {"epochs": 2.5}}, "opt.epochs: should be a whole number, got 2.5"),
+        ({"opt": {"epochs": 0}}, "opt.epochs: should be greater than 0, got 0"),
+        ({"opt": {"row_wise": "maybe"}}, "opt.row_wise: should be true or false, got 'maybe'"),
+        ({"opt": {"hyper_params": [1]}}, "opt.hyper_params: should be an object {...}, got [1]"),
+        ({"opt": None}, "opt: should be an object {...}, got None"),
+        ({"opt": {"stages": {"train": 3}}}, "opt.stages.train: should be an object {...}, got 3"),
+        ({"data": PLANTED | {"user_feat_path": 3}}, "data.user_feat_path: should be text in quotes, got 3"),
+        ({"data": PLANTED | {"split": {"ratio": [1, 1]}}}, "data.split.ratio.2: is missing"),
+        ({"data": PLANTED | {"split": {"ratio": [1, 1, "a"]}}}, "data.split.ratio.2: should be a number, got 'a'"),
+        ({"data": PLANTED | {"feat": {"x": {}}}}, "data.feat.x.type: is missing"),
+        ({"metrics": "auc"}, "metrics: should be a list [...], got 'auc'"),
+        ({"seed": -1}, "seed: should be greater than or equal to 0, got -1"),
+        ({"model": "DMF"}, "model: should be an object {...}, got 'DMF'"),
+        ({"model": DMF | {"dropout": 1}}, "model.dropout: should be less than 1, got 1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_should_be(write, sections, line):
+    assert line in problems(write(**sections))
+
+
+@pytest.mark.parametrize(
+    ("sections", "path", "near"),
+    [
+        ({"opt": {"name": "adam"}}, "opt.name", "Adam"),
+        ({"opt": {"scheduler": {"name": "StepLr"}}}, "opt.scheduler.name", "StepLR"),
+        ({"data": PLANTED | {"split": {"by": "tim"}}}, "data.split", "time"),
+        ({"data": {"planted": {"size": "tinny"}}}, "data.planted.size", "tiny"),
+        ({"model": DMF | {"history": {"scale": "sums"}}}, "model.history.scale", "sum"),
+        ({"model": {"name": "dmf"}}, "model.name", "DMF"),
+    ],
+)
+def test_a_wrong_choice_is_answered_with_the_nearest_one(write, sections, path, near):
+    lines = problems(write(**sections))
+    assert any(line.startswith(f"{path}: ") and f"Did you mean '{near}'?" in line for line in lines)
+
+
+def test_a_group_of_stages_that_the_model_lacks_is_refused(write):
+    assert problems(write(opt={"stages": {"trian": {"epochs": 3}}}))[1:] == [
+        "opt.stages.trian: no such stage. Did you mean 'train'? Stages: train"
+    ]
+
+
+def test_rules_between_fields_are_told_in_a_sentence(write):
+    lines = problems(write(data={"planted": {}, "inter_feat_path": "x.csv", "label": {"from": "rating"}}))
+    assert any(line.startswith("data.label: 'from' and 'above' go together") for line in lines)
+    lines = problems(write(model=DMF | {"user_hidden_size_list": [8], "item_hidden_size_list": [4]}))
+    assert any("must end in the same width" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", [["DMF"], {"DMF": 1}, 7, None])
+def test_a_model_name_of_any_json_type_gives_a_sentence(write, name):
+    assert any(line.startswith("model.name: no model called") for line in problems(write(model={"name": name})))
+
+
+def test_one_problem_is_counted_once(write):
+    assert problems(write(opt={"stages": {"train": 3}}))[0].endswith(": 1 problem")
+
+
+# ------------------------------------------------------------------------------------ files and names
+
+
+def test_broken_json_is_told_with_line_and_column(write):
+    path = write(text='{\n  "data": "planted-tiny",\n  "seed" 3\n}')
+    assert problems(path)[0].startswith(f"{path}: line 3, column 10: ")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "null", '"duration"'])
+def test_json_that_is_no_object_is_refused(write, text):
+    assert "should hold one object {...}" in problems(write(text=text))[0]
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "latin.json").write_bytes('{"data": "b\xfccher"}'.encode("latin-1"))
+    assert "not UTF-8 text" in problems(str(tmp_path / "latin.json"))[0]
+
+
+def test_a_key_that_stands_twice_is_refused(write):
+    assert "the key 'seed' stands twice" in problems(write(text='{"seed": 1, "model": {}, "seed": 2}'))[0]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_one():
+    line = problems("duratoin")[0]
+    assert "no settings called 'duratoin'" in line and "Did you mean 'duration'?" in line and "deepmf" in line
+
+
+def test_an_unknown_data_name_is_answered_with_the_nearest_one(write):
+    line = problems(write(data="planted-tinny"))[0]
+    assert "no settings called 'planted-tinny'" in line and "Did you mean 'planted-tiny'?" in line
+
+
+def test_a_problem_in_a_data_file_is_told_with_that_files_name(write):
+    first, *lines = problems(write(data="planted-tiny"), "data.split.ratioo=3")
+    assert str(CONFIG_DIR / "data" / "planted-tiny.json") in first and "mine.json" in first
+    assert lines[0].startswith("data.split.ratioo: unknown key")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / CONFIG_DIR).glob("*.json")), ids=lambda p: p.stem)
+def test_every_config_of_the_repository_loads_without_a_warning(path):
+    assert loaded(path.stem).warnings == []
+    assert loaded(str(path)) == loaded(path.stem)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / CONFIG_DIR / "data").glob("*.json")), ids=lambda p: p.stem)
+def test_every_data_file_of_the_repository_loads_with_any_config(path):
+    assert loaded("deepmf", f"data={path.stem}").run.data.name == path.stem
+
+
+# ------------------------------------------------------------------------------------------ overrides
+
+
+def test_an_override_sets_a_key_by_its_path_as_json_or_as_text(write):
+    config = loaded(
+        write(),
+        "opt.epochs=7",
+        "opt.hyper_params.lr=1e-2",
+        "opt.row_wise=true",
+        "opt.early_stop=null",
+        "opt.name=SGD",
+        "data.name=other",
+        "model.user_hidden_size_list=[8, 64]",
+        'data.feat={"x": {"type": "float"}}',
+        "path.output=some/where=1",
+    )
+    opt = config.run.opt
+    assert (opt.epochs, opt.hyper_params, opt.row_wise, opt.early_stop) == (7, {"lr": 0.01}, True, None)
+    assert (opt.name, config.run.data.name, config.run.path.output) == ("SGD", "other", "some/where=1")
+    assert config.model.user_hidden_size_list == (8, 64) and config.run.data.feat["x"].type == "float"
+    assert config.source["opt"]["epochs"] == 7
+
+
+def test_an_override_reaches_into_the_data_file_that_a_name_stands_for(write):
+    config = loaded(write(data="planted-tiny"), "data.planted.seed=5", "data.split.by=user", "data.name=five")
+    assert config.run.data.planted.seed == 5 and config.run.data.planted.size == "tiny"
+    assert config.run.data.split.by == "user" and config.run.data.name == "five"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_data_file_and_keys_inside_it_can_be_overridden_together(order):
+    overrides = ["data=planted-tiny", "data.planted.seed=5"][::order]
+    data = loaded("deepmf", *overrides).run.data
+    assert (data.name, data.planted.seed) == ("planted-tiny", 5)
+
+
+def test_a_split_that_does_not_say_by_what_is_the_random_one(write):
+    split = loaded(write(), "data.split.seed=5").run.data.split
+    assert (split.by, split.seed, split.ratio) == ("ratio", 5, (0.7, 0.2, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("opt.epochs", "'opt.epochs': an override is written key.path=value"),
+        ("=5", "'=5': an override is written key.path=value"),
+        ("seed.of=5", "seed: holds 3, so 'seed.of=5' cannot set a key inside it"),
+        ("opt.epoch=5", "opt.epoch: unknown key. Did you mean 'epochs'?"),
+        ("opt.epochs=five", "opt.epochs: should be a whole number, got 'five'"),
+    ],
+)
+def test_a_bad_override_is_among_the_problems(write, override, line):
+    lines = problems(write(seed=3, sed=1), override)
+    assert any(each.startswith(line) for each in lines) and any(each.startswith("sed:") for each in lines)
+
+
+def test_settings_cannot_be_changed_once_loaded(write):
+    with pytest.raises(ValueError, match="frozen"):
+        loaded(write()).run.seed = 3
+
+
+# ------------------------------------------------------------------------------------ published files
+
+
+def make_douban(folder: Path) -> None:
+    """Files as the paper's supplement describes them, small: the kind in all_rate and all_item is a code."""
+    rng = np.random.default_rng(0)
+    users = [f"u{i}" for i in range(30)]
+    columns: dict[str, Callable[[int], dict[str, Any]]] = {
+        "book": lambda n: {
+            "authors": rng.choice(["Ann", "Bob", ""], n),
+            "publisher": rng.choice(["P1", "P2"], n),
+            "price": rng.uniform(5, 50, n).round(2),
+        },
+        "music": lambda n: {"performer_ids": rng.choice(["7", "8"], n), "style": rng.choice(["Pop", "Jazz"], n)},
+        "movie": lambda n: {"genres": rng.choice(["Drama|Crime", "Crime"], n), "mins": rng.integers(60, 180, n)},
+    }
+    pd.DataFrame({"user_id": users}).to_csv(folder / "all_users.csv", index=False)
+    items, rates = [], []
+    for code, (kind, make) in enumerate(columns.items()):
+        n = 20
+        ids = [f"{kind}{i}" for i in range(n)]
+        pd.DataFrame({"item_id": ids} | make(n)).to_csv(folder / f"{kind}_item.csv", index=False)
+        score, votes = rng.uniform(2, 10, n).round(1), rng.integers(10, 9000, n)
+        items.append(pd.DataFrame({"item_id": ids, "type": code, "douban_score": score, "douban_votes": votes}))
+        user, item = np.nonzero(rng.random((len(users), n)) < 0.4)
+        label = rng.integers(0, 2, len(user))
+        named = {"user_id": np.take(users, user), "item_id": np.take(ids, item), "label": label, "type": code}
+        rates.append(pd.DataFrame(named))
+    pd.concat(items).to_csv(folder / "all_item.csv", index=False)
+    pd.concat(rates).to_csv(folder / "all_rate.csv", index=False)
+
+
+def published(name: str, folder: Path) -> str:
+    """A published file after the one edit that its README asks for: the paths."""
+    path = folder / f"{name}.json"
+    path.write_text((PUBLISHED / f"{name}.json").read_text().replace("/Your/Local/Path", str(folder)))
+    return str(path)
+
+
+NEVER_HAD_EFFECT = {
+    "duration": [
+        "data.pin_mem",
+        "opt.adjust_lr",
+        "opt.scheduler",
+        "model.mlp_hidden_size",
+        "model.dropout_prob",
+        "model.align_sample_size",
+    ],
+    "deepmf": ["opt.adjust_lr", "opt.scheduler"],
+}
+
+
+@pytest.mark.parametrize("name", NEVER_HAD_EFFECT)
+def test_a_published_key_that_never_had_an_effect_draws_one_warning_line(tmp_path, name):
+    warnings = loaded(published(name, tmp_path)).warnings
+    assert [line.split(": ")[0] for line in warnings] == NEVER_HAD_EFFECT[name]
+    assert all("had no effect in the published code" in line and "\n" not in line for line in warnings)
+
+
+def test_a_scheduler_without_adjust_lr_is_a_setting_and_draws_no_warning(write):
+    config = loaded(write(opt={"scheduler": {"name": "StepLR", "hyper_params": {"step_size": 2}}}))
+    assert config.warnings == [] and config.run.opt.scheduler.name == "StepLR"
+
+
+def test_the_published_settings_mean_what_they_meant(tmp_path):
+    config = loaded(published("duration", tmp_path))
+    assert config.run.metrics == ("auc",) and config.run.opt.scheduler is None
+    assert config.run.data.inter_matrix_type == "01" and config.run.data.type == ("book", "music", "movie")
+    assert config.run.opt.hyper_params == {"lr": 0.001, "weight_decay": 0.01} and config.run.opt.eval_step == 2
+    assert config.model.item_map_hidden_size_list == (256, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("duration", {"book", "music", "movie"}), ("deepmf", {"0", "1", "2"})], ids=["duration", "dmf"]
+)
+def test_a_published_file_loads_and_trains(tmp_path, name, kinds):
+    make_douban(tmp_path)
+    config = loaded(published(name, tmp_path), "opt.epochs=1", "path.cache=null", "device=cpu")
+    result = run(config, show=False)
+    assert set(result["test"]) == {"auc", "auc/pooled", *(f"auc/{kind}" for kind in kinds)}
+    assert 0 <= result["test"]["auc/pooled"] <= 1
+    (log,) = (tmp_path / "output").glob("*/log.txt")
+    for key in NEVER_HAD_EFFECT[name]:
+        assert log.read_text().count(f"warning: {key}:") == 1
