@@ -175,11 +175,9 @@ def bench_trainer(train: RecData, args: argparse.Namespace) -> None:
         with_trainer.append(_timed(lambda: _trainer_steps(train, opt, args.steps)))
         bare.append(_timed(lambda: _bare_steps(train, opt, args.steps)))
     pairs = [t / b - 1 for t, b in zip(with_trainer, bare, strict=True)]
-    print(
-        f"trainer: {args.steps} steps {statistics.median(with_trainer):.3f} s, "
-        f"bare loop {statistics.median(bare):.3f} s; the trainer adds {100 * statistics.median(pairs):.1f} % (median of 5 pairs, {100 * min(pairs):.1f} to "
-        f"{100 * max(pairs):.1f})\n"
-    )
+    trainer, loop, added = statistics.median(with_trainer), statistics.median(bare), statistics.median(pairs)
+    print(f"trainer: {args.steps} steps {trainer:.3f} s, bare loop {loop:.3f} s")
+    print(f"the trainer adds {added:.1%} (median of 5 pairs, {min(pairs):.1%} to {max(pairs):.1%})\n")
 
 
 def _trainer_steps(train: RecData, opt: OptSettings, steps: int) -> None:

@@ -22,12 +22,11 @@ PROBABILITY = "probability"
 def load(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> RecData:
     """The data that the section ``data`` describes. Raises DataError for files that cannot be used."""
     if settings.planted is None:
-        data = reading.read(settings, cache, log)
-    else:
-        made = planted.make(settings.planted.size, settings.planted.seed)
-        known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
-        data = replace(made.data, interactions=replace(made.data.interactions, columns=known))
-    return replace(data, cells=settings.inter_matrix_type or default_cells(data.interactions))
+        return reading.read(settings, cache, log)
+    made = planted.make(settings.planted.size, settings.planted.seed)
+    known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
+    rows = replace(made.data.interactions, columns=known)
+    return replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
 
 
 def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> Split:

@@ -163,7 +163,7 @@ def _numbers(check: RowCheck, name: str, remedy: str, required: bool) -> np.ndar
 
 def _ratings(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     """float64[n] or None. An empty rating is refused only where ratings are needed."""
-    name, needed = settings.RATING_FIELD, settings.inter_matrix_type == "rating"
+    name, needed = settings.RATING_FIELD, settings.inter_matrix_type in ("rating", "centred")
     if name not in check.sheet.cells and settings.label and settings.label.source:
         name = settings.label.source
     if name not in check.sheet.cells and not needed:

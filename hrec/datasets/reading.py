@@ -12,6 +12,7 @@ from hrec.datasets import cache as caching
 from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue, read_catalogue
 from hrec.datasets.columns import Column
+from hrec.datasets.histories import default_cells
 from hrec.datasets.interactions import build_interactions, columns_to_read, needs_time
 from hrec.datasets.problems import DataError, Log
 from hrec.datasets.recdata import RecData, Table
@@ -39,6 +40,7 @@ def read(settings: DataSettings, cache: Path | None = None, log: Log = _log) -> 
     return replace(
         data,
         name=settings.name,
+        cells=settings.inter_matrix_type or default_cells(data.interactions),
         negatives=how.negatives if how else 0,
         popularity=how.popularity if how else 0.0,
     )
@@ -100,7 +102,7 @@ def _what_matters(settings: DataSettings) -> dict[str, Any]:
         mode="json", exclude={"name", "planted", "inter_matrix_type", "label", "sample", "split"}
     ) | {
         "label": [how.source, how.above] if how else None,
-        "rating_is_needed": settings.inter_matrix_type == "rating",
+        "rating_is_needed": settings.inter_matrix_type in ("rating", "centred"),
         "time_is_needed": needs_time(settings),
         # an atomic file separates by blanks where the setting is left out
         "separators": sorted(name for name, feat in settings.feat.items() if "separator" in feat.model_fields_set),

@@ -97,7 +97,7 @@ def test_settings_that_matter(files, store, change):
 @pytest.mark.parametrize("change", [{"inter_matrix_type": "01"}, {"sample": 0.5}, {"split": {"by": "user"}}])
 def test_settings_that_do_not_matter(files, store, change):
     data = files.read(store, **change)
-    assert said(files, HIT) and data.cells == change.get("inter_matrix_type", "sign")
+    assert said(files, HIT) and data.cells == change.get("inter_matrix_type", "centred")
 
 
 def test_number_of_negatives_does_not_matter(files):

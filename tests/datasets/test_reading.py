@@ -37,7 +37,7 @@ ALL = [
 
 def test_published_layout(files):
     data = files.read()
-    assert data.name == "tiny" and data.cells == "sign" and data.negatives == 0
+    assert data.name == "tiny" and data.cells == "centred" and data.negatives == 0
     assert list(data.users.ids) == ["u1", "u2", "u3"]
     assert {kind: (table.start, table.count) for kind, table in data.kinds.items()} == {"book": (0, 3), "music": (3, 2)}
     assert pairs(data) == ALL

@@ -22,6 +22,7 @@ from hrec.models.base import BaseModel, Stage
 from hrec.models.general.dmf import DMF
 from hrec.models.layers.bags import Table as WeightTable
 from hrec.pipeline.checkpoints import Checkpoints
+from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.optimizers import Optimizers, RowWiseAdam, Scheduler, clip_gradients
 from hrec.pipeline.records import Progress
 from hrec.pipeline.trainer import LOOK_EVERY, DivergedError, Interrupted, Trainer
@@ -216,8 +217,8 @@ def test_row_wise_adam_equals_a_plain_loop_over_rows(decay):
         values = torch.randn(3, 4, generator=g)
         weight.grad = torch.sparse_coo_tensor(rows[None], values.clone(), (6, 4), check_invariants=True)
         adam.step()
-        for row, gradient in zip(rows.tolist(), values.double().numpy(), strict=True):
-            gradient = gradient + decay * w[row]
+        for row, given in zip(rows.tolist(), values.double().numpy(), strict=True):
+            gradient = given + decay * w[row]
             n[row] += 1
             v[row] = 0.9 * v[row] + 0.1 * (gradient**2).mean()
             w[row] -= 0.03 * gradient / (math.sqrt(v[row] / (1 - 0.9 ** n[row])) + 1e-6)
@@ -575,10 +576,8 @@ def test_the_step_that_diverged_is_counted_right_after_many_steps():
 
 
 def test_scores_that_are_nan_are_told_as_divergence(tiny):
-    from hrec.pipeline.evaluator import Evaluator
-
     settings = opt(hyper_params={"lr": 1e30}, batch_size=5000)
-    with pytest.raises(DivergedError, match="stage 'train', after epoch 1: .*NaN"):
+    with pytest.raises(DivergedError, match=r"stage 'train', after epoch 1: .*NaN"):
         trainer(settings, measure=lambda m: Evaluator(["auc"]).measure(m, tiny)).fit(dmf(tiny), tiny)
 
 
