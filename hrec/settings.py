@@ -254,14 +254,3 @@ class RunSettings(Settings):
     @classmethod
     def _published_names_are_upper_case(cls, value: Any) -> Any:
         return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def fill_variant(values: Any, variants: dict[str, dict[str, Any]]) -> Any:
-    """Settings as given, completed with those of the variant that they name; what is given is never overruled."""
-    if not isinstance(values, dict) or values.get("variant") not in variants:
-        return values
-    filled = dict(values)
-    for key, value in variants[values["variant"]].items():
-        given = filled.get(key, value)
-        filled[key] = {**value, **given} if isinstance(value, dict) and isinstance(given, dict) else given
-    return filled

@@ -160,13 +160,17 @@ def counts_table(parts: Split) -> str:
     every = [p.interactions for p in (parts.train, parts.valid, parts.test)]
     for number, (name, kind) in enumerate(train.kinds.items()):
         here = [x.kind == number for x in every]
-        liked = [x.label[h] for x, h in zip(every, here, strict=True) if x.label is not None]
+        # implicit training rows are all liked: the share is that of the parts with drawn negatives
+        labelled = list(zip(every, here, strict=True))[1 if train.negatives else 0 :]
+        liked = [x.label[h] for x, h in labelled if x.label is not None]
         users = np.unique(np.concatenate([x.user[h] for x, h in zip(every, here, strict=True)]))
         share = f"{100 * np.concatenate(liked).mean():.1f}" if liked and len(np.concatenate(liked)) else "-"
         counts = [f"{h.sum():,}" for h in here]
         rows.append([name, f"{kind.count:,}", str(len(kind.columns)), *counts, share, f"{len(users):,}"])
     totals = [f"{len(x):,}" for x in every]
     rows.append(["all", f"{train.n_items:,}", "", *totals, "", f"{train.n_users:,}"])
+    if train.users.columns:
+        rows.append(["users", "", str(len(train.users.columns)), *[""] * 5])
     return table(rows)
 
 

@@ -7,55 +7,22 @@ normalised cross-entropy over ratings.
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from hrec.datasets.batches import Points, pointwise
 from hrec.datasets.histories import item_history, user_history
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Needs
-from hrec.models.layers.histories import HistoryLinear, HistorySettings
-from hrec.models.layers.towers import Tower, same_width
+from hrec.models.layers.histories import HistoryLinear
+from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import bce
-from hrec.settings import Settings, fill_variant
-
-PAPER = {
-    "last_relu": True,
-    "bias": False,
-    "dropout": 0.0,
-    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
-}
 
 
 class DMF(InnerProductModel):
     """u = MLP(Y_u), x = MLP(Y_i), score <u, x>; Y holds all kinds, or the one kind that the data is cut down to."""
 
-    class Config(Settings):
-        """Settings of DMF; widths as in Table 6 of the DURation paper."""
-
-        variant: Literal["hrec", "paper"] = "hrec"
-        """paper: ReLU on the last layer, no bias, no dropout, plain sums; a key that is given wins over the variant."""
-        user_emb_size: PositiveInt = 64
-        item_emb_size: PositiveInt = 64
-        user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
-        item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
-        dropout: float = Field(0.2, ge=0, lt=1)
-        last_relu: bool = False
-        bias: bool = True
-        """Each tower adds a number of its own to the score, and one is shared."""
-        history: HistorySettings = HistorySettings()
-
-        @model_validator(mode="before")
-        @classmethod
-        def _variant(cls, values: Any) -> Any:
-            return fill_variant(values, {"paper": PAPER})
-
-        @model_validator(mode="after")
-        def _widths(self) -> DMF.Config:
-            same_width(self.user_hidden_size_list, self.item_hidden_size_list)
-            return self
+    class Config(TwoTowerSettings):
+        """Settings of DMF: those of every two-tower model on histories."""
 
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
@@ -65,12 +32,8 @@ class DMF(InnerProductModel):
         super().__init__(config, data)
         self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
-        self.user_tower = Tower(
-            self.users.width, config.user_hidden_size_list, config.dropout, config.last_relu, config.bias
-        )
-        self.item_tower = Tower(
-            self.items.width, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
-        )
+        self.user_tower = Tower(self.users.width, config.user_hidden_size_list, config)
+        self.item_tower = Tower(self.items.width, config.item_hidden_size_list, config)
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs; each pair's own cell may be left out of both of its histories."""

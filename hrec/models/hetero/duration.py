@@ -5,10 +5,10 @@ Lu et al., Deep Unified Representation for Heterogeneous Recommendation, WWW 202
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Points, per_kind, pointwise
@@ -16,19 +16,10 @@ from hrec.datasets.histories import item_history, user_history
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.fields import Fields
-from hrec.models.layers.histories import HistoryLinear, HistorySettings
+from hrec.models.layers.histories import HistoryLinear
 from hrec.models.layers.mlp import MLP
-from hrec.models.layers.towers import Tower, same_width
+from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import alignment, bce, topology
-from hrec.settings import Settings, fill_variant
-
-PAPER = {
-    "last_relu": True,
-    "bias": False,
-    "dropout": 0.0,
-    "history": {"scale": "sum", "summary": False, "dropout": 0.0},
-    "gamma": 0.5,
-}
 
 
 class DURation(InnerProductModel):
@@ -44,22 +35,11 @@ class DURation(InnerProductModel):
     the alignment and topology losses.
     """
 
-    class Config(Settings):
+    class Config(TwoTowerSettings):
         """Settings of DURation; widths as published."""
 
-        variant: Literal["hrec", "paper"] = "hrec"
-        """paper: ReLU on the last layer, no bias, no dropout, plain sums, a kernel of fixed width; a given key wins."""
-        user_emb_size: PositiveInt = 64
-        item_emb_size: PositiveInt = 64
         token_emb_size: PositiveInt = 32
-        user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
-        item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
         item_map_hidden_size_list: tuple[PositiveInt, ...] = (256, 64)
-        dropout: float = Field(0.2, ge=0, lt=1)
-        last_relu: bool = False
-        bias: bool = True
-        """Each tower adds a number of its own to the score."""
-        history: HistorySettings = HistorySettings()
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
         """k(x, y) = exp(-gamma |x - y|^2); null: 1 over the mean squared distance of the rows drawn."""
@@ -75,15 +55,8 @@ class DURation(InnerProductModel):
         """Weight of the topology loss; 0 leaves it out. As in the paper it is a sum over pairs of rows divided by N,
         so it grows with the batch size: the paper's 0.001 belongs to 1,024 rows."""
 
-        @model_validator(mode="before")
-        @classmethod
-        def _variant(cls, values: Any) -> Any:
-            return fill_variant(values, {"paper": PAPER})
-
-        @model_validator(mode="after")
-        def _widths(self) -> DURation.Config:
-            same_width(self.user_hidden_size_list, self.item_hidden_size_list)
-            return self
+        # the published kernel: exp(-|x - y|^2 / 2)
+        paper = TwoTowerSettings.paper | {"gamma": 0.5}
 
     needs = Needs(labels=True)
     sample = staticmethod(per_kind(pointwise))
@@ -105,16 +78,9 @@ class DURation(InnerProductModel):
         self.maps = nn.ModuleDict({k: _map(f.width, config) for k, f in self.fields.items()})  # type: ignore[arg-type]
         self.register_buffer("starts", torch.tensor([t.start for t in data.kinds.values()]), persistent=False)
         mapped = config.item_map_hidden_size_list[-1]
-        self.user_tower = Tower(
-            self.users.width + self.user_fields.width,
-            config.user_hidden_size_list,
-            config.dropout,
-            config.last_relu,
-            config.bias,
-        )
-        self.item_tower = Tower(
-            self.items.width + mapped, config.item_hidden_size_list, config.dropout, config.last_relu, config.bias
-        )
+        user_width = self.users.width + self.user_fields.width
+        self.user_tower = Tower(user_width, config.user_hidden_size_list, config)
+        self.item_tower = Tower(self.items.width + mapped, config.item_hidden_size_list, config)
 
     starts: Tensor
 

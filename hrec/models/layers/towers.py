@@ -1,13 +1,63 @@
-"""One side of a two-tower model: an MLP, and a number of its own that is added to the inner product."""
+"""Two-tower models: their settings, and a tower, an MLP with a number of its own that is added to the score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from hrec.models.layers.histories import HistorySettings
 from hrec.models.layers.mlp import MLP
+from hrec.settings import Settings
+
+
+class TwoTowerSettings(Settings):
+    """Settings that two-tower models on histories share; widths as published (DURation's Table 6)."""
+
+    variant: Literal["hrec", "paper"] = "hrec"
+    """paper: ReLU on the last layer, no bias, no dropout, plain sums; a key that is given wins over the variant."""
+    user_emb_size: PositiveInt = 64
+    item_emb_size: PositiveInt = 64
+    user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
+    item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Chance that an input of a tower's linear layer is left out in training."""
+    last_relu: bool = False
+    """ReLU on the last layer of both towers; then no score without a bias is negative."""
+    bias: bool = True
+    """Each tower adds a number of its own to the score."""
+    history: HistorySettings = HistorySettings()
+
+    paper: ClassVar[dict[str, Any]] = {
+        "last_relu": True,
+        "bias": False,
+        "dropout": 0.0,
+        "history": {"scale": "sum", "summary": False, "dropout": 0.0},
+    }
+    """What the variant 'paper' fills in."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_variant(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("variant") != "paper":
+            return values
+        filled = cls.paper | values
+        if isinstance(filled["history"], dict):
+            filled["history"] = cls.paper["history"] | filled["history"]
+        return filled
+
+    @model_validator(mode="after")
+    def _same_width(self) -> Self:
+        left, right = self.user_hidden_size_list, self.item_hidden_size_list
+        if not left or not right or left[-1] != right[-1]:
+            raise ValueError(
+                "user_hidden_size_list and item_hidden_size_list must end in the same width for an inner product, "
+                f"got {list(left)} and {list(right)}"
+            )
+        return self
 
 
 class Tower(nn.Module):
@@ -17,10 +67,10 @@ class Tower(nn.Module):
     the left tower gives [u, b_u, 1] and the right one [x, 1, b_x].
     """
 
-    def __init__(self, width_in: int, widths: Sequence[int], dropout: float, last_relu: bool, bias: bool) -> None:
+    def __init__(self, width_in: int, widths: Sequence[int], settings: TwoTowerSettings) -> None:
         super().__init__()
-        self.mlp = MLP([width_in, *widths], dropout, last_relu)
-        self.bias = nn.Linear(width_in, 1) if bias else None
+        self.mlp = MLP([width_in, *widths], settings.dropout, settings.last_relu)
+        self.bias = nn.Linear(width_in, 1) if settings.bias else None
         if self.bias is not None:
             nn.init.zeros_(self.bias.weight)
             nn.init.zeros_(self.bias.bias)
@@ -38,12 +88,3 @@ class Tower(nn.Module):
             return self.mlp(x)
         own = self.bias(x)
         return torch.cat([self.mlp(x), torch.ones_like(own), own], 1)
-
-
-def same_width(user: Sequence[int], item: Sequence[int]) -> None:
-    """Raises ValueError when the two sides of an inner product differ in width."""
-    if not user or not item or user[-1] != item[-1]:
-        raise ValueError(
-            "user_hidden_size_list and item_hidden_size_list must end in the same width for an inner product, "
-            f"got {list(user)} and {list(item)}"
-        )

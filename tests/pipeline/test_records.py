@@ -1,0 +1,196 @@
+"""The run folder and what is written to it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from hrec.pipeline import records
+from hrec.pipeline.checkpoints import CheckpointError
+from hrec.pipeline.curves import draw_curves
+from hrec.pipeline.records import RunFolder, commit, metrics_table, peak_memory_mb, provenance, table, version_of
+
+
+class Noon(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2024, 1, 31, 12, 0, 0)
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    return RunFolder(tmp_path, show=False)
+
+
+def row(stage: str, epoch: int, **more: object) -> dict[str, object]:
+    return {"stage": stage, "epoch": epoch, "loss": 0.5, "seconds": 1.0} | more
+
+
+# ------------------------------------------------------------------------------------------ the folder
+
+
+def test_run_folders_made_in_the_same_second_have_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "datetime", Noon)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: RunFolder.create(tmp_path / "out", "DMF-tiny").path, range(24)))
+    assert len(set(made)) == 24 and all(path.is_dir() for path in made)
+    stem = "DMF-tiny-20240131-120000"
+    assert {path.name for path in made} == {stem, *(f"{stem}-{n}" for n in range(2, 25))}
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"cannot be made \(.*\); set path.output"):
+        RunFolder.create(tmp_path / "file", "DMF")
+
+
+def test_what_is_said_goes_to_the_log_and_to_the_terminal_where_shown(folder, capsys):
+    folder.say("quiet")
+    folder.show = True
+    folder.say("loud\ntwo lines")
+    lines = (folder.path / "log.txt").read_text().splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  quiet", lines[0])
+    assert lines[1].endswith("  loud") and lines[2] == "two lines"
+    assert capsys.readouterr().out == "loud\ntwo lines\n"
+
+
+def test_a_log_that_cannot_be_written_is_told_in_a_sentence(folder):
+    (folder.path / "log.txt").mkdir()
+    (folder.path / "log.jsonl").mkdir()
+    with pytest.raises(CheckpointError, match=r"log\.txt: could not be written"):
+        folder.say("x")
+    with pytest.raises(CheckpointError, match=r"log\.jsonl: could not be written"):
+        folder.epoch(row("train", 1))
+
+
+def test_json_is_read_back_as_it_was_written(folder):
+    content = {"name": "Zoë", "values": [1, 0.25, None, True]}
+    folder.write_json("a.json", content)
+    assert folder.read_json("a.json") == content and "Zoë" in (folder.path / "a.json").read_text(encoding="utf-8")
+
+
+def test_an_epoch_is_a_row_of_the_log_and_a_line_with_its_main_numbers(folder, capsys):
+    folder.show = True
+    folder.start_epoch("train", 1, 3)
+    folder.steps(5, {"loss": 0.7})
+    folder.epoch(row("train", 1, lr=0.001, auc=0.71234, best=True) | {"auc/book": 0.6})
+    out = capsys.readouterr()
+    assert "train epoch   1" in out.out and "auc 0.7123" in out.out and "(best)" in out.out
+    assert "auc/book" not in out.out and "lr" not in out.out
+    assert "\r" not in out.out + out.err and out.err == ""
+    assert folder.rows() == [row("train", 1, lr=0.001, auc=0.71234, best=True) | {"auc/book": 0.6}]
+
+
+# ------------------------------------------------------------------------------------------------ rows
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 30])
+def test_a_half_written_last_line_is_passed_over(folder, kept):
+    for epoch in (1, 2):
+        folder.epoch(row("train", epoch))
+    whole = (folder.path / "log.jsonl").read_text()
+    third = json.dumps(row("train", 3))
+    assert kept < len(third)
+    (folder.path / "log.jsonl").write_text(whole + third[:kept])
+    assert folder.rows() == [row("train", 1), row("train", 2)]
+    folder.forget_after(0, 2)
+    assert (folder.path / "log.jsonl").read_text() == whole
+
+
+def test_a_run_without_a_log_has_no_rows(folder):
+    assert folder.rows() == []
+    folder.forget_after(0, 0)
+    assert folder.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "epoch", "kept"),
+    [(0, 0, 0), (0, 1, 1), (0, 3, 3), (1, 0, 3), (1, 1, 4), (2, 0, 5), (2, 7, 6), (3, 0, 6)],
+)
+def test_rows_after_the_point_that_a_run_goes_on_from_are_forgotten(folder, stage, epoch, kept):
+    rows = [row("mf/book", e) for e in (1, 2, 3)] + [row("cat", 1), row("cat", 2)] + [row("art", 1)]
+    for each in rows:
+        folder.epoch(each)
+    folder.forget_after(stage, epoch)
+    assert folder.rows() == rows[:kept]
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def test_a_table_is_aligned_left_in_its_first_column_and_right_in_the_others():
+    assert table([["kind", "items"], ["book", "1,000"], ["film", "7"]]).split("\n") == [
+        "kind  items",
+        "-----------",
+        "book  1,000",
+        "film      7",
+    ]
+
+
+def test_the_table_of_metrics_has_a_row_for_each_kind_the_mean_and_the_pooled():
+    results = {
+        "valid": {"auc": 0.65, "auc/book": 0.7, "auc/film": 0.6, "auc/pooled": 0.66, "logloss": 0.5},
+        "best possible": {"auc": 0.9, "auc/book": 0.95},
+    }
+    lines = metrics_table(results, ["auc", "logloss"], ["book", "film"]).split("\n")
+    assert lines[0].split("  ")[-3:] == ["valid auc", "valid logloss", "best possible auc"]
+    assert [line.split() for line in lines[2:]] == [
+        ["book", "0.7000", "-", "0.9500"],
+        ["film", "0.6000", "-", "-"],
+        ["macro", "mean", "0.6500", "0.5000", "0.9000"],
+        ["pooled", "0.6600", "-", "-"],
+    ]
+    assert len({len(line) for line in lines}) == 1
+
+
+# ------------------------------------------------------------------------------------------ provenance
+
+
+def test_a_result_says_what_it_depends_on():
+    known = provenance()
+    assert known["torch"] == torch.__version__ and known["python"].count(".") == 2
+    assert {"hrec", "commit", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "machine", "threads"} <= set(
+        known
+    )
+    assert version_of("no-such-package") == "not installed"
+    json.dumps(known)
+
+
+def test_the_commit_is_that_of_the_checkout():
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(records.__file__).parent, capture_output=True, text=True
+    )
+    if asked.returncode:
+        pytest.skip("not a checkout")
+    assert commit().rstrip("+") == asked.stdout.strip()
+
+
+def test_the_commit_is_unknown_where_git_is_not(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert commit() == "unknown"
+
+
+def test_the_peak_memory_is_that_of_this_process():
+    assert 50 < peak_memory_mb(torch.device("cpu"))["memory_mb"] < 100_000
+
+
+# ---------------------------------------------------------------------------------------------- curves
+
+
+def test_curves_are_drawn_over_stages_with_epochs_that_were_not_measured(tmp_path):
+    rows = [row("a", 1, auc=0.5, best=True), row("a", 2), row("b", 1, align=math.nan, auc=0.6, best=False)]
+    draw_curves(rows, ["auc"], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_rows_draw_no_curves(tmp_path):
+    draw_curves([], ["auc"], tmp_path / "curves.png")
+    assert list(tmp_path.iterdir()) == []

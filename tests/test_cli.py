@@ -1,0 +1,508 @@
+"""The two scripts as a user runs them: what they print, what they leave, and how they go on after a stop.
+
+Most runs are children of one process that has imported everything (``Launcher``): each is the script, run as
+``__main__`` in a process of its own that can be killed, without two seconds of imports.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hrec.config import load
+from hrec.datasets import load_split
+from hrec.models import find_model
+from hrec.pipeline.evaluator import Evaluator
+from hrec.pipeline.run import build_model
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+PATIENCE = 120.0
+"""Seconds after which something is taken to hang."""
+
+SERVE = """
+import json, os, runpy, sys, traceback
+import hrec.cli, hrec.models.general.dmf, hrec.models.hetero.duration
+for line in sys.stdin:
+    job = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for number, path in ((0, os.devnull), (1, job["out"]), (2, job["err"])):
+                os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+            sys.argv = job["argv"]
+            runpy.run_path(sys.argv[0], run_name="__main__")
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    print(pid, flush=True)
+    _, status = os.waitpid(pid, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@dataclass
+class Done:
+    """A command line that has come to its end."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        return self.out + self.err
+
+
+class Launcher:
+    """Runs command lines one at a time; ``meddle`` is called with the process id while one runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *argv: object, meddle: Callable[[int], None] = lambda pid: None) -> Done:
+        out, err = self.folder / "out", self.folder / "err"
+        assert self.server.stdin and self.server.stdout
+        job = {"argv": [str(a) for a in argv], "out": str(out), "err": str(err)}
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        pid = int(self.server.stdout.readline())
+        meddle(pid)
+        return Done(int(self.server.stdout.readline()), out.read_text(), err.read_text())
+
+    def close(self) -> None:
+        assert self.server.stdin
+        self.server.stdin.close()
+        self.server.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+HETE, HOMO = "train_hete.py", "train_homo.py"
+
+
+def tiny(output: Path, *more: str) -> list[str]:
+    return ["data=planted-tiny", "path.cache=null", f"path.output={output}", *more]
+
+
+def only_run(output: Path) -> Path:
+    (run,) = output.iterdir()
+    return run
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def without_time(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "seconds"}
+
+
+def told(done: Done, code: int = 2) -> str:
+    """What a refused command line says: on stderr, in sentences."""
+    assert done.code == code, done.all
+    assert "Traceback" not in done.all and done.err.strip()
+    return done.err
+
+
+# ------------------------------------------------------------------------------------------ a whole run
+
+
+@pytest.mark.parametrize(("script", "name", "model"), [(HETE, "duration", "DURation"), (HOMO, "deepmf", "DMF")])
+def test_a_run_leaves_its_settings_logs_curves_checkpoints_and_result(tmp_path, script, name, model):
+    command = [sys.executable, script, name, *tiny(tmp_path / "out", "opt.epochs=2"), "--seed", "3", "--device", "cpu"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path / "out")
+    assert run.name.startswith(f"{model}-planted-tiny-")
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "data.json", "log.txt", "log.jsonl"),
+        *("curves.png", "best.safetensors", "last.pt", "result.json"),
+    }
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    # quiet when piped: no bar, no carriage return, nothing on stderr
+    assert done.stderr == "" and "\r" not in done.stdout and "it/s" not in done.stdout and "%|" not in done.stdout
+    assert all(line in (run / "log.txt").read_text() for line in done.stdout.splitlines())
+    assert str(run) in done.stdout and "best possible" in done.stdout
+
+    assert [(row["stage"], row["epoch"]) for row in rows(run)] == [("train", 1), ("train", 2)]
+    assert {"loss", "bce", "lr", "auc", "auc/book", "seconds"} <= set(rows(run)[0])
+
+    result = json.loads((run / "result.json").read_text())
+    kinds = ("", "/pooled", "/book", "/music", "/film")
+    for part in ("valid", "test"):
+        assert set(result[part]) == {f"{m}{kind}" for m in ("auc", "gauc", "logloss") for kind in kinds}
+        assert all(0 <= value < 2 for value in result[part].values())
+    assert set(result["best_possible"]) == {f"auc{kind}" for kind in kinds}
+    assert (result["model"], result["data"], result["seed"], result["device"]) == (model, "planted-tiny", 3, "cpu")
+    assert result["processes"] == 1 and result["threads"] == 1
+    assert result["seconds"] > 0 and result["memory_mb"] > 50
+    assert result["torch"] == torch.__version__ and result["python"] and result["hrec"] and result["commit"]
+
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["model"]["name"] == model and "history" in settings["model"]  # defaults are written out
+    assert (settings["seed"], settings["device"], settings["opt"]["epochs"]) == (3, "cpu", 2)
+    assert settings["data"]["planted"] == {"size": "tiny", "seed": 0}
+    again = load(str(run / "config.json"), find_model).run
+    assert again == load(
+        name, find_model, [*tiny(tmp_path / "out", "opt.epochs=2"), "seed=3", "device=cpu"]
+    ).run.model_copy(update={"model": again.model})
+
+
+def test_the_seed_decides_and_another_seed_gives_another_result(launch, tmp_path):
+    tests = []
+    for number, seed in enumerate((1, 1, 2)):
+        argv = [HOMO, "deepmf", *tiny(tmp_path / str(number), "opt.epochs=1"), "--seed", seed]
+        assert launch(*argv).code == 0
+        result = json.loads((only_run(tmp_path / str(number)) / "result.json").read_text())
+        assert result["seed"] == seed
+        tests.append(result["test"])
+    assert tests[0] == tests[1] != tests[2]
+
+
+def test_a_dry_run_prints_settings_counts_size_and_step_time_and_leaves_nothing(launch, tmp_path):
+    done = launch(HETE, "duration", *tiny(tmp_path / "out", "opt.batch_size=64"), "--dry-run", "--seed", 5)
+    assert done.code == 0 and done.err == ""
+    settings, end = json.JSONDecoder().raw_decode(done.out)
+    assert settings["seed"] == 5 and settings["model"]["name"] == "DURation" and settings["opt"]["batch_size"] == 64
+    rest = done.out[end:]
+    assert all(kind in rest for kind in ("book", "music", "film")) and "2,800" in rest
+    assert "weights" in rest and "MB, on cpu" in rest and "ms a step of 64 rows" in rest and "loss: bce" in rest
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_tells_the_same_problems_as_a_run(launch, tmp_path):
+    assert "'auk'" in told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), 'metrics=["auk"]', "--dry-run"))
+
+
+def test_help_names_every_option(launch):
+    done = launch(HETE, "--help")
+    assert done.code == 0
+    assert all(option in done.out for option in ("--device", "--seed", "--resume", "--dry-run", "key.path=value"))
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentences"),
+    [
+        (["duratoin"], ["no settings called 'duratoin'", "Did you mean 'duration'?"]),
+        ([], ["name a config, for example: duration"]),
+        (["opt.epochs=3"], ["name a config, for example: duration"]),
+        (["deepmf", "data=planted-tinny"], ["no settings called 'planted-tinny'", "Did you mean 'planted-tiny'?"]),
+        (["deepmf", "model.name=DFM"], ["no model called 'DFM'", "Did you mean 'DMF'?"]),
+        (["deepmf", "opt.epochs=many"], ["opt.epochs: should be a whole number, got 'many'"]),
+        (["deepmf", "opt.batchsize=3", "sed=1"], ["2 problems", "Did you mean 'batch_size'?", "Did you mean 'seed'?"]),
+        (["deepmf", "opt.epochs"], ["an override is written key.path=value"]),
+        (["deepmf", "--device", "banana"], ["device 'banana': write auto, cpu, cuda or cuda:<number>"]),
+        (["deepmf", "--device", "cuda"], ["this machine has no usable GPU"]),
+        (["deepmf", "--seed", "-1"], ["seed: should be greater than or equal to 0, got -1"]),
+        (["deepmf", "--seed", "x"], ["invalid int value: 'x'"]),
+        (["deepmf", "--sed", "1"], ["unrecognized arguments"]),
+        (["deepmf", 'metrics=["auk"]'], ["no metric 'auk'", "Did you mean 'auc'?"]),
+        (["deepmf", "opt.early_stop.metric=mae"], ["'mae' is not among metrics"]),
+        (["deepmf", "opt.early_stop.mode=min"], ["'auc' is better when it is maximal"]),
+        (["deepmf", "opt.early_stop.metric=auc/boook"], ["no kind 'boook'", "Did you mean 'auc/book'?"]),
+        (["deepmf", "opt.hyper_params.weight_decy=1"], ["Adam has no such key", "Did you mean 'weight_decay'?"]),
+        (["deepmf", "opt.precision=16"], ["opt.precision '16' is for GPUs"]),
+        (["deepmf", 'opt.precision="16"'], ["opt.precision '16' is for GPUs"]),
+        (["deepmf", 'data={"inter_feat_path": "no/such.csv"}'], ["no/such.csv"]),
+        (["duration"], ["DURation keeps the kinds apart; run it with train_hete.py"]),
+        (["deepmf", "--resume", "no/such/run"], ["no/such/run: not a run folder"]),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+)
+def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, argv, sentences):
+    config = [*argv, f"path.output={tmp_path}/out", "path.cache=null"] if argv and "--resume" not in argv else argv
+    if argv and argv[0] in ("deepmf", "duration") and not any(a.startswith("data") for a in argv):
+        config = [config[0], "data=planted-tiny", *config[1:]] if "--resume" not in argv else config
+    err = told(launch(HOMO, *config))
+    for sentence in sentences:
+        assert sentence in err
+
+
+def test_a_run_that_diverges_is_told_in_a_sentence(launch, tmp_path):
+    argv = [*tiny(tmp_path / "out", "opt.batch_size=64"), "opt.hyper_params.lr=1e20"]
+    err = told(launch(HOMO, "deepmf", *argv))
+    assert "of the loss became nan" in err or "scores are NaN" in err
+    assert "lr" in err and "stopped: stage 'train'" in (only_run(tmp_path / "out") / "log.txt").read_text()
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_in_a_sentence(launch, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in told(launch(HOMO, "deepmf", *tiny(tmp_path / "file")))
+
+
+# ------------------------------------------------------------------------------------- killed and resumed
+
+TRAINING = ["opt.epochs=8", "opt.batch_size=96", "opt.hyper_params.lr=0.01", "opt.early_stop.stop_step=6"]
+DROPOUT = ["model.dropout=0.2", "model.history.dropout=0.1"]
+
+
+@dataclass
+class Whole:
+    """A run that nothing stopped."""
+
+    run: Path
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def whole(launch, tmp_path_factory) -> Whole:
+    output = tmp_path_factory.mktemp("whole")
+    began = time.perf_counter()
+    done = launch(HETE, "duration", *tiny(output, *TRAINING, *DROPOUT))
+    assert done.code == 0, done.err
+    return Whole(only_run(output), time.perf_counter() - began)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.pt", weights_only=True)["model"]
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    """Weights bit for bit, the log but for the times, and the result."""
+    assert (run / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    left, right = weights(run), weights(whole)
+    assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    assert [without_time(row) for row in rows(run)] == [without_time(row) for row in rows(whole)]
+    results = [json.loads((each / "result.json").read_text()) for each in (run, whole)]
+    assert results[0]["test"] == results[1]["test"] and results[0]["valid"] == results[1]["valid"]
+    assert (run / "curves.png").exists()
+
+
+def wait_until(happened: Callable[[], bool], pid: int) -> bool:
+    """Whether it happened before the process ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        try:
+            if (Path("/proc") / str(pid) / "stat").read_text().split()[2] == "Z":
+                return happened()
+        except OSError:
+            return happened()
+        time.sleep(0.002)
+    return True
+
+
+def end(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def after_lines(output: Path, lines: int, number: int = signal.SIGKILL) -> Callable[[int], None]:
+    """Sends the signal as soon as the log of the run holds this many epochs."""
+
+    def logged() -> bool:
+        return sum(path.read_bytes().count(b"\n") for path in output.glob("*/log.jsonl")) >= lines
+
+    def meddle(pid: int) -> None:
+        if wait_until(logged, pid):
+            end(pid, number)
+
+    return meddle
+
+
+def after_seconds(seconds: float) -> Callable[[int], None]:
+    def meddle(pid: int) -> None:
+        time.sleep(seconds)
+        end(pid, signal.SIGKILL)
+
+    return meddle
+
+
+def go_on(launch: Launcher, output: Path, settings: list[str], meddle: Callable[[int], None]) -> Done:
+    """Starts the run, or goes on with the one that was killed; anew where that one had saved nothing yet."""
+    saved = [path.parent for path in output.glob("*/last.pt")]
+    if saved:
+        return launch(HETE, "--resume", saved[0], meddle=meddle)
+    for left in output.glob("*"):
+        said = told(launch(HETE, "--resume", left))
+        assert "not a run folder" in said or "nothing to go on from" in said
+        left.rename(output.parent / f"{left.name}-{time.monotonic_ns()}")
+    return launch(HETE, "duration", *tiny(output, *TRAINING, *DROPOUT, *settings), meddle=meddle)
+
+
+@pytest.mark.parametrize("save_step", [1, 3])
+@pytest.mark.parametrize("moments", [(1, 2, 5), (3, 4), (7, 8), "random"], ids=str)
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(launch, tmp_path, whole, save_step, moments):
+    output = tmp_path / "out"
+    output.mkdir()
+    rng = random.Random(save_step)
+    if moments == "random":
+        meddles = [after_seconds(rng.uniform(0.05, 0.95) * whole.seconds) for _ in range(4)]
+    else:
+        meddles = [after_lines(output, lines) for lines in moments]
+    settings = [f"opt.save_step={save_step}"]
+    killed = 0
+    for meddle in meddles:
+        code = go_on(launch, output, settings, meddle).code
+        assert code in (0, -signal.SIGKILL)
+        killed += code != 0
+    assert killed > 0
+    done = go_on(launch, output, settings, lambda pid: None)
+    assert done.code == 0, done.err
+    assert_same_run(only_run(output), whole.run)
+    assert not list(only_run(output).glob(".*")) or killed  # a half-written file of a killed run is never read
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_saves_says_how_to_go_on_and_does_so_to_the_same_bits(
+    launch, tmp_path, whole, number
+):
+    output = tmp_path / "out"
+    argv = tiny(output, *TRAINING, *DROPOUT, "opt.save_step=50")
+    done = launch(HETE, "duration", *argv, meddle=after_lines(output, 2, number))
+    run = only_run(output)
+    assert told(done, 130).strip() == f"stopped and saved; go on with --resume {run}"
+    position = torch.load(run / "last.pt", weights_only=True)["position"]
+    assert position["step"] > 0 and position["epoch"] >= 2
+    assert len(rows(run)) == position["epoch"]
+    done = launch(HETE, "--resume", run)
+    assert done.code == 0 and f"goes on after epoch {position['epoch']}, step {position['step']}" in done.out
+    assert_same_run(run, whole.run)
+
+
+def test_a_finished_run_that_is_resumed_has_the_same_result(launch, tmp_path):
+    output = tmp_path / "out"
+    argv = tiny(output, "opt.epochs=2")
+    assert launch(HOMO, "deepmf", *argv).code == 0
+    run = only_run(output)
+    before, log = json.loads((run / "result.json").read_text()), rows(run)
+    done = launch(HOMO, "deepmf", "--resume", run)
+    assert done.code == 0 and "this run is finished" in done.out
+    after = json.loads((run / "result.json").read_text())
+    assert after | {"memory_mb": 0} == before | {"memory_mb": 0} and rows(run) == log
+    assert only_run(output) == run
+
+
+def test_more_epochs_can_be_given_when_a_run_goes_on(launch, tmp_path):
+    output = tmp_path / "out"
+    argv = tiny(output, "opt.epochs=30", "opt.save_step=1", "opt.early_stop=null", "opt.batch_size=64")
+    launch(HOMO, "deepmf", *argv, meddle=after_lines(output, 2))
+    run = only_run(output)
+    reached = len(rows(run))
+    assert 2 <= reached < 30
+    done = launch(HOMO, "--resume", run, f"opt.epochs={reached + 2}")
+    assert done.code == 0, done.err
+    assert [row["epoch"] for row in rows(run)] == list(range(1, reached + 3))
+
+
+def test_nothing_else_can_be_changed_when_a_run_goes_on(launch, tmp_path):
+    output = tmp_path / "out"
+    assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0
+    run = only_run(output)
+    for change in (["opt.batch_size=3"], ["--seed", "4"], ["data.planted.seed=1"]):
+        assert "only opt.epochs can be changed" in told(launch(HOMO, "--resume", run, *change))
+    assert "is a run of DMF, not of DURation" in told(launch(HETE, "duration", "--resume", run))
+
+
+def write_rows(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    user, item = np.nonzero(np.random.default_rng(0).random((30, 20)) < 0.5)
+    pd.DataFrame({"user_id": user, "item_id": item, "label": rng.integers(0, 2, len(user))}).to_csv(path, index=False)
+
+
+def test_a_run_does_not_go_on_with_data_that_has_changed(launch, tmp_path):
+    path, output = tmp_path / "rows.csv", tmp_path / "out"
+    write_rows(path, 0)
+    data = json.dumps({"name": "mine", "inter_feat_path": str(path)})
+    argv = [f"data={data}", f"path.output={output}", f"path.cache={tmp_path / 'cache'}", "opt.epochs=1"]
+    assert launch(HOMO, "deepmf", *argv).code == 0
+    run = only_run(output)
+    write_rows(path, 1)
+    assert "was trained on other rows; the data files have changed" in told(launch(HOMO, "--resume", run))
+    write_rows(path, 0)
+    assert launch(HOMO, "--resume", run).code == 0
+
+
+def test_a_damaged_checkpoint_is_told_in_a_sentence_on_resume(launch, tmp_path):
+    output = tmp_path / "out"
+    assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0
+    run = only_run(output)
+    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
+    assert "last.pt: cannot be read, it is damaged" in told(launch(HOMO, "--resume", run))
+
+
+# --------------------------------------------------------------------------------------- two processes
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_two_processes_measure_and_train_as_one_does_and_make_one_run_folder(launch, tmp_path):
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    settings = ["opt.epochs=3", "opt.hyper_params.lr=0.003", "model.dropout=0", "model.history.dropout=0"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    command = [sys.executable, *torchrun, HOMO, "deepmf", *tiny(together, *settings), "--device", "cpu"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    run = only_run(together)
+    result = json.loads((run / "result.json").read_text())
+    assert result["processes"] == 2 and len(rows(run)) == 3
+    assert done.stdout.count("train epoch   1") == 1  # one process prints
+
+    # what the two measured together is what one measures with the same weights
+    config = load(str(run / "config.json"), find_model)
+    parts = load_split(config.run.data, None)
+    model = build_model(config, parts.train, torch.device("cpu"))
+    model.load_state_dict(load_file(run / "best.safetensors"))
+    for name, part in (("valid", parts.valid), ("test", parts.test)):
+        assert result[name] == pytest.approx(Evaluator(config.run.metrics).measure(model, part), abs=1e-6)
+
+    # and what they trained together is what one trains
+    assert launch(HOMO, "deepmf", *tiny(alone, *settings)).code == 0
+    expected = json.loads((only_run(alone) / "result.json").read_text())
+    for part in ("valid", "test"):
+        assert result[part] == pytest.approx(expected[part], abs=1e-3)
+    assert not math.isnan(result["test"]["auc"])
