@@ -226,6 +226,11 @@ class OptSettings(StageSettings):
     precision: Literal["32", "bf16", "16"] = "32"
     """Mixed precision on GPUs; on the CPU 32 and bf16."""
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_may_be_a_number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
     def for_stage(self, group: str) -> StageSettings:
         base = self.model_dump(exclude={"stages", "precision"})
         return StageSettings.model_validate(base | self.stages.get(group, {}))

@@ -26,7 +26,7 @@ from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.histories import HistoryLinear, HistorySettings
 from hrec.models.layers.mlp import MLP
-from hrec.models.layers.towers import Tower
+from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import alignment, bce, topology
 
 
@@ -326,25 +326,28 @@ def test_an_mlp_drops_its_inputs_in_training_only():
     assert not any(isinstance(layer, nn.Dropout) for layer in MLP([4, 3, 2]).layers)
 
 
+def tower(width_in: int, widths: list[int], **settings) -> Tower:
+    return Tower(width_in, widths, TwoTowerSettings(dropout=0, **settings))
+
+
 def test_two_towers_with_a_bias_give_the_inner_product_and_a_number_of_each():
-    left, right = Tower(3, [4], 0.0, False, True), Tower(5, [6, 4], 0.0, True, True)
-    for tower in (left, right):
-        nn.init.normal_(tower.bias.weight)
-        nn.init.normal_(tower.bias.bias)
+    left, right = tower(3, [4], bias=True), tower(5, [6, 4], bias=True, last_relu=True)
+    for side in (left, right):
+        nn.init.normal_(side.bias.weight)
+        nn.init.normal_(side.bias.bias)
     x, y = rows(7, 3), rows(7, 5, seed=1)
     expected = (left.mlp(x) * right.mlp(y)).sum(1) + left.bias(x)[:, 0] + right.bias(y)[:, 0]
     torch.testing.assert_close((left.as_left(x) * right.as_right(y)).sum(1), expected)
 
 
 def test_two_towers_without_a_bias_give_the_plain_inner_product():
-    left, right = Tower(3, [4], 0.0, False, False), Tower(5, [4], 0.0, False, False)
+    left, right = tower(3, [4], bias=False), tower(5, [4], bias=False)
     x, y = rows(7, 3), rows(7, 5, seed=1)
     assert torch.equal(left.as_left(x), left.mlp(x)) and torch.equal(right.as_right(y), right.mlp(y))
 
 
 def test_the_bias_of_a_tower_begins_at_0():
-    tower = Tower(3, [4], 0.0, False, True)
-    assert not tower.bias(rows(2, 3)).any()
+    assert not tower(3, [4], bias=True).bias(rows(2, 3)).any()
 
 
 # ------------------------------------------------------------------------------- DMF and DURation

@@ -91,9 +91,10 @@ def test_each_user_and_item_is_encoded_once_however_many_rows_it_stands_in(part)
     assert model.encoded == [len(set(part.interactions.user)), len(set(part.interactions.item))]
 
 
-def test_no_rows_have_no_scores():
+@pytest.mark.parametrize("make", [Plain, Inner])
+def test_no_rows_have_no_scores(make):
     nothing = torch.zeros(0, dtype=torch.int64)
-    assert scores(Plain(), nothing, nothing).shape == (0,)
+    assert scores(make(), nothing, nothing).shape == (0,)
 
 
 def test_half_precision_scores_are_measured_as_single():

@@ -165,9 +165,8 @@ def test_a_result_says_what_it_depends_on():
 
 
 def test_the_commit_is_that_of_the_checkout():
-    asked = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(records.__file__).parent, capture_output=True, text=True
-    )
+    here = Path(records.__file__).parent
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
     if asked.returncode:
         pytest.skip("not a checkout")
     assert commit().rstrip("+") == asked.stdout.strip()

@@ -1,0 +1,208 @@
+"""What the README says is so: its examples run, its commands are those of .ci/run, its tables and its tree are true.
+
+A worked file in the README is a fenced block under a line that holds its path in bold alone: **`configs/mine.json`**.
+A path in bold with words behind it is a line to be added to the table of models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hrec.models import MODELS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILE = re.compile(r"^\*\*`(?P<path>[^`]+)`\*\*(?P<more>[^\n]*)\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDED = ("hrec", "configs", "tests", "train_hete.py", "train_homo.py", "pyproject.toml")
+
+
+def section(title: str) -> str:
+    """The text under a heading of the second level."""
+    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def commands(text: str) -> list[str]:
+    """The lines of its shell blocks, without the comments behind them."""
+    return [line.split("  #")[0].strip() for block in SHELL.findall(text) for line in block.splitlines() if line]
+
+
+def checkout(folder: Path, example: str) -> Path:
+    """A copy of the repository in ``folder``, with the files of a worked example in their places."""
+    for name in NEEDED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(
+            ROOT / name,
+            folder / name,
+            **({"ignore": shutil.ignore_patterns("__pycache__")} if copy is shutil.copytree else {}),
+        )
+    for found in FILE.finditer(example):
+        path = folder / found["path"]
+        if found["more"]:
+            before = path.read_text(encoding="utf-8")
+            assert before.count("MODELS = {\n") == 1
+            path.write_text(before.replace("MODELS = {\n", "MODELS = {\n" + found["text"]), encoding="utf-8")
+        else:
+            assert not path.exists(), f"the example would replace {found['path']}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(found["text"], encoding="utf-8")
+    return folder
+
+
+def run(command: str, folder: Path) -> str:
+    """What a command of the README prints when it is run in ``folder``; ``python`` is the one that runs this test."""
+    words = shlex.split(command)
+    assert words[0] == "python"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def result(folder: Path) -> dict:
+    (path,) = folder.glob("output/*/result.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# ------------------------------------------------------------------------------ the worked examples
+
+
+def test_the_example_of_own_data_runs(tmp_path: Path):
+    example = section("Bring your own data")
+    (command,) = commands(example)
+    printed = run(command, checkout(tmp_path, example))
+    assert not re.search("left out|warning", printed, re.IGNORECASE), printed
+    measured = result(tmp_path)
+    assert measured["data"] == "mine"
+    for part in ("valid", "test"):
+        assert {"auc", "auc/pooled", "auc/article", "auc/video"} <= measured[part].keys()
+        assert all(value == value for value in measured[part].values()), measured[part]  # noqa: PLR0124 (not NaN)
+
+
+def test_every_column_of_the_example_of_own_data_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from hrec.config import load as load_config
+    from hrec.datasets import load
+    from hrec.models import find_model
+
+    monkeypatch.chdir(checkout(tmp_path, section("Bring your own data")))
+    data = load(load_config("duration", find_model, ["data=mine"]).run.data, None)
+    sheets = {"users": data.users, "articles": data.kinds["article"], "videos": data.kinds["video"]}
+    for name, table in sheets.items():
+        header, *rows = Path(f"data/mine/{name}.csv").read_text().splitlines()
+        assert list(table.columns) == header.split(",")[1:] and table.count == len(rows)
+    assert len(data.interactions) == len(Path("data/mine/interactions.csv").read_text().splitlines()) - 1
+
+
+def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_path: Path):
+    example = section("Add a model")
+    train, check = commands(example)
+    checkout(tmp_path, example)
+    run(train, tmp_path)
+    measured = result(tmp_path)
+    assert measured["model"] == "BiasedMF" and measured["data"] == "planted-tiny"
+    passed = re.search(r"(\d+) passed", run(check, tmp_path))
+    assert passed and int(passed[1]) > 20
+
+
+@pytest.mark.parametrize("config", ["duration", "deepmf"])
+def test_settings_that_the_command_line_examples_name_exist(config: str):
+    from hrec.config import load
+    from hrec.models import find_model
+
+    lines = [shlex.split(c) for c in commands(section("The command line")) if f" {config} " in c and "train_" in c]
+    assert lines
+    for words in lines:
+        overrides = [w for w in words[3:] if re.match(r"[a-z_.]+=", w)]
+        load(str(ROOT / "configs" / f"{config}.json"), find_model, [o for o in overrides if not o.startswith("data=")])
+
+
+# ---------------------------------------------------------------------------------- what it lists
+
+
+def test_the_two_first_commands_are_those_that_the_checks_run():
+    first = README.split("\n## ")[0]
+    install = "pip install -r requirements.txt && "
+    train, test = (c for c in commands(first))
+    assert (train, test) == (f"{install}python train_hete.py duration", f"{install}python -m pytest")
+    (in_ci,) = re.findall(r"^test_command='(.*)'", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    assert in_ci == test
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_table_of_models_is_that_of_the_code():
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in section("Models").splitlines() if "| `" in line
+    ]
+    assert {row[0].strip("`") for row in rows} == MODELS.keys()
+    for name, family, paper, file, config, reads in rows:
+        module = MODELS[name.strip("`")].split(":")[0]
+        assert file == "[{0}]({0})".format(module.replace(".", "/") + ".py") and family == module.split(".")[2]
+        (path,) = re.findall(r"\((.*)\)", config)
+        assert json.loads((ROOT / path).read_text(encoding="utf-8"))["model"]["name"] == name.strip("`")
+        assert re.search(r"\b(19|20)\d\d$", paper) and reads
+
+
+def in_the_tree() -> set[str]:
+    """Every path that the tree names."""
+    (tree,) = re.findall(r"```text\n\.\n(.*?)```", section("The tree"), re.DOTALL)
+    above: list[str] = []
+    found = set()
+    for line in tree.splitlines():
+        text = line.lstrip("│├└─ ")
+        depth = (len(line) - len(text)) // 4 - 1
+        # names stand two blanks apart; what comes after them is the comment
+        first, *others = re.split(r" {2,}", text)
+        first, *comment = first.split(" ", 1)  # a name as long as its column has one blank before the comment
+        names = [first, *([] if comment else [o for o in others if re.fullmatch(r"[\w.]+", o)])]
+        above = [*above[:depth], names[0]]
+        found |= {"/".join([*above[:depth], name]) for name in names}
+    return found
+
+
+def test_every_path_in_the_tree_exists():
+    missing = sorted(path for path in in_the_tree() if not (ROOT / path).exists())
+    assert not missing
+
+
+def test_every_file_of_the_package_is_in_the_tree_or_in_the_table_of_models():
+    """Files of a family of models are told by the table; an __init__.py needs no line."""
+    families = {module.split(".")[2] for module in MODELS.values()} | {"context", "cross_domain", "content"}
+    files = [p.relative_to(ROOT) for p in [*(ROOT / "hrec").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]]
+    told = {
+        p.as_posix() for p in files if p.name == "__init__.py" or (p.parts[1] == "models" and p.parts[2] in families)
+    }
+    assert not {p.as_posix() for p in files} - told - in_the_tree()
+
+
+def test_every_link_leads_to_a_file_and_a_heading():
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "NOTES.md", "data/README.md", "output/README.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if target.startswith("http"):
+                continue
+            path, _, anchor = target.partition("#")
+            linked = (ROOT / page).parent / path if path else ROOT / page
+            assert linked.exists(), f"{page}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+                slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+                assert anchor in slugs, f"{page}: {target}"
