@@ -211,8 +211,8 @@ class StageSettings(Settings):
     """Epochs between two evaluations."""
     batch_size: PositiveInt = 1024
     """Rows of each batch; of each kind where the model draws a batch per kind."""
-    save_step: PositiveInt = 5
-    """Epochs between two saves of the last state, which is what a killed run goes on from."""
+    save_step: PositiveInt = 1
+    """Epochs between two saves of the state that a killed run goes on from; Ctrl-C saves it too, at any step."""
     early_stop: EarlyStopSettings | None = EarlyStopSettings()
     scheduler: SchedulerSettings | None = None
     clip_grad: PositiveFloat | None = None

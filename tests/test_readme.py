@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from hrec.models import MODELS
+from hrec import config
+from hrec.datasets import load
+from hrec.models import MODELS, find_model
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,12 +42,10 @@ def commands(text: str) -> list[str]:
 def checkout(folder: Path, example: str) -> Path:
     """A copy of the repository in ``folder``, with the files of a worked example in their places."""
     for name in NEEDED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(
-            ROOT / name,
-            folder / name,
-            **({"ignore": shutil.ignore_patterns("__pycache__")} if copy is shutil.copytree else {}),
-        )
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder)
     for found in FILE.finditer(example):
         path = folder / found["path"]
         if found["more"]:
@@ -94,24 +94,20 @@ def test_the_example_of_own_data_runs(tmp_path: Path):
     measured = result(tmp_path)
     assert measured["data"] == "mine"
     for part in ("valid", "test"):
-        assert {"auc", "auc/pooled", "auc/article", "auc/video"} <= measured[part].keys()
-        assert all(value == value for value in measured[part].values()), measured[part]  # noqa: PLR0124 (not NaN)
+        assert all(0 <= measured[part][f"auc{of}"] <= 1 for of in ("", "/pooled", "/article", "/video")), measured[part]
 
 
 def test_every_column_of_the_example_of_own_data_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from hrec.config import load as load_config
-    from hrec.datasets import load
-    from hrec.models import find_model
-
     monkeypatch.chdir(checkout(tmp_path, section("Bring your own data")))
-    data = load(load_config("duration", find_model, ["data=mine"]).run.data, None)
+    data = load(config.load("duration", find_model, ["data=mine"]).run.data, None)
     sheets = {"users": data.users, "articles": data.kinds["article"], "videos": data.kinds["video"]}
     for name, table in sheets.items():
         header, *rows = Path(f"data/mine/{name}.csv").read_text().splitlines()
-        assert list(table.columns) == header.split(",")[1:] and table.count == len(rows)
+        assert set(table.columns) == set(header.split(",")[1:]) and table.count == len(rows)
     assert len(data.interactions) == len(Path("data/mine/interactions.csv").read_text().splitlines()) - 1
 
 
+@pytest.mark.slow
 def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_path: Path):
     example = section("Add a model")
     train, check = commands(example)
@@ -123,16 +119,15 @@ def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_p
     assert passed and int(passed[1]) > 20
 
 
-@pytest.mark.parametrize("config", ["duration", "deepmf"])
-def test_settings_that_the_command_line_examples_name_exist(config: str):
-    from hrec.config import load
-    from hrec.models import find_model
-
-    lines = [shlex.split(c) for c in commands(section("The command line")) if f" {config} " in c and "train_" in c]
+@pytest.mark.parametrize("name", ["duration", "deepmf"])
+def test_settings_that_the_command_line_examples_name_exist(name: str):
+    lines = [shlex.split(c) for c in commands(section("The command line")) if f" {name} " in c and "train_" in c]
     assert lines
     for words in lines:
         overrides = [w for w in words[3:] if re.match(r"[a-z_.]+=", w)]
-        load(str(ROOT / "configs" / f"{config}.json"), find_model, [o for o in overrides if not o.startswith("data=")])
+        config.load(
+            str(ROOT / "configs" / f"{name}.json"), find_model, [o for o in overrides if not o.startswith("data=")]
+        )
 
 
 # ---------------------------------------------------------------------------------- what it lists
@@ -153,10 +148,10 @@ def test_the_table_of_models_is_that_of_the_code():
         [cell.strip() for cell in line.split("|")[1:-1]] for line in section("Models").splitlines() if "| `" in line
     ]
     assert {row[0].strip("`") for row in rows} == MODELS.keys()
-    for name, family, paper, file, config, reads in rows:
+    for name, family, paper, file, settings, reads in rows:
         module = MODELS[name.strip("`")].split(":")[0]
         assert file == "[{0}]({0})".format(module.replace(".", "/") + ".py") and family == module.split(".")[2]
-        (path,) = re.findall(r"\((.*)\)", config)
+        (path,) = re.findall(r"\((.*)\)", settings)
         assert json.loads((ROOT / path).read_text(encoding="utf-8"))["model"]["name"] == name.strip("`")
         assert re.search(r"\b(19|20)\d\d$", paper) and reads
 
