@@ -66,8 +66,9 @@ def markdown(results: dict[str, list[dict[str, Any]]], metric: str) -> str:
     lines = [f"| test {metric} | " + " | ".join(titles) + " | seconds |", "| --- |" + " ---: |" * (len(keys) + 1)]
     for model, runs in results.items():
         values = np.array([[r["test"][k] for k in keys] for r in runs])
-        deviation = values.std(0, ddof=1) if len(runs) > 1 else np.full(len(keys), np.nan)
-        cells = [f"{m:.4f} ± {s:.4f}" for m, s in zip(values.mean(0), deviation, strict=True)]
+        cells = [f"{mean:.4f}" for mean in values.mean(0)]
+        if len(runs) > 1:
+            cells = [f"{cell} ± {d:.4f}" for cell, d in zip(cells, values.std(0, ddof=1), strict=True)]
         lines.append(f"| {model} | " + " | ".join(cells) + f" | {np.mean([r['seconds'] for r in runs]):.0f} |")
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from hrec import __version__
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
@@ -130,7 +131,7 @@ class RunFolder(Progress):
 def provenance() -> dict[str, Any]:
     """Versions of what a result depends on, and the commit of hrec where it is run from a checkout."""
     return {
-        "hrec": version_of("hrec"),
+        "hrec": __version__,
         "commit": commit(),
         "python": platform.python_version(),
         **{name: version_of(name) for name in PACKAGES},
