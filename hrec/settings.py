@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -217,6 +217,12 @@ class StageSettings(Settings):
     scheduler: SchedulerSettings | None = None
     clip_grad: PositiveFloat | None = None
     """Largest norm of the gradient of all weights together."""
+
+    @model_validator(mode="after")
+    def _row_wise_is_adam(self) -> Self:
+        if self.row_wise and self.name != "Adam":
+            raise ValueError(f"'row_wise' is a form of Adam; set name to Adam or leave row_wise out, got {self.name}")
+        return self
 
 
 class OptSettings(StageSettings):

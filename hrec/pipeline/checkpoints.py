@@ -79,6 +79,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
+        partial.chmod(0o666 & ~_umask())  # some writers keep their files to their owner
         partial.replace(path)
     except Exception as error:
         partial.unlink(missing_ok=True)
@@ -86,6 +87,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             raise
         kept = f"The {path.name} written before it is whole. Make room and resume." if path.exists() else "Make room."
         raise CheckpointError(f"{path}: could not be written ({_reason(error)}). {kept}") from None
+
+
+def _umask() -> int:
+    """The process's mask for new files, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import resource
@@ -76,7 +77,7 @@ class RunFolder(Progress):
             raise CheckpointError(f"{self.path / name}: could not be written ({error.strerror}). Make room.") from None
 
     def write_json(self, name: str, content: Any) -> None:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def read_json(self, name: str) -> Any:
@@ -96,7 +97,7 @@ class RunFolder(Progress):
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         self.close_bar()
-        self._append("log.jsonl", json.dumps(dict(row)) + "\n")
+        self._append("log.jsonl", json.dumps(_without_nan(dict(row)), allow_nan=False) + "\n")
         hidden = ("lr", "seconds")
         shown = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
@@ -126,6 +127,15 @@ class RunFolder(Progress):
         kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _without_nan(content: Any) -> Any:
+    """The same with null for NaN and infinities, which JSON has no word for."""
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def provenance() -> dict[str, Any]:

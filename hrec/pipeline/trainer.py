@@ -88,6 +88,8 @@ class Trainer:
         self.began = time.perf_counter() - position.seconds
         if state and self.checkpoints:
             load_into(model, state["model"], self.checkpoints.last)
+        elif state is None:
+            self.save(model, position)  # a run killed in its first epoch can be resumed too
         with self._listening():
             for number, stage in enumerate(model.stages(data)):
                 if number < position.stage:
@@ -271,11 +273,10 @@ class StageRun:
         """Read the losses of the steps since the last look, and empty the list."""
         if not waiting:
             return
-        names = list(waiting[0])
-        table = torch.stack([step[name].float() for step in waiting for name in names]).tolist()
+        values = iter(torch.stack([term.float() for step in waiting for term in step.values()]).tolist())
         first = self.at.step - len(waiting)
-        for i in range(len(waiting)):
-            row = dict(zip(names, table[i * len(names) : (i + 1) * len(names)], strict=True))
+        for i, step in enumerate(waiting):
+            row = {name: next(values) for name in step}  # a term may be missing from some steps
             self._check(row, first + i)
             for name, value in row.items():
                 self.at.sums[name] = self.at.sums.get(name, 0.0) + value
@@ -331,7 +332,9 @@ def _parallel(losses: _Losses, processes: Processes, device: torch.device, setti
     for module in losses.modules():
         if isinstance(module, Table):
             module.sparse_gradient = False  # the processes average dense gradients
-    return DistributedDataParallel(losses, device_ids=[device.index] if device.type == "cuda" else None)
+    devices = [device.index] if device.type == "cuda" else None
+    # the buffers are histories and columns, the same on every process: nothing to send
+    return DistributedDataParallel(losses, device_ids=devices, broadcast_buffers=False)
 
 
 def _freeze(model: BaseModel, moving: list[nn.Parameter]) -> set[nn.Module]:

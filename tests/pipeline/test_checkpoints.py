@@ -86,6 +86,15 @@ def test_a_write_that_fails_leaves_the_old_file_whole_and_no_other(tmp_path):
     assert "The file written before it is whole. Make room and resume." in message
 
 
+def test_the_new_file_takes_the_place_of_the_old_one_at_once(tmp_path):
+    """Written over in place, the old file would be neither old nor new for a while."""
+    path, second_name = tmp_path / "file", tmp_path / "second name of the old file"
+    path.write_text("old")
+    second_name.hardlink_to(path)
+    write_whole(path, lambda partial: partial.write_text("new"))
+    assert path.read_text() == "new" and second_name.read_text() == "old"
+
+
 def test_a_first_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(CheckpointError, match="No space left on device") as caught:
         write_whole(tmp_path / "file", half)

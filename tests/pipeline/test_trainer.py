@@ -162,16 +162,21 @@ def dmf(data: RecData) -> DMF:
 # ----------------------------------------------------------------------------------------- optimisers
 
 
-@pytest.mark.parametrize("row_wise", [False, True], ids=["dense", "row_wise"])
+def test_row_wise_with_another_optimiser_than_adam_is_refused():
+    with pytest.raises(ValueError, match="'row_wise' is a form of Adam"):
+        opt(name="SGD", row_wise=True)
+
+
 @pytest.mark.parametrize(
-    ("name", "hyper"),
+    ("name", "hyper", "row_wise"),
     [
-        ("Adam", {"lr": 0.01}),
-        ("AdamW", {"lr": 0.01, "weight_decay": 0.01}),
-        ("Adagrad", {"lr": 0.05}),
-        ("Adadelta", {"lr": 1.0}),
-        ("SGD", {"lr": 0.05, "momentum": 0.9}),
-        ("RMSprop", {"lr": 0.005}),
+        ("Adam", {"lr": 0.01}, False),
+        ("Adam", {"lr": 0.01}, True),
+        ("AdamW", {"lr": 0.01, "weight_decay": 0.01}, False),
+        ("Adagrad", {"lr": 0.05}, False),
+        ("Adadelta", {"lr": 1.0}, False),
+        ("SGD", {"lr": 0.05, "momentum": 0.9}, False),
+        ("RMSprop", {"lr": 0.005}, False),
     ],
 )
 def test_every_optimiser_brings_the_loss_down(tiny, name, hyper, row_wise):
