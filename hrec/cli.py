@@ -17,9 +17,17 @@ from hrec.datasets.batches import Draw
 from hrec.datasets.problems import DataError
 from hrec.models import find_model
 from hrec.pipeline.checkpoints import CheckpointError
-from hrec.pipeline.devices import pick_device, reuse_memory
+from hrec.pipeline.devices import check_precision, pick_device, reuse_memory
 from hrec.pipeline.optimizers import Optimizers
-from hrec.pipeline.run import build_model, cache_folder, check_metrics, counts_table, run, size_of
+from hrec.pipeline.run import (
+    build_model,
+    cache_folder,
+    check_metrics,
+    counts_table,
+    effective_settings,
+    run,
+    size_of,
+)
 from hrec.pipeline.trainer import DivergedError, Interrupted
 
 
@@ -93,13 +101,12 @@ def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
 def dry_run(config: LoadedConfig) -> None:
     """Print what a run would do: effective settings, counts, the model's size, the time of one step."""
     check_metrics(config)
-    effective = config.run.model_dump(mode="json", by_alias=True)
-    effective["model"] = {"name": config.run.model["name"]} | config.model.model_dump(mode="json")
-    print(json.dumps(effective, indent=2))
+    device = pick_device(config.run.device)
+    check_precision(device, config.run.opt.precision)
+    print(json.dumps(effective_settings(config), indent=2))
     for line in config.warnings:
         print(f"warning: {line}")
     reuse_memory()
-    device = pick_device(config.run.device)
     parts = load_split(config.run.data, cache_folder(config), print)
     print(counts_table(parts))
     model = build_model(config, parts.train, device)

@@ -34,7 +34,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """One run's settings, checked; ``text`` is the merged JSON object that they were read from."""
+    """One run's settings, checked; ``source`` is the merged JSON object that they were read from."""
 
     run: RunSettings
     model_class: Any

@@ -131,6 +131,10 @@ class PlantedSettings(Settings):
     seed: NonNegativeInt = 0
 
 
+PLANTED_KEYS = frozenset(("name", "planted", "type", "inter_matrix_type", "sample", "single", "single_type", "split"))
+"""Keys of the section data that mean something for planted data."""
+
+
 class DataSettings(Settings):
     """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
 
@@ -156,7 +160,8 @@ class DataSettings(Settings):
     label: LabelSettings | None = None
     sample: float | dict[str, float] | None = None
     """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
-    single: bool = False
+    single: bool | None = None
+    """false: single_type is passed over, as published."""
     single_type: str | None = None
     """Use this one kind alone."""
     split: SplitSettings = RandomSplit()
@@ -179,6 +184,12 @@ class DataSettings(Settings):
             raise ValueError("give 'inter_feat_path' (your files) or 'planted' (made data)")
         if self.planted is not None and self.inter_feat_path is not None:
             raise ValueError("give 'inter_feat_path' or 'planted', not both")
+        if self.planted is not None:
+            ignored = sorted(self.model_fields_set - PLANTED_KEYS)
+            if ignored:
+                raise ValueError(
+                    f"planted data is made, not read: {', '.join(ignored)} would have no effect; leave out"
+                )
         return self
 
 

@@ -215,7 +215,7 @@ def bench_reading(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "csv"
         made = planted.make(args.size)
-        writing = _timed(lambda: make_planted.write(made, args.size, out))
+        writing = _timed(lambda: make_planted.write(made, out))
         settings = DataSettings.model_validate(json.loads((out / "data.json").read_text(encoding="utf-8")))
 
         def first_batch() -> None:

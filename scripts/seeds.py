@@ -50,8 +50,9 @@ def one(name: str, overrides: list[str], seed: int, out: Path) -> dict[str, Any]
     parent = out / f"{name}-{_digest([name, *overrides])}-seed{seed}"
     for folder in sorted(parent.glob("*/")):
         if (folder / "result.json").exists():
-            print(f"{name} seed {seed}: done before, {folder}")
-            return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            print(f"{name} seed {seed}: done before at commit {result['commit'][:12]}, {folder}")
+            return result
         if (folder / "last.pt").exists():
             return run(load(str(folder / "config.json"), find_model), resume=folder)
     return run(load(name, find_model, [*overrides, f"seed={seed}", f"path.output={json.dumps(str(parent))}"]))

@@ -209,13 +209,13 @@ def test_an_override_sets_a_key_by_its_path_as_json_or_as_text(write):
         "opt.name=Adam",
         "data.name=other",
         "model.user_hidden_size_list=[8, 64]",
-        'data.feat={"x": {"type": "float"}}',
+        'data.split={"by": "user"}',
         "path.output=some/where=1",
     )
     opt = config.run.opt
     assert (opt.epochs, opt.hyper_params, opt.row_wise, opt.early_stop) == (7, {"lr": 0.01}, True, None)
     assert (opt.name, config.run.data.name, config.run.path.output) == ("Adam", "other", "some/where=1")
-    assert config.model.user_hidden_size_list == (8, 64) and config.run.data.feat["x"].type == "float"
+    assert config.model.user_hidden_size_list == (8, 64) and config.run.data.split.by == "user"
     assert config.source["opt"]["epochs"] == 7
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from hrec.datasets import planted, reading
+from hrec.datasets.catalogue import used_kinds
 from hrec.datasets.columns import Numeric
 from hrec.datasets.histories import default_cells
-from hrec.datasets.recdata import RecData, Split
+from hrec.datasets.problems import DataError
+from hrec.datasets.recdata import RecData, Split, keep_kinds
 from hrec.datasets.splitting import split
 from hrec.settings import DataSettings
 
@@ -26,12 +28,17 @@ def load(settings: DataSettings, cache: Path | None, log: Callable[[str], None] 
     made = planted.make(settings.planted.size, settings.planted.seed)
     known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
     rows = replace(made.data.interactions, columns=known)
-    return replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
+    data = replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
+    return keep_kinds(data, used_kinds(settings, data.kinds))
 
 
 def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> Split:
-    """``load``, then the parts that ``data.split`` asks for."""
-    return split(load(settings, cache, log), settings.split, settings.sample, log)
+    """``load``, then the parts that ``data.split`` asks for. Raises DataError."""
+    data = load(settings, cache, log)
+    try:
+        return split(data, settings.split, settings.sample, log)
+    except ValueError as error:  # a split or share that this data cannot give
+        raise DataError(str(error)) from None
 
 
 def best_possible_auc(part: RecData) -> dict[str, float] | None:

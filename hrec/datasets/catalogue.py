@@ -81,7 +81,7 @@ def used_kinds(settings: DataSettings, known: Iterable[str]) -> tuple[str, ...]:
     if not known:
         raise DataError("there is no kind of item. Correct data.item_feat_path or data.TYPE_FIELD.")
     chosen, setting = [kind_name(k) for k in settings.type] if settings.type else known, "data.type"
-    if settings.single_type is not None:
+    if settings.single_type is not None and settings.single is not False:
         chosen, setting = [kind_name(settings.single_type)], "data.single_type"
     elif settings.single and len(chosen) > 1:
         raise DataError(f"data.single=true needs data.single_type, one of {_listed(chosen)}.")

@@ -1,6 +1,6 @@
 """Who interacted with what, of the training part only, as CSR: user -> items and item -> users.
 
-This is the label matrix Y of the DURation paper (file 000, section 3.1), never made dense.
+This is the label matrix Y of the DURation paper (section 3.1), never made dense.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -98,6 +98,20 @@ class RecData:
         """The same users and items, with the interactions of one kind."""
         number = list(self.kinds).index(kind)
         return self.with_interactions(self.interactions.take(self.interactions.kind == number))
+
+
+def keep_kinds(data: RecData, kinds: Sequence[str]) -> RecData:
+    """The data cut down to these kinds, in this order: their items numbered anew from 0, their interactions alone."""
+    old = list(data.kinds)
+    tables, start = {}, 0
+    for kind in kinds:
+        tables[kind] = replace(data.kinds[kind], start=start)
+        start += tables[kind].count
+    number = np.array([kinds.index(kind) if kind in kinds else -1 for kind in old], np.int16)
+    shift = np.array([tables[k].start - data.kinds[k].start if k in tables else 0 for k in old], np.int32)
+    rows = data.interactions.take(number[data.interactions.kind] >= 0)
+    rows = replace(rows, item=rows.item + shift[rows.kind], kind=number[rows.kind])
+    return replace(data, kinds=tables, interactions=rows)
 
 
 @dataclass(frozen=True, eq=False)

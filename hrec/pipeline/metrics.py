@@ -88,8 +88,13 @@ METRICS: dict[str, Metric] = {
 def find_metric(name: str) -> Metric:
     """The metric of this name; ValueError with the nearest name where there is none."""
     if name not in METRICS:
-        raise ValueError(f"no metric '{name}'.{did_you_mean(name, METRICS)} Metrics: {', '.join(METRICS)}")
+        raise ValueError(no_such_metric(name))
     return METRICS[name]
+
+
+def no_such_metric(name: str) -> str:
+    """A sentence that suggests the nearest name."""
+    return f"no metric '{name}'.{did_you_mean(name, METRICS)} Metrics: {', '.join(METRICS)}"
 
 
 def direction(name: str) -> Literal["max", "min"]:

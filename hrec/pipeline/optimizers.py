@@ -76,8 +76,9 @@ class Optimizers:
         self.buffers: dict[nn.Parameter, Tensor] = {} if settings.row_wise else {p: torch.zeros_like(p) for p in tables}
         self.parts: list[Optimizer] = []
         if settings.row_wise and tables:
-            keys = ("lr", "weight_decay", "eps")
-            self.parts.append(RowWiseAdam(tables, **{k: v for k, v in settings.hyper_params.items() if k in keys}))
+            shared = {k: v for k, v in settings.hyper_params.items() if k in ("lr", "weight_decay", "eps")}
+            beta = settings.hyper_params.get("betas", (0.9, 0.999))[1]
+            self.parts.append(RowWiseAdam(tables, beta=beta, **shared))
             tables_held = {id(p) for p in tables}
             rest = [p for p in self.params if id(p) not in tables_held]
         else:

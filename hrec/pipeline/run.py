@@ -20,9 +20,10 @@ from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, check_precision, pick_device, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.metrics import METRICS
+from hrec.pipeline.metrics import METRICS, no_such_metric
 from hrec.pipeline.records import Progress, RunFolder, metrics_table, peak_memory_mb, provenance, table
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
+from hrec.settings import PLANTED_KEYS, EarlyStopSettings
 
 
 def run(config: LoadedConfig, resume: Path | None = None, show: bool = True) -> dict[str, Any]:
@@ -119,33 +120,47 @@ def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> B
 
 def check_metrics(config: LoadedConfig) -> None:
     """Raises ConfigError for a metric that does not exist, or one that is watched the wrong way round."""
-    settings, problems = config.run, []
-    stop = settings.opt.early_stop
-    names = [("metrics", name) for name in settings.metrics]
-    names += [("opt.early_stop.metric", stop.metric.split("/")[0])] if stop else []
-    for where, name in names:
-        if name not in METRICS:
-            problems.append(f"{where}: no metric '{name}'.{did_you_mean(name, METRICS)} Metrics: {', '.join(METRICS)}")
-    if stop and not problems:
+    measured = config.run.metrics
+    problems = [f"metrics: {no_such_metric(name)}" for name in measured if name not in METRICS]
+    for where, stop in _watched(config):
         name = stop.metric.split("/")[0]
-        if name not in settings.metrics:
-            problems.append(f"opt.early_stop.metric: '{name}' is not among metrics ({', '.join(settings.metrics)})")
-        if stop.mode not in (None, METRICS[name].mode):
-            problems.append(
-                f"opt.early_stop.mode: '{name}' is better when it is {METRICS[name].mode}imal, not '{stop.mode}'"
-            )
+        if name not in METRICS:
+            problems.append(f"{where}.metric: {no_such_metric(name)}")
+        elif name not in measured:
+            problems.append(f"{where}.metric: '{name}' is not among metrics ({', '.join(measured)}); add it there")
+        elif stop.mode not in (None, METRICS[name].mode):
+            wanted = METRICS[name].mode
+            problems.append(f"{where}.mode: '{name}' is better when it is {wanted}imal; leave out mode '{stop.mode}'")
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
 def check_watched(config: LoadedConfig, kinds: list[str]) -> None:
     """Raises ConfigError where early stopping watches a metric of a kind that the data lacks."""
-    stop = config.run.opt.early_stop
-    metric, slash, kind = stop.metric.partition("/") if stop else ("", "", "")
-    if slash and kind not in ("pooled", *kinds):
-        known = [f"{metric}/{name}" for name in ("pooled", *kinds)]
-        near = did_you_mean(f"{metric}/{kind}", known)
-        raise ConfigError(f"opt.early_stop.metric: no kind '{kind}'.{near} There are: {metric}, {', '.join(known)}")
+    for where, stop in _watched(config):
+        metric, slash, kind = stop.metric.partition("/")
+        if slash and kind not in ("pooled", *kinds):
+            known = [f"{metric}/{name}" for name in ("pooled", *kinds)]
+            near = did_you_mean(f"{metric}/{kind}", known)
+            raise ConfigError(f"{where}.metric: no kind '{kind}'.{near} There are: {metric}, {', '.join(known)}")
+
+
+def _watched(config: LoadedConfig) -> list[tuple[str, EarlyStopSettings]]:
+    """Where early stopping is set, for all stages and for groups of them, and how."""
+    opt = config.run.opt
+    stops = [("opt.early_stop", opt.early_stop)]
+    stops += [(f"opt.stages.{group}.early_stop", opt.for_stage(group).early_stop) for group in opt.stages]
+    return [(where, stop) for where, stop in stops if stop is not None]
+
+
+def effective_settings(config: LoadedConfig) -> dict[str, Any]:
+    """Every setting as it is used, defaults included; itself a config."""
+    settings = config.run.model_dump(mode="json", by_alias=True, exclude={"data"})
+    data = config.run.data
+    # planted data refuses keys of files, even at their defaults
+    kept = None if data.planted is None else set(PLANTED_KEYS)
+    own = {"name": config.run.model["name"]} | config.model.model_dump(mode="json", by_alias=True)
+    return settings | {"data": data.model_dump(mode="json", by_alias=True, include=kept), "model": own}
 
 
 def cache_folder(config: LoadedConfig) -> Path | None:
@@ -189,9 +204,7 @@ def _open_folder(config: LoadedConfig, resume: Path | None, show: bool, group: P
     name = f"{config.run.model['name']}-{config.run.data.name}"
     folder = RunFolder.create(Path(config.run.path.output), name)
     folder.show = show
-    effective = config.run.model_dump(mode="json", by_alias=True)
-    effective["model"] = {"name": config.run.model["name"]} | config.model.model_dump(mode="json", by_alias=True)
-    folder.write_json("config.json", effective)
+    folder.write_json("config.json", effective_settings(config))
     folder.say(f"run folder {folder.path}")
     return folder
 

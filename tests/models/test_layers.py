@@ -179,10 +179,21 @@ def test_a_history_layer_is_the_product_of_dense_rows_and_the_weights(scale: str
 @with_and_without_summary
 def test_leaving_the_target_out_is_the_product_with_that_cell_set_to_0(scale: str, summary: bool):
     layer = HistoryLinear(as_history(Y), 2, HistorySettings(scale=scale, summary=summary, dropout=0.0))
+    own = Y[ROWS, COLUMNS] != 0
     without = Y[ROWS]
     without[torch.arange(len(ROWS)), COLUMNS] = 0
     out = layer(ints(*ROWS), ints(*COLUMNS))
-    torch.testing.assert_close(out, expected_pool(without, layer.table.weight, scale, summary))
+    torch.testing.assert_close(out[own], expected_pool(without, layer.table.weight, scale, summary)[own])
+
+
+def test_a_pair_without_a_cell_loses_an_average_cell_so_that_counts_do_not_tell_drawn_negatives():
+    layer = HistoryLinear(as_history(Y), 2, HistorySettings(scale="sqrt", dropout=0.0))
+    negative = layer(ints(0, 3, 1), ints(1, 0, 0))  # rows of 3, 1 and no cells, none of them the pair's own
+    pooled = (Y[0] @ layer.table.weight) * (2 / 3) / 2**0.5
+    torch.testing.assert_close(negative[0], torch.cat([pooled, torch.tensor([0.5 * 2 / 3 / 5, np.log(3)]).float()]))
+    assert not negative[1:].any()
+    positive = layer(ints(0), ints(0))
+    assert positive[0, -1] == negative[0, -1], "the number of cells left must be the same with and without an own one"
 
 
 @each_scale
@@ -191,6 +202,7 @@ def test_the_gradient_of_a_history_layer_is_that_of_the_dense_product(scale: str
     without = Y[ROWS]
     without[torch.arange(len(ROWS)), COLUMNS] = 0
     upstream = rows(len(ROWS), layer.width)
+    upstream[Y[ROWS, COLUMNS] == 0] = 0  # a pair without a cell of its own loses an average one: tested below
     (layer(ints(*ROWS), ints(*COLUMNS)) * upstream).sum().backward()
     reference = layer.table.weight.detach().clone().requires_grad_()
     (expected_pool(without, reference, scale, True) * upstream).sum().backward()

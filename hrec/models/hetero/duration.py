@@ -1,6 +1,6 @@
 """DURation: a map per kind of item into one space, kept aligned over the kinds and true to each kind's topology.
 
-Lu et al., Deep Unified Representation for Heterogeneous Recommendation, WWW 2022 (file 000), sections 3 and 4.
+Lu et al., Deep Unified Representation for Heterogeneous Recommendation, WWW 2022, sections 3 and 4.
 """
 
 from __future__ import annotations

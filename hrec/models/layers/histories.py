@@ -69,8 +69,11 @@ class HistoryLinear(nn.Module):
                 torch.cat([index, leave_out.to(index.dtype)]), torch.cat([offset, single]), torch.cat([kept, -own.kept])
             )
             sums, minus = joined.split([len(unique), len(row)])
-            pooled = sums.index_select(0, inverse) + minus
-            n, total = n - own.there, total - own.value
+            # A pair without a cell of its own (a drawn negative) would keep one cell more than a pair that lost its
+            # own, and that count would tell the label: it loses an average cell instead.
+            rest = torch.where(own.there > 0, 1.0, (n - 1).clamp(min=0) / n.clamp(min=1))
+            pooled = sums.index_select(0, inverse) * rest[:, None] + minus
+            n, total = (n - 1).clamp(min=0), total * rest - own.value
         return self._scaled(pooled, n.float(), total)
 
     def _scaled(self, pooled: Tensor, n: Tensor, total: Tensor) -> Tensor:
