@@ -61,6 +61,8 @@ def load(
         raw["data"] = read_json(data_path)
         # an override of the data's keys must reach the file that the name stood for
         problems += [p for text in overrides if text.startswith("data.") and (p := _override(raw, text))]
+    if "metric" in raw and "metrics" not in raw:
+        raw["metrics"] = raw.pop("metric")  # the paper's text names the section so, its files name it metrics
     merged = json.loads(json.dumps(raw))
     model_section: dict[str, Any] = raw["model"] if isinstance(raw.get("model"), dict) else {}
     model_class = None

@@ -79,7 +79,7 @@ def test_all_problems_of_a_file_are_listed_at_once_under_its_name(write):
         ({"opt": {"scheduler": {"name": "StepLR", "hyperparams": {}}}}, "opt.scheduler.hyperparams", "hyper_params"),
         ({"opt": {"stages": {"train": {"epoch": 3}}}}, "opt.stages.train.epoch", "epochs"),
         ({"path": {"ouput": "x"}}, "path.ouput", "output"),
-        ({"metric": ["auc"]}, "metric", "metrics"),
+        ({"metrik": ["auc"]}, "metrik", "metrics"),
     ],
 )
 def test_an_unknown_key_is_named_by_its_path_with_the_nearest_known_key(write, sections, path, near):
@@ -223,6 +223,12 @@ def test_an_override_reaches_into_the_data_file_that_a_name_stands_for(write):
     config = loaded(write(data="planted-tiny"), "data.planted.seed=5", "data.split.by=user", "data.name=five")
     assert config.run.data.planted.seed == 5 and config.run.data.planted.size == "tiny"
     assert config.run.data.split.by == "user" and config.run.data.name == "five"
+
+
+def test_the_section_metrics_may_be_called_metric_as_in_the_papers_text(tmp_path):
+    path = tmp_path / "named.json"
+    path.write_text('{"data": {"planted": {"size": "tiny"}}, "model": {"name": "DMF"}, "metric": ["AUC"]}')
+    assert load(str(path), find_model).run.metrics == ("auc",)
 
 
 @pytest.mark.parametrize("order", [1, -1])
