@@ -76,12 +76,7 @@ def _run(
     if folder:
         _check_same_data(folder, parts, resumed)
         if state:
-            position = Position(**state["position"])
-            folder.forget_after(position.stage, position.epoch)
-            if (folder.path / "result.json").exists():
-                log("this run is finished: its result is measured again; more epochs need a new run")
-            else:
-                log(f"goes on after epoch {position.epoch}, step {position.step} of stage {position.stage + 1}")
+            log(_take_up(folder, Position(**state["position"])))
     trainer = Trainer(
         settings.opt,
         settings.seed,
@@ -215,6 +210,14 @@ def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
     if group.world > 1:
         torch.distributed.broadcast_object_list(box, src=0)
     return Path(box[0])
+
+
+def _take_up(folder: RunFolder, at: Position) -> str:
+    """Take out of the log what a resumed run writes again; a line that says where it goes on."""
+    folder.forget_after(at.stage, at.epoch)
+    if (folder.path / "result.json").exists():
+        return "this run is finished: its result is measured again; more epochs need a new run"
+    return f"goes on after epoch {at.epoch}, step {at.step} of stage {at.stage + 1}"
 
 
 def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
