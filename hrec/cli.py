@@ -12,22 +12,13 @@ from pathlib import Path
 import torch
 
 from hrec.config import ConfigError, LoadedConfig, load
-from hrec.datasets import load_split
 from hrec.datasets.batches import Draw
 from hrec.datasets.problems import DataError
 from hrec.models import find_model
 from hrec.pipeline.checkpoints import CheckpointError
-from hrec.pipeline.devices import check_precision, pick_device, reuse_memory
+from hrec.pipeline.devices import Processes, reuse_memory
 from hrec.pipeline.optimizers import Optimizers
-from hrec.pipeline.run import (
-    build_model,
-    cache_folder,
-    check_metrics,
-    counts_table,
-    effective_settings,
-    run,
-    size_of,
-)
+from hrec.pipeline.run import check_settings, effective_settings, prepare, run
 from hrec.pipeline.trainer import DivergedError, Interrupted
 
 
@@ -93,24 +84,16 @@ def _flags(args: argparse.Namespace) -> list[str]:
 
 def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
     """A model of several kinds belongs to train_hete.py."""
-    name = config.run.model["name"]
-    if homogeneous and config.model_class.__module__.startswith("hrec.models.hetero"):
-        raise ConfigError(f"{name} keeps the kinds apart; run it with train_hete.py")
+    if homogeneous and config.model_class.keeps_kinds_apart:
+        raise ConfigError(f"{config.run.model['name']} keeps the kinds apart; run it with train_hete.py")
 
 
 def dry_run(config: LoadedConfig) -> None:
     """Print what a run would do: effective settings, counts, the model's size, the time of one step."""
-    check_metrics(config)
-    device = pick_device(config.run.device)
-    check_precision(device, config.run.opt.precision)
+    device = check_settings(config)
     print(json.dumps(effective_settings(config), indent=2))
-    for line in config.warnings:
-        print(f"warning: {line}")
     reuse_memory()
-    parts = load_split(config.run.data, cache_folder(config), print)
-    print(counts_table(parts))
-    model = build_model(config, parts.train, device)
-    print(f"{config.run.model['name']}: {size_of(model)}, on {device}")
+    parts, model = prepare(config, device, Processes(), print)
     stage = next(iter(model.stages(parts.train)))
     if stage.loss is None or stage.sample is None:
         return

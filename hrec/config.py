@@ -82,6 +82,11 @@ def load(
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         files = f"{path}, with data {data_path}" if data_path else str(path)
         raise ConfigError(f"{files}: {count}\n  " + "\n  ".join(problems))
+    warnings += [
+        f"data.feat.{name}: an id is not read as a column; histories and tables of the model know it already"
+        for name in (run.data.USER_ID_FIELD, run.data.ITEM_ID_FIELD)
+        if name in run.data.feat
+    ]
     return LoadedConfig(run, model_class, own, merged, warnings)
 
 
@@ -114,8 +119,9 @@ def _find(name: str, folder: Path | None = None) -> Path:
         if path.is_file():
             return path
     known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
+    what = "settings" if folder == CONFIG_DIR else "data"
     raise ConfigError(
-        f"no settings called '{name}': neither a file of that path nor {folder}/{name}.json."
+        f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json."
         f"{did_you_mean(name, known)}"
         + (f" There are: {', '.join(k for k in known if not k.startswith('data/'))}" if known else "")
     )

@@ -131,7 +131,9 @@ class PlantedSettings(Settings):
     seed: NonNegativeInt = 0
 
 
-PLANTED_KEYS = frozenset(("name", "planted", "type", "inter_matrix_type", "sample", "single", "single_type", "split"))
+PLANTED_KEYS = frozenset(
+    ("name", "planted", "type", "inter_matrix_type", "sample", "single", "single_type", "split", "train_columns")
+)
 """Keys of the section data that mean something for planted data."""
 
 
@@ -160,6 +162,8 @@ class DataSettings(Settings):
     label: LabelSettings | None = None
     sample: float | dict[str, float] | None = None
     """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
+    train_columns: tuple[Literal["count", "mean"], ...] = ()
+    """Columns made from the training part for users and for items of each kind: number of rows, shrunk mean rating."""
     single: bool | None = None
     """false: single_type is passed over, as published."""
     single_type: str | None = None
@@ -216,7 +220,8 @@ class StageSettings(Settings):
     name: Literal["Adam", "AdamW", "Adagrad", "Adadelta", "SGD", "RMSprop"] = "Adam"
     hyper_params: dict[str, Any] = {"lr": 0.001}
     row_wise: bool = False
-    """Adam for large tables that moves only the rows a batch used (one process)."""
+    """Adam for large tables that moves only the rows a batch used (one process). A dense optimiser keeps a gradient
+    and two moments of every row: four times the memory of the tables."""
     epochs: PositiveInt = 100
     eval_step: PositiveInt = 1
     """Epochs between two evaluations."""

@@ -5,8 +5,9 @@
 
 step     DURation with the published widths, batch 1,024 of each kind: drawing, forward, backward, optimiser, with the
          published dense Adam and with row-wise updates; then the same model whose histories are dense rows [B, n], as
-         the published code multiplies them. Ratios are of medians within this one run.
-trainer  seconds of an epoch under the Trainer over those of a bare loop over the same steps.
+         the published code multiplies them. Ratios are of medians within this one run; each variant has a process
+         of its own.
+trainer  what the Trainer adds: the part of an epoch that is not drawing, loss, backward pass and optimiser.
 reading  CSV files to the first batch, cold and from the cache.
 
 Timings are noisy on shared machines: compare the ratios, not the milliseconds.
@@ -20,9 +21,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -38,7 +42,7 @@ from hrec.models.layers.histories import HistoryLinear
 from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.optimizers import Optimizers
 from hrec.pipeline.records import peak_memory_mb, provenance, table
-from hrec.pipeline.trainer import Trainer
+from hrec.pipeline.trainer import StageRun, Trainer
 from hrec.settings import DataSettings, OptSettings, RandomSplit, StageSettings
 
 CPU = torch.device("cpu")
@@ -80,10 +84,10 @@ def main() -> None:
     reuse_memory()
     about = provenance()
     print(f"commit {about['commit'][:12]}, torch {about['torch']}, {about['machine']}, {args.threads} threads")
-    train = split(planted.make(args.size).data, RandomSplit()).train
+    train = training_part(args.size)
     print(f"planted {args.size}: {train.n_users:,} users, {train.n_items:,} items, {len(train.interactions):,} rows")
     if "step" in args.parts:
-        bench_step(train, args)
+        bench_step(args)
     if "trainer" in args.parts:
         bench_trainer(train, args)
     if "reading" in args.parts:
@@ -93,25 +97,26 @@ def main() -> None:
 # --------------------------------------------------------------------------------------------- step
 
 
-def bench_step(train: RecData, args: argparse.Namespace) -> None:
-    """The table of parts, samples per second, memory and ratios."""
-    variants: dict[str, tuple[bool, dict[str, Any], int]] = {
-        "dense Adam": (False, {"hyper_params": PUBLISHED_ADAM}, args.steps),
-        "row-wise": (False, {"hyper_params": {"lr": 0.001}, "row_wise": True}, args.steps),
-        "reference": (True, {"hyper_params": PUBLISHED_ADAM | {"fused": False}}, args.reference_steps),
-    }
+VARIANTS: dict[str, dict[str, Any]] = {
+    "dense Adam": {"hyper_params": PUBLISHED_ADAM},
+    "row-wise": {"hyper_params": {"lr": 0.001}, "row_wise": True},
+    "reference": {"hyper_params": PUBLISHED_ADAM | {"fused": False}},
+}
+
+
+def bench_step(args: argparse.Namespace) -> None:
+    """The table of parts, samples per second, memory and ratios; each variant in a process of its own."""
     rows = [["variant", *(f"{p} ms" for p in PARTS), "step ms", "samples/s", "peak MB", "times reference"]]
-    medians, totals = {}, {}
-    for name, (literal, settings, steps) in variants.items():
-        parts = time_steps(train, literal, StageSettings(**settings), steps, args.batch_size)
-        medians[name] = {p: statistics.median(t) for p, t in parts.items()}
+    totals = {}
+    for name in VARIANTS:
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            parts, memory = process.submit(measure_variant, name, args).result()
         totals[name] = statistics.median(sum(t) for t in zip(*parts.values(), strict=True))
-        memory = peak_memory_mb(CPU)["memory_mb"]  # it only grows, so the small variants are measured first
-        samples = len(train.kinds) * args.batch_size / totals[name]
+        samples = 3 * args.batch_size / totals[name]  # planted data has three kinds
         rows.append(
             [
                 name,
-                *(f"{1e3 * medians[name][p]:.1f}" for p in PARTS),
+                *(f"{1e3 * statistics.median(parts[p]):.1f}" for p in PARTS),
                 f"{1e3 * totals[name]:.1f}",
                 f"{samples:,.0f}",
                 f"{memory:,.0f}",
@@ -120,6 +125,24 @@ def bench_step(train: RecData, args: argparse.Namespace) -> None:
     for row in rows[1:]:
         row.append(f"{totals['reference'] / totals[row[0]]:.1f}")
     print(table(rows) + "\n")
+
+
+def measure_variant(name: str, args: argparse.Namespace) -> tuple[dict[str, list[float]], float]:
+    """Seconds of the parts of each step, and this process's peak memory in MB.
+
+    The reference keeps the C library's own way with memory, as the published code does.
+    """
+    torch.set_num_threads(args.threads)
+    literal = name == "reference"
+    if not literal:
+        reuse_memory()
+    settings, steps = StageSettings(**VARIANTS[name]), args.reference_steps if literal else args.steps
+    parts = time_steps(training_part(args.size), literal, settings, steps, args.batch_size)
+    return parts, peak_memory_mb(CPU)["memory_mb"]
+
+
+def training_part(size: str) -> RecData:
+    return split(planted.make(size).data, RandomSplit()).train
 
 
 def time_steps(
@@ -167,36 +190,52 @@ def endless(train: RecData, batch_size: int) -> Iterator[Any]:
 # ------------------------------------------------------------------------------------------ trainer
 
 
+class Stopwatch:
+    """Seconds spent inside the functions and iterators it was given."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*args, **named)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return call
+
+    def drawn(self, items: Iterator[Any]) -> Iterator[Any]:
+        draw, end = self.timed(next), object()
+        while (item := draw(items, end)) is not end:
+            yield item
+
+
 def bench_trainer(train: RecData, args: argparse.Namespace) -> None:
-    """Seconds of the same steps under the Trainer and in a bare loop, in turn."""
+    """The part of an epoch's time that is not drawing, loss, backward pass and optimiser."""
     opt = OptSettings(hyper_params={"lr": 0.001}, row_wise=True, epochs=1, early_stop=None, batch_size=args.batch_size)
-    with_trainer, bare = [], []
+    shares = []
     for _ in range(5):
-        with_trainer.append(_timed(lambda: _trainer_steps(train, opt, args.steps)))
-        bare.append(_timed(lambda: _bare_steps(train, opt, args.steps)))
-    pairs = [t / b - 1 for t, b in zip(with_trainer, bare, strict=True)]
-    trainer, loop, added = statistics.median(with_trainer), statistics.median(bare), statistics.median(pairs)
-    print(f"trainer: {args.steps} steps {trainer:.3f} s, bare loop {loop:.3f} s")
-    print(f"the trainer adds {added:.1%} (median of 5 pairs, {min(pairs):.1%} to {max(pairs):.1%})\n")
+        work, epoch = Stopwatch(), Stopwatch()
 
+        class Short(DURation):
+            sample = staticmethod(lambda data, draw: work.drawn(islice(DURation.sample(data, draw), args.steps)))  # noqa: B023
 
-def _trainer_steps(train: RecData, opt: OptSettings, steps: int) -> None:
-    class Short(DURation):
-        sample = staticmethod(lambda data, draw: islice(DURation.sample(data, draw), steps))
+            def loss(self, batch: Any) -> dict[str, Tensor]:
+                return work.timed(super().loss)(batch)  # noqa: B023
 
-    model = Short(DURation.Config(variant="paper"), train)
-    Trainer(opt, 0, lambda m: {}).fit(model, train)
-
-
-def _bare_steps(train: RecData, opt: OptSettings, steps: int) -> None:
-    model = DURation(DURation.Config(variant="paper"), train)
-    optimizers = Optimizers(model.parameters(), opt.for_stage("train"))
-    model.train()
-    draw = Draw(opt.batch_size, torch.Generator().manual_seed(0), CPU)
-    for batch in islice(DURation.sample(train, draw), steps):
-        optimizers.zero_grad()
-        torch.stack(list(model.loss(batch).values())).sum().backward()
-        optimizers.step()
+        model = Short(DURation.Config(variant="paper"), train)
+        with (
+            patch.object(StageRun, "_descend", epoch.timed(StageRun._descend)),
+            patch.object(Optimizers, "step", work.timed(Optimizers.step)),
+            patch.object(Optimizers, "zero_grad", work.timed(Optimizers.zero_grad)),
+            patch.object(Tensor, "backward", work.timed(Tensor.backward)),
+        ):
+            Trainer(opt, 0, lambda m: {}).fit(model, train)
+        shares.append(1 - work.seconds / epoch.seconds)
+    print(f"trainer: {statistics.median(shares):.1%} of an epoch of {args.steps} steps is its own ", end="")
+    print(f"(median of 5, {min(shares):.1%} to {max(shares):.1%})\n")
 
 
 def _timed(work: Callable[[], Any]) -> float:

@@ -210,7 +210,7 @@ def test_a_dry_run_prints_settings_counts_size_and_step_time_and_leaves_nothing(
     assert settings["seed"] == 5 and settings["model"]["name"] == "DURation" and settings["opt"]["batch_size"] == 64
     rest = done.out[end:]
     assert all(kind in rest for kind in ("book", "music", "film")) and "2,800" in rest
-    assert "weights" in rest and "MB, on cpu" in rest and "ms a step of 64 rows" in rest and "loss: bce" in rest
+    assert "weights" in rest and "device cpu" in rest and "ms a step of 64 rows" in rest and "loss: bce" in rest
     assert not (tmp_path / "out").exists()
 
 
@@ -231,7 +231,7 @@ REFUSED = {
     "duratoin": ["no settings called 'duratoin'", "Did you mean 'duration'?"],
     "": ["name a config, for example: duration"],
     "opt.epochs=3": ["name a config, for example: duration"],
-    "deepmf data=planted-tinny": ["no settings called 'planted-tinny'", "Did you mean 'planted-tiny'?"],
+    "deepmf data=planted-tinny": ["no data called 'planted-tinny'", "Did you mean 'planted-tiny'?"],
     "deepmf model.name=DFM": ["no model called 'DFM'", "Did you mean 'DMF'?"],
     "deepmf opt.epochs=many": ["opt.epochs: should be a whole number, got 'many'"],
     "deepmf opt.batchsize=3 sed=1": ["2 problems", "Did you mean 'batch_size'?", "Did you mean 'seed'?"],
@@ -242,7 +242,7 @@ REFUSED = {
     "deepmf --seed x": ["invalid int value: 'x'"],
     "deepmf --sede 1": ["unrecognized arguments"],
     'deepmf metrics=["auk"]': ["no metric 'auk'", "Did you mean 'auc'?"],
-    "deepmf opt.early_stop.metric=mae": ["'mae' is not among metrics"],
+    "deepmf opt.hyper_params.lr=abc": ["opt.hyper_params.lr: should be a number, got 'abc'"],
     "deepmf opt.early_stop.mode=min": ["'auc' is better when it is maximal"],
     "deepmf data=planted-tiny opt.early_stop.metric=auc/boook": ["no kind 'boook'", "Did you mean 'auc/book'?"],
     "deepmf data=planted-tiny opt.hyper_params.weight_decy=1": ["Adam has no such", "Did you mean 'weight_decay'?"],
@@ -259,6 +259,7 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, line):
     err = told(launch(HOMO, *line.split(), *output))
     for sentence in REFUSED[line]:
         assert sentence in err
+    assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
 
 
 def test_a_run_that_diverges_is_told_in_a_sentence(launch, tmp_path):
@@ -426,6 +427,34 @@ def test_more_epochs_can_be_given_when_a_run_goes_on(launch, tmp_path):
     done = launch(HOMO, "--resume", run, f"opt.epochs={reached + 2}")
     assert done.code == 0, done.err
     assert [row["epoch"] for row in rows(run)] == list(range(1, reached + 3))
+
+
+def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_from_the_start(launch, tmp_path):
+    argv = ["opt.early_stop.stop_step=9", "opt.batch_size=64"]
+    assert launch(HOMO, "deepmf", *tiny(tmp_path / "two", "opt.epochs=2", *argv)).code == 0
+    run = only_run(tmp_path / "two")
+    done = launch(HOMO, "--resume", run, "opt.epochs=4")
+    assert done.code == 0 and "was finished after epoch 2; it gets 2 more" in done.out
+    assert launch(HOMO, "deepmf", *tiny(tmp_path / "four", "opt.epochs=4", *argv)).code == 0
+    assert_same_run(run, only_run(tmp_path / "four"))
+    again = launch(HOMO, "--resume", run)  # the run remembers how many it was given
+    assert again.code == 0 and "this run is finished" in again.out
+
+
+def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):
+    argv = tiny(tmp_path, "opt.epochs=60", "opt.early_stop.stop_step=1", "opt.hyper_params.lr=0.3", "opt.save_step=50")
+    assert launch(HOMO, "deepmf", *argv).code == 0
+    run = only_run(tmp_path)
+    epochs = rows(run)
+    assert len(epochs) < 50
+    done = launch(HOMO, "--resume", run, "opt.epochs=70")
+    assert done.code == 0 and "this run is finished, it stopped early" in done.out and rows(run) == epochs
+
+
+def test_a_metric_that_early_stopping_watches_is_measured_too(launch, tmp_path):
+    argv = tiny(tmp_path, "opt.epochs=1", "opt.early_stop.metric=mae/book", 'metrics=["auc"]')
+    assert launch(HOMO, "deepmf", *argv).code == 0
+    assert {"auc", "mae/book"} <= json.loads((only_run(tmp_path) / "result.json").read_text())["test"].keys()
 
 
 def test_nothing_else_can_be_changed_when_a_run_goes_on(launch, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 from hrec.datasets import planted, reading
 from hrec.datasets.catalogue import used_kinds
 from hrec.datasets.columns import Numeric
+from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import default_cells
 from hrec.datasets.problems import DataError
 from hrec.datasets.recdata import RecData, Split, keep_kinds
@@ -36,7 +37,7 @@ def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], 
     """``load``, then the parts that ``data.split`` asks for. Raises DataError."""
     data = load(settings, cache, log)
     try:
-        return split(data, settings.split, settings.sample, log)
+        return with_train_columns(split(data, settings.split, settings.sample, log), settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give
         raise DataError(str(error)) from None
 

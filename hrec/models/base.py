@@ -77,6 +77,8 @@ class BaseModel(nn.Module, ABC):
     needs: ClassVar[Needs] = Needs()
     sample: ClassVar[staticmethod[[RecData, Draw], Iterator[Any]]]
     """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
+    keeps_kinds_apart: ClassVar[bool] = False
+    """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""

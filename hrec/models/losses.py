@@ -19,7 +19,8 @@ def alignment(samples: Sequence[Tensor], gamma: float | None = None) -> Tensor:
 
     samples: P tensors [N_i, d], rows of one space. With k(x, y) = exp(-gamma |x - y|^2) and
     G_ij = mean of k over the N_i * N_j pairs of rows, the value is tr(G) / P - sum(G) / P^2: Eq. 4 with N_i the number
-    of rows drawn. Between 0 and (P - 1) / P. ``gamma`` None takes 1 over the mean squared distance of all pairs, so
+    of rows drawn; G_ii counts a row with itself, as in Eq. 4, so two different draws of one distribution give a little
+    more than 0. Between 0 and (P - 1) / P. ``gamma`` None takes 1 over the mean squared distance of all pairs, so
     that the loss cannot be met by shrinking the space; no gradient flows through it.
     """
     x = _at_least_float32(torch.cat(list(samples)))
@@ -44,18 +45,21 @@ def alignment(samples: Sequence[Tensor], gamma: float | None = None) -> Tensor:
     return trace / kinds - total / kinds**2
 
 
-def topology(raw: Tensor, mapped: Tensor) -> Tensor:
+def topology(raw: Tensor, mapped: Tensor, relative: bool = False) -> Tensor:
     """Distance of the sample-by-sample covariances of raw and mapped features (DURation, Eq. 5-6), one kind.
 
     raw [N, d], mapped [N, d']: rows are the same N items, widths may differ. C = (D D^T - (D 1)(D 1)^T / d) / (d - 1)
-    over the d features of each sample, [N, N]; the value is |C_raw - C_mapped|_F^2 / (4 N).
+    over the d features of each sample, [N, N]; the value is |C_raw - C_mapped|_F^2 / (4 N). ``relative`` divides it by
+    the value of a map to zero, |C_raw|_F^2 / (4 N), taken as a constant: then 0 is the raw topology kept and 1 all of
+    it lost, whatever the scale of the features and the number of rows.
 
     C is a Gram matrix of rows centred over their features, and |A A^T - B B^T|_F^2 =
     |A^T A|_F^2 - 2 |A^T B|_F^2 + |B^T B|_F^2, so no N x N matrix is written.
     """
     a, b = _centred(raw), _centred(mapped)
-    squared = (a.T @ a).square().sum() - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()
-    return squared.clamp(min=0) / (4 * len(raw))
+    of_raw = (a.T @ a).square().sum()
+    squared = (of_raw - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()).clamp(min=0)
+    return squared / (of_raw.detach().clamp(min=1e-30) if relative else 4 * len(raw))
 
 
 def _centred(x: Tensor) -> Tensor:

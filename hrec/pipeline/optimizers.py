@@ -195,8 +195,12 @@ class Scheduler:
 
 
 def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
-    known = [k for k in inspect.signature(cls.__init__).parameters if k not in ("self", "params", "optimizer")]  # type: ignore[misc]
-    for key in hyper:
-        if key not in known:
-            near = did_you_mean(key, known)
-            raise ConfigError(f"{where}.{key}: {cls.__name__} has no such key.{near} Known keys: {', '.join(known)}")
+    """Raises ConfigError for a key that the class lacks, or text where it takes none."""
+    known = inspect.signature(cls).parameters
+    names = [name for name in known if name not in ("params", "optimizer")]
+    for key, value in hyper.items():
+        if key not in names:
+            near = did_you_mean(key, names)
+            raise ConfigError(f"{where}.{key}: {cls.__name__} has no such key.{near} Known keys: {', '.join(names)}")
+        if isinstance(value, str) and not isinstance(known[key].default, str):
+            raise ConfigError(f"{where}.{key}: should be a number, got {value!r}")

@@ -9,7 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +35,27 @@ class Progress:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is over: stage, epoch, losses, lr, metrics where it was evaluated, seconds since the start."""
+
+    def say(self, line: str) -> None:
+        """A remark."""
+
+
+def stamped(line: str) -> str:
+    """A line of the log with the time in front."""
+    return f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}"
+
+
+class Heading:
+    """What is said before there is a run folder: shown at once, kept for its log."""
+
+    def __init__(self, show: bool = True) -> None:
+        self.show = show
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(stamped(line))
+        if self.show:
+            tqdm.write(line)
 
 
 class RunFolder(Progress):
@@ -65,9 +86,13 @@ class RunFolder(Progress):
 
     def say(self, line: str) -> None:
         """One line to the text log, and to the terminal."""
-        self._append("log.txt", f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        self.keep([stamped(line)])
         if self.show:
             tqdm.write(line)
+
+    def keep(self, lines: Iterable[str]) -> None:
+        """Lines, times in front, to the text log alone."""
+        self._append("log.txt", "".join(f"{line}\n" for line in lines))
 
     def _append(self, name: str, text: str) -> None:
         try:

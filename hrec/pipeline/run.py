@@ -21,43 +21,57 @@ from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, check_precision, pick_device, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.metrics import METRICS, no_such_metric
-from hrec.pipeline.records import Progress, RunFolder, metrics_table, peak_memory_mb, provenance, table
+from hrec.pipeline.optimizers import Optimizers, Scheduler
+from hrec.pipeline.records import (
+    Heading,
+    Progress,
+    RunFolder,
+    metrics_table,
+    peak_memory_mb,
+    provenance,
+    stamped,
+    table,
+)
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
-from hrec.settings import PLANTED_KEYS, EarlyStopSettings
+from hrec.settings import PLANTED_KEYS, EarlyStopSettings, OptSettings
 
 
 def run(config: LoadedConfig, resume: Path | None = None, show: bool = True) -> dict[str, Any]:
     """Train and test one model as ``config`` says, in a new run folder or from ``resume`` on; returns result.json.
 
     Raises ConfigError, DataError, CheckpointError or DivergedError with a message for people, and Interrupted after
-    Ctrl-C once the state is saved.
+    Ctrl-C once the state is saved. The folder is made once data and model are there: a mistake in them leaves nothing.
     """
-    settings = config.run
-    check_metrics(config)
-    device = pick_device(settings.device)
-    check_precision(device, settings.opt.precision)
+    device = check_settings(config)
     reuse_memory()
     with processes(device) as group:
-        folder = _open_folder(config, resume, show, group)
-        log: Callable[[str], None] = folder.say if folder else (lambda line: None)
+        heading = Heading(show and group.is_main)
+        parts, model = prepare(config, device, group, heading)
+        folder = _open_folder(config, resume, show, group, heading)
         try:
-            return _run(config, folder, resume is not None, device, group, log)
+            return _run(config, folder, resume is not None, device, group, parts, model)
         except Interrupted:
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
-            with suppress(CheckpointError):  # a full disk takes no last line either
-                log(f"stopped: {error}")
+            if folder:
+                with suppress(CheckpointError):  # a full disk takes no last line either
+                    folder.keep([stamped(f"stopped: {error}")])
             raise
 
 
-def _run(
-    config: LoadedConfig,
-    folder: RunFolder | None,
-    resumed: bool,
-    device: torch.device,
-    group: Processes,
-    log: Callable[[str], None],
-) -> dict[str, Any]:
+def check_settings(config: LoadedConfig) -> torch.device:
+    """Whatever can be wrong before data is read; the device to run on. Raises ConfigError."""
+    check_metrics(config)
+    check_optimizers(config)
+    device = pick_device(config.run.device)
+    check_precision(device, config.run.opt.precision)
+    return device
+
+
+def prepare(
+    config: LoadedConfig, device: torch.device, group: Processes, log: Callable[[str], None]
+) -> tuple[Split, BaseModel]:
+    """The parts of the data and the model, with what there is to say about them. Raises ConfigError or DataError."""
     settings = config.run
     for line in config.warnings:
         log(f"warning: {line}")
@@ -68,15 +82,27 @@ def _run(
     check_watched(config, list(parts.train.kinds))
     model = build_model(config, parts.train, device)
     log(f"{settings.model['name']}: {size_of(model)}")
+    return parts, model
 
-    evaluator = Evaluator(settings.metrics, group)
+
+def _run(
+    config: LoadedConfig,
+    folder: RunFolder | None,
+    resumed: bool,
+    device: torch.device,
+    group: Processes,
+    parts: Split,
+    model: BaseModel,
+) -> dict[str, Any]:
+    settings = config.run
+    evaluator = Evaluator(measured_metrics(config), group)
     # every process reads the checkpoints, the main one alone writes them
     checkpoints = Checkpoints(_shared_path(folder, group))
     state = checkpoints.load_last(device) if resumed else None
     if folder:
         _check_same_data(folder, parts, resumed)
         if state:
-            log(_take_up(folder, Position(**state["position"])))
+            folder.say(_take_up(folder, settings.opt, state))
     trainer = Trainer(
         settings.opt,
         settings.seed,
@@ -115,19 +141,30 @@ def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> B
 
 def check_metrics(config: LoadedConfig) -> None:
     """Raises ConfigError for a metric that does not exist, or one that is watched the wrong way round."""
-    measured = config.run.metrics
-    problems = [f"metrics: {no_such_metric(name)}" for name in measured if name not in METRICS]
+    problems = [f"metrics: {no_such_metric(name)}" for name in config.run.metrics if name not in METRICS]
     for where, stop in _watched(config):
         name = stop.metric.split("/")[0]
         if name not in METRICS:
             problems.append(f"{where}.metric: {no_such_metric(name)}")
-        elif name not in measured:
-            problems.append(f"{where}.metric: '{name}' is not among metrics ({', '.join(measured)}); add it there")
         elif stop.mode not in (None, METRICS[name].mode):
             wanted = METRICS[name].mode
             problems.append(f"{where}.mode: '{name}' is better when it is {wanted}imal; leave out mode '{stop.mode}'")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def check_optimizers(config: LoadedConfig) -> None:
+    """Raises ConfigError for settings of an optimiser or scheduler that torch refuses."""
+    opt = config.run.opt
+    for group in config.model_class.stage_groups:
+        stage = opt.for_stage(group)
+        Scheduler(Optimizers([torch.nn.Parameter(torch.zeros(1))], stage), stage)
+
+
+def measured_metrics(config: LoadedConfig) -> list[str]:
+    """The metrics in the settings, and those that early stopping watches."""
+    watched = [stop.metric.split("/")[0] for _, stop in _watched(config)]
+    return list(dict.fromkeys([*config.run.metrics, *watched]))
 
 
 def check_watched(config: LoadedConfig, kinds: list[str]) -> None:
@@ -190,16 +227,17 @@ def size_of(model: BaseModel) -> str:
     return f"{count:,} weights, {sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6:.1f} MB"
 
 
-def _open_folder(config: LoadedConfig, resume: Path | None, show: bool, group: Processes) -> RunFolder | None:
+def _open_folder(
+    config: LoadedConfig, resume: Path | None, show: bool, group: Processes, heading: Heading
+) -> RunFolder | None:
     """The run folder on the main process, None on the others."""
     if not group.is_main:
         return None
-    if resume is not None:
-        return RunFolder(resume, show)
     name = f"{config.run.model['name']}-{config.run.data.name}"
-    folder = RunFolder.create(Path(config.run.path.output), name)
+    folder = RunFolder.create(Path(config.run.path.output), name) if resume is None else RunFolder(resume)
     folder.show = show
-    folder.write_json("config.json", effective_settings(config))
+    folder.write_json("config.json", effective_settings(config))  # a resumed run may have been given more epochs
+    folder.keep(heading.lines)
     folder.say(f"run folder {folder.path}")
     return folder
 
@@ -212,12 +250,18 @@ def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
     return Path(box[0])
 
 
-def _take_up(folder: RunFolder, at: Position) -> str:
+def _take_up(folder: RunFolder, opt: OptSettings, state: dict[str, Any]) -> str:
     """Take out of the log what a resumed run writes again; a line that says where it goes on."""
+    at = Position(**state["position"])
     folder.forget_after(at.stage, at.epoch)
-    if (folder.path / "result.json").exists():
-        return "this run is finished: its result is measured again; more epochs need a new run"
-    return f"goes on after epoch {at.epoch}, step {at.step} of stage {at.stage + 1}"
+    if not (folder.path / "result.json").exists():
+        return f"goes on after epoch {at.epoch}, step {at.step} of stage {at.stage + 1}"
+    stop, stopping = opt.early_stop, state.get("stopping")
+    if stop and stopping and stopping["waited"] >= stop.stop_step:
+        return "this run is finished, it stopped early: its result is measured again"
+    if at.epoch < opt.epochs:
+        return f"this run was finished after epoch {at.epoch}; it gets {opt.epochs - at.epoch} more"
+    return "this run is finished: its result is measured again; opt.epochs=<more> makes it go on"
 
 
 def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
@@ -237,7 +281,7 @@ def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
 def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:
     """result.json, the curves and the closing table."""
     folder.write_json("result.json", result)
-    metrics = list(config.run.metrics)
+    metrics = measured_metrics(config)
     draw_curves(folder.rows(), metrics, folder.path / "curves.png")
     shown = {"valid": result["valid"], "test": result["test"]}
     if result["best_possible"]:

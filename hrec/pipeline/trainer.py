@@ -94,15 +94,17 @@ class Trainer:
             for number, stage in enumerate(model.stages(data)):
                 if number < position.stage:
                     continue
+                if number > position.stage:
+                    # the best weights of the stage before are safe before this one writes its own
+                    position = Position(stage=number)
+                    self.save(model, position)
                 settings = self.opt.for_stage(stage.group)
                 run = StageRun(self, model, stage, settings, position)
                 if state and number == state["position"]["stage"]:
                     run.restore(state)
                 run.finish()
                 stage.then()
-                position = Position(stage=number + 1)
-                # the best weights of this stage are safe before the next one writes its own
-                self.save(model, position)
+                position = run.at
         for p in model.parameters():
             p.requires_grad_(True)
         model.eval()
@@ -194,6 +196,7 @@ class StageRun:
             last_epoch = epoch == s.epochs
             if epoch % s.eval_step == 0 or last_epoch:
                 best_saved = self._evaluate(row) or best_saved
+            last_epoch |= bool(self.stopping and self.stopping.finished)
             row["seconds"] = round(time.perf_counter() - self.trainer.began, 3)
             self.at = Position(self.at.stage, epoch, 0, row["seconds"])
             self.trainer.progress.epoch(row)
@@ -213,6 +216,8 @@ class StageRun:
         if self.stopping is None or self.watched is None:
             return False
         value = measured[self.watched]
+        if math.isnan(value):
+            self.trainer.progress.say(f"warning: '{self.watched}' is not defined on the validation part")
         self.scheduler.after_evaluation(value)
         improved = row["best"] = self.stopping.improved(value)
         if improved and self.trainer.checkpoints and self.trainer.processes.is_main:

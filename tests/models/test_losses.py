@@ -222,3 +222,15 @@ def test_the_translation_of_the_papers_alpha_is_as_its_docstring_says():
     across = [5e8 * m / (a * b) for a, b in combinations(n, 2)]
     worked_out = [*(5e8 * m / a**2 for a in n), min(across), max(across)]
     assert [float(f"{value:.2g}") for value in worked_out] == [float(value) for value in said.groups()]
+
+
+def test_relative_topology_is_0_for_the_same_features_1_for_none_and_the_same_at_any_scale():
+    raw = torch.randn(50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mapped = torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert topology(raw, raw, relative=True) == pytest.approx(0, abs=1e-12)
+    assert topology(raw, torch.zeros(50, 4, dtype=torch.float64), relative=True) == pytest.approx(1)
+    both = topology(torch.cat([raw, raw]), torch.cat([mapped, mapped]), relative=True)
+    for same in (topology(1e-3 * raw, 1e-3 * mapped, relative=True), both):
+        assert same == pytest.approx(topology(raw, mapped, relative=True))
+    of_zero = topology(raw, torch.zeros_like(raw))
+    assert topology(raw, mapped, relative=True) == pytest.approx(topology(raw, mapped) / of_zero)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class DURation(InnerProductModel):
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
         """k(x, y) = exp(-gamma |x - y|^2); null: 1 over the mean squared distance of the rows drawn."""
+        weight_by_rows: bool = False
+        """A kind's cross-entropy counts by its share of the training rows. false: each kind counts the same."""
         align_rows: PositiveInt = 128
         """Rows of each kind that a step compares, at most the batch size; the N_i of Eq. 4."""
         alpha: NonNegativeFloat = 1.0
@@ -52,14 +55,17 @@ class DURation(InnerProductModel):
         published code sums m = 128 pairs, and Douban has n = 150,955, 102,571 and 50,299, which gives 2.8 within
         books, 6.1 within music, 25 within films and 4.1 to 12 across kinds."""
         beta: NonNegativeFloat = 0.001
-        """Weight of the topology loss; 0 leaves it out. As in the paper it is a sum over pairs of rows divided by N,
-        so it grows with the batch size: the paper's 0.001 belongs to 1,024 rows."""
+        """Weight of the topology loss; 0 leaves it out."""
+        relative_topology: bool = False
+        """Topology over its value for a map to zero, between 0 and about 1 on any data. false: as in the paper a sum
+        over pairs of rows divided by N, which grows with the batch size and the features; 0.001 belongs to 1,024."""
 
         # the published kernel: exp(-|x - y|^2 / 2)
         paper = TwoTowerSettings.paper | {"gamma": 0.5}
 
     needs = Needs(labels=True)
     sample = staticmethod(per_kind(pointwise))
+    keeps_kinds_apart = True
     published_unused: ClassVar[dict[str, str]] = {
         "mlp_hidden_size": "the towers are user_hidden_size_list and item_hidden_size_list",
         "dropout_prob": "to have dropout, set 'dropout'",
@@ -76,6 +82,9 @@ class DURation(InnerProductModel):
         self.kinds = list(data.kinds)
         self.fields = nn.ModuleDict({k: Fields(t, config.token_emb_size, std) for k, t in data.kinds.items()})
         self.maps = nn.ModuleDict({k: _map(f.width, config) for k, f in self.fields.items()})  # type: ignore[arg-type]
+        rows = np.bincount(data.interactions.kind, minlength=len(self.kinds))
+        weight = rows / rows.max() if config.weight_by_rows else np.ones(len(rows))
+        self.kind_weight = dict(zip(self.kinds, weight.tolist(), strict=True))
         self.register_buffer("starts", torch.tensor([t.start for t in data.kinds.values()]), persistent=False)
         mapped = config.item_map_hidden_size_list[-1]
         user_width = self.users.width + self.user_fields.width
@@ -95,13 +104,15 @@ class DURation(InnerProductModel):
         pooled = self.items(item, user if out else None)
         right = self.item_tower.as_right(torch.cat([pooled, torch.cat(list(mapped.values()))], 1))
         logit = (left * right).sum(1).split([len(b) for b in batch.values()])
-        terms = {"bce": torch.stack([bce(s, b.label) for s, b in zip(logit, batch.values(), strict=True)]).sum()}
+        entropy = [self.kind_weight[k] * bce(s, b.label) for s, (k, b) in zip(logit, batch.items(), strict=True)]
+        terms = {"bce": torch.stack(entropy).sum()}
         described = [kind for kind in batch if raw[kind].shape[1]]
         if self.config.alpha and len(described) > 1:
             n = self.config.align_rows
             terms["align"] = self.config.alpha * alignment([mapped[k][:n] for k in described], self.config.gamma)
         if self.config.beta and described:
-            parts = [topology(raw[kind].detach(), mapped[kind]) for kind in described]
+            scaled = self.config.relative_topology
+            parts = [topology(raw[kind].detach(), mapped[kind], scaled) for kind in described]
             terms["topology"] = self.config.beta * torch.stack(parts).sum()
         return terms
 

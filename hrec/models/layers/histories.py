@@ -6,15 +6,12 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from hrec.datasets.histories import History
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.settings import Settings
-
-SHRINK = 3.0
-"""Cells of value 0 that the mean of a history is taken with, so that one rating does not count as much as ten."""
 
 
 class HistorySettings(Settings):
@@ -24,6 +21,8 @@ class HistorySettings(Settings):
     """The sum over n cells as it is (the papers' Y W), over the square root of n, or over n."""
     summary: bool = True
     """Two numbers more: the shrunk mean of the cells, and the logarithm of their number."""
+    shrink: NonNegativeFloat = 3.0
+    """Cells of value 0 that the mean is taken with, so that one rating does not count as much as ten."""
     leave_target_out: bool = True
     """In training, take the cell of the pair that is being predicted out of both histories."""
     dropout: float = Field(0.3, ge=0, lt=1)
@@ -82,7 +81,9 @@ class HistoryLinear(nn.Module):
             pooled = pooled / (divisor.sqrt() if self.settings.scale == "sqrt" else divisor)[:, None]
         if not self.settings.summary:
             return pooled
-        return torch.cat([pooled, (total / (n + SHRINK))[:, None], torch.log1p(n)[:, None]], 1)
+        return torch.cat(
+            [pooled, (total / (n + self.settings.shrink).clamp(min=1))[:, None], torch.log1p(n)[:, None]], 1
+        )
 
 
 class _Rows(NamedTuple):

@@ -1,0 +1,66 @@
+"""Columns that are made from the training part alone: how many rows a user or an item has there, and how liked it is.
+
+Known limit: in training, a row is itself one of those that its item's mean was taken over, so the mean tells a little
+of its label. The mean is shrunk for that reason, and histories, which leave the row out, need no such column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hrec.datasets.columns import Numeric
+from hrec.datasets.recdata import Interactions, Split, Table
+
+SHRINK = 3.0
+"""Rows of the average value that every mean is taken with."""
+
+
+def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
+    """The same parts; users and items of each kind have a column ``train_<name>`` more for each of ``names``.
+
+    names: of DERIVED. Users and items without a training row have a missing value. Raises ValueError for 'mean' where
+    the data has neither ratings nor labels.
+    """
+    if not names:
+        return parts
+    train = parts.train
+    x, kinds = train.interactions, {}
+    users = _with(train.users, x, x.user, names)
+    for kind, table in train.kinds.items():
+        kinds[kind] = _with(table, x, x.item - table.start, names)
+    grown = (replace(part, users=users, kinds=kinds) for part in (parts.train, parts.valid, parts.test))
+    return Split(*grown)
+
+
+def _with(table: Table, x: Interactions, row: np.ndarray, names: Sequence[str]) -> Table:
+    here = (row >= 0) & (row < table.count)
+    counted = np.bincount(row[here], minlength=table.count)
+    columns = {f"train_{name}": Numeric(DERIVED[name](x, row, here, counted)) for name in names}
+    return replace(table, columns={**table.columns, **columns})
+
+
+def _count(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """log(1 + rows); missing where there is none, which the missing mark then tells apart."""
+    return np.where(counted > 0, np.log1p(counted), np.nan).astype(np.float32)
+
+
+def _mean(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Shrunk mean of the ratings (labels where there are none), less the mean of all."""
+    value = x.label if x.rating is None else x.rating
+    if value is None:
+        raise ValueError("data.train_columns 'mean' needs ratings or labels, and this data has neither; use 'count'")
+    known = here & np.isfinite(value)
+    sums = np.bincount(row[known], value[known] - value[np.isfinite(value)].mean(dtype=np.float64), len(counted))
+    return np.where(counted > 0, sums / (np.bincount(row[known], minlength=len(counted)) + SHRINK), np.nan).astype(
+        np.float32
+    )
+
+
+DERIVED: dict[str, Callable[[Interactions, np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "count": _count,
+    "mean": _mean,
+}
+"""What can be told of the rows of a user or an item, by its name in data.train_columns."""
