@@ -18,13 +18,16 @@ ITEMS = {"book": 23, "music": 19, "film": 11}  # these counts and their sum are 
 NEW = 2  # the last items of each kind have no row, nor has the last user
 
 
-def make_checkerboard(seed: int = 0) -> Split:
+def make_checkerboard(seed: int = 0, agreed: bool = False) -> Split:
     """A user likes the items of the user's own group, of two, and a column of each kind tells the group.
+
+    ``agreed``: all users are of one group, so that an item is liked by all or by none.
 
     Of each user one liked and one disliked row are test, and as many are valid. The rows come in random order.
     """
     rng = np.random.default_rng(seed)
-    user_group, groups = _groups(rng, USERS), {kind: _groups(rng, n) for kind, n in ITEMS.items()}
+    user_group = _groups(rng, USERS) * (not agreed)
+    groups = {kind: _groups(rng, n) for kind, n in ITEMS.items()}
     kinds, start = {}, 0
     for kind, group in groups.items():
         kinds[kind] = Table(len(group), start, COLUMNS[kind](rng, group))

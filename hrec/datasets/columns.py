@@ -6,6 +6,7 @@ Categories are stored as codes. Two codes belong to no value of the file: ``MISS
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,3 +86,34 @@ class Dense:
 
 
 Column = Categorical | CategoricalList | Numeric | Dense
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """Columns of one type, one below the other; where vocabularies differ, categories are told by their text.
+
+    Raises ValueError where the types, or the widths of vectors, differ.
+    """
+    first = columns[0]
+    if len({type(c) for c in columns}) > 1:
+        raise ValueError("is of type " + " and ".join(dict.fromkeys(type(c).__name__ for c in columns)))
+    if isinstance(first, Categorical | CategoricalList):
+        return _joined_categories(columns)  # type: ignore[arg-type]
+    values = [c.value for c in columns]  # type: ignore[union-attr]
+    if len({v.shape[1:] for v in values}) > 1:
+        raise ValueError("holds vectors of " + " and ".join(str(v.shape[1]) for v in values) + " numbers")
+    return type(first)(np.concatenate(values))  # type: ignore[call-arg]
+
+
+def _joined_categories(columns: Sequence[Categorical | CategoricalList]) -> Categorical | CategoricalList:
+    values, place = np.unique(np.concatenate([c.values for c in columns]), return_inverse=True)
+    codes, start = [], 0
+    for column in columns:
+        stop = start + len(column.values)
+        anew = np.concatenate([[MISSING, UNSEEN], FIRST + place[start:stop]]).astype(np.int32)
+        codes.append(anew[column.code])
+        start = stop
+    code = np.concatenate(codes)
+    if isinstance(columns[0], Categorical):
+        return Categorical(code, values)
+    length = np.concatenate([np.diff(c.offset) for c in columns])  # type: ignore[union-attr]
+    return CategoricalList(np.concatenate([[0], np.cumsum(length)]), code, values)

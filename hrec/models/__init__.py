@@ -10,6 +10,16 @@ from hrec.models.base import BaseModel
 MODELS = {
     # general: ids and interactions
     "DMF": "hrec.models.general.dmf:DMF",
+    # context: columns of user and item
+    "AFM": "hrec.models.context.afm:AFM",
+    "AutoInt": "hrec.models.context.autoint:AutoInt",
+    "DCN": "hrec.models.context.dcn:DCN",
+    "DeepFM": "hrec.models.context.deepfm:DeepFM",
+    "DSSM": "hrec.models.context.dssm:DSSM",
+    "FM": "hrec.models.context.fm:FM",
+    "LR": "hrec.models.context.lr:LR",
+    "WideDeep": "hrec.models.context.widedeep:WideDeep",
+    "xDeepFM": "hrec.models.context.xdeepfm:xDeepFM",
     # hetero: several kinds, each with its own columns
     "DURation": "hrec.models.hetero.duration:DURation",
 }

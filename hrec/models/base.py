@@ -69,6 +69,7 @@ class BaseModel(nn.Module, ABC):
     """Parent of every model. A subclass sets ``Config``, ``needs`` and ``sample`` and gives ``loss`` and ``score``.
 
     A model is built from its own settings and the training part alone, so no validation or test row can reach it.
+    What a subclass adds to ``remarks`` while it is built (the columns it left out, say) goes to the log.
     """
 
     class Config(Settings):
@@ -79,6 +80,8 @@ class BaseModel(nn.Module, ABC):
     """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
     keeps_kinds_apart: ClassVar[bool] = False
     """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
+    rows_at_once: ClassVar[int] = 16_384
+    """Pairs that evaluation scores at once; a score does not depend on it."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""
@@ -88,6 +91,7 @@ class BaseModel(nn.Module, ABC):
         if lacks := self.needs.missing_from(data):
             raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
         self.config = config
+        self.remarks: list[str] = []
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         """The stages of training, in order. A plain model has one, over all its weights."""

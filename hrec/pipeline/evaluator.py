@@ -13,9 +13,6 @@ from hrec.models.base import BaseModel, InnerProductModel
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.metrics import by_kind
 
-CHUNK = 16_384
-"""Rows scored at once; a score does not depend on it."""
-
 
 class Evaluator:
     """Measures the metrics named; several processes share the rows and each gets the same result."""
@@ -39,19 +36,19 @@ class Evaluator:
 def scores(model: BaseModel, user: Tensor, item: Tensor) -> Tensor:
     """Scores of pairs, int64[n] each -> float32[n], in chunks, on the model's device."""
     model.eval()
-    user, item = user.to(model.device), item.to(model.device)
+    user, item, rows = user.to(model.device), item.to(model.device), model.rows_at_once
     if isinstance(model, InnerProductModel):
         # each user and each item is encoded once, however many rows it stands in
-        left, right = _encode(model.user_vectors, user), _encode(model.item_vectors, item)
+        left, right = _encode(model.user_vectors, user, rows), _encode(model.item_vectors, item, rows)
         chunks = [
-            (left[0][u] * right[0][i]).sum(1) for u, i in zip(left[1].split(CHUNK), right[1].split(CHUNK), strict=True)
+            (left[0][u] * right[0][i]).sum(1) for u, i in zip(left[1].split(rows), right[1].split(rows), strict=True)
         ]
     else:
-        chunks = [model.score(u, i) for u, i in zip(user.split(CHUNK), item.split(CHUNK), strict=True)]
+        chunks = [model.score(u, i) for u, i in zip(user.split(rows), item.split(rows), strict=True)]
     return torch.cat(chunks).float() if chunks else torch.zeros(0)
 
 
-def _encode(vectors: object, number: Tensor) -> tuple[Tensor, Tensor]:
+def _encode(vectors: object, number: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Vectors of the distinct numbers, and for each row which of them is its own."""
     unique, inverse = torch.unique(number, return_inverse=True)
-    return torch.cat([vectors(chunk) for chunk in unique.split(CHUNK)]), inverse  # type: ignore[operator]
+    return torch.cat([vectors(chunk) for chunk in unique.split(rows)]), inverse  # type: ignore[operator]

@@ -81,7 +81,8 @@ def prepare(
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
     check_watched(config, list(parts.train.kinds))
     model = build_model(config, parts.train, device)
-    log(f"{settings.model['name']}: {size_of(model)}")
+    for line in [*model.remarks, size_of(model)]:
+        log(f"{settings.model['name']}: {line}")
     return parts, model
 
 

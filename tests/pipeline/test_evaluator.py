@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.models.base import BaseModel, InnerProductModel
-from hrec.pipeline import evaluator
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator, scores
 
@@ -70,7 +69,7 @@ def pairs(part: RecData) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("make", [Plain, Inner])
 @pytest.mark.parametrize("chunk", [1, 7, ROWS, 10_000])
 def test_scores_in_chunks_are_those_of_the_model(part, monkeypatch, make, chunk):
-    monkeypatch.setattr(evaluator, "CHUNK", chunk)
+    monkeypatch.setattr(make, "rows_at_once", chunk)
     model, (user, item) = make(), pairs(part)
     model.train()
     got = scores(model, user, item)
@@ -79,7 +78,7 @@ def test_scores_in_chunks_are_those_of_the_model(part, monkeypatch, make, chunk)
 
 
 def test_a_chunk_is_never_larger_than_allowed(part, monkeypatch):
-    monkeypatch.setattr(evaluator, "CHUNK", 25)
+    monkeypatch.setattr(Plain, "rows_at_once", 25)
     model = Plain()
     scores(model, *pairs(part))
     assert model.asked == [25, 25, 25, 25, 1]

@@ -1,0 +1,132 @@
+"""What context models read: the fields of a user and of an item, as vectors of one embedding matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat
+from torch import Tensor, nn
+
+from hrec.datasets.columns import Column, Dense, Numeric, joined
+from hrec.datasets.recdata import RecData
+from hrec.models.layers import entries
+from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.entries import Entries
+from hrec.settings import Settings
+
+
+class ContextSettings(Settings):
+    """Settings that models of columns share."""
+
+    embedding_size: NonNegativeInt = 10
+    """Width of a field's vector."""
+    ids: bool = True
+    """The user and the item are themselves a field each."""
+    buckets: int | None = Field(None, ge=2)
+    """Numbers are cut into so many buckets of nearly equal count; null: a number, standardised, multiplies a vector."""
+    clip: PositiveFloat = 4.0
+    """Standardised numbers are cut off at so many deviations."""
+    refuse_columns: bool = False
+    """Stop at a column that the model cannot use, instead of leaving it out with a line in the log."""
+    init_std: PositiveFloat = 0.01
+    """Standard deviation of the first weights."""
+
+
+class PairFields(nn.Module):
+    """user, item int64[B] -> a vector of each field [B, F, d] and the sum of their weights of first order [B].
+
+    One matrix serves the fields of both sides, offset by field; its last column is the weight of first order. A list is
+    the mean of its entries; every field has rows of its own for missing and unseen values. Of several kinds of item
+    the columns that all kinds share are fields; of one kind, all of its columns. ``remarks`` says which.
+    """
+
+    def __init__(self, data: RecData, settings: ContextSettings) -> None:
+        super().__init__()
+        shared, left_out = _shared(data)
+        columns = {"user": dict(data.users.columns), "item": shared}
+        left_out |= {n: "holds vectors" for side in columns.values() for n, c in side.items() if isinstance(c, Dense)}
+        if left_out and settings.refuse_columns:
+            told = "; ".join(f"column '{name}' {why}" for name, why in left_out.items())
+            raise ValueError(f"cannot use {told}. Leave it out of data.feat, or set model.refuse_columns to false")
+        count = {"user": data.n_users, "item": data.n_items}
+        sides = {side: _fields(side, columns[side], count[side], settings) for side in columns}
+        if not sides["user"] or not sides["item"]:
+            bare = next(side for side in sides if not sides[side])
+            raise ValueError(f"has no column of the {bare}s to read: name some in data.feat, or set model.ids to true")
+        self.names = {side: list(fields) for side, fields in sides.items()}
+        self.remarks = [f"fields of {side}s: {', '.join(names)}" for side, names in self.names.items()]
+        self.remarks += [f"left out: column '{name}' {why}" for name, why in left_out.items()]
+        self.width = settings.embedding_size
+        user_rows = sum(field.size for field in sides["user"].values())
+        item_rows = sum(field.size for field in sides["item"].values())
+        self.users = RaggedRows(*entries.side_by_side(list(sides["user"].values())))
+        self.items = RaggedRows(*entries.side_by_side(list(sides["item"].values()), first=user_rows))
+        self.id_rows = {"user": 0, "item": user_rows} if settings.ids else {}
+        """Row of the matrix where the users themselves begin, and where the items do."""
+        self.table = Table(user_rows + item_rows, self.width + 1, settings.init_std)
+
+    @property
+    def count(self) -> int:
+        """F, the fields of both sides."""
+        return len(self.names["user"]) + len(self.names["item"])
+
+    def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        both = self._look_up({"user": user, "item": item})
+        return both[:, :, :-1], both[:, :, -1].sum(1)
+
+    def of(self, side: str, number: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the fields of one side, 'user' or 'item': [B, F_side, d] and [B]."""
+        found = self._look_up({side: number})
+        return found[:, :, :-1], found[:, :, -1].sum(1)
+
+    def _look_up(self, numbers: Mapping[str, Tensor]) -> Tensor:
+        """[B, F, d + 1], the sides given one behind the other; the matrix is read once."""
+        parts, shapes, start = [], [], 0
+        for side, number in numbers.items():
+            rows, fields = (self.users if side == "user" else self.items), len(self.names[side])
+            first = number * fields
+            index, value = rows(first, first + fields)
+            bag = (first[:, None] + torch.arange(fields, device=number.device)).flatten()
+            length = rows.offset[bag + 1] - rows.offset[bag]
+            parts.append((index, length.cumsum(0) - length + start, value))
+            shapes.append((len(number), fields))
+            start += len(index)
+        index, offset, value = (torch.cat(list(part)) for part in zip(*parts, strict=True))
+        found = self.table.bags(index, offset, value).split([n * fields for n, fields in shapes])
+        return torch.cat([f.view(*shape, -1) for f, shape in zip(found, shapes, strict=True)], 1)
+
+
+def _shared(data: RecData) -> tuple[dict[str, Column], dict[str, str]]:
+    """The columns that all kinds of item have, joined over the kinds; the others with the reason."""
+    tables = list(data.kinds.values())
+    shared: dict[str, Column] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys(name for table in tables for name in table.columns):
+        having = [kind for kind, table in data.kinds.items() if name in table.columns]
+        if len(having) < len(tables):
+            left_out[name] = f"is one of {_listed(having)} alone"
+            continue
+        try:
+            shared[name] = joined([table.columns[name] for table in tables])
+        except ValueError as error:
+            left_out[name] = str(error)
+    return shared, left_out
+
+
+def _fields(side: str, columns: Mapping[str, Column], count: int, settings: ContextSettings) -> dict[str, Entries]:
+    """The fields of one side by name, the side's own number first; vectors are no field."""
+    fields = {side: entries.of_codes(np.arange(count), count)} if settings.ids else {}
+    for name, column in columns.items():
+        if isinstance(column, Numeric) and settings.buckets:
+            fields[name] = entries.of_buckets(column, settings.buckets)
+        elif isinstance(column, Numeric):
+            fields[name] = entries.of_numbers(column, settings.clip)
+        elif not isinstance(column, Dense):
+            fields[name] = entries.of_categories(column)
+    return fields
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
