@@ -101,7 +101,7 @@ def joined(columns: Sequence[Column]) -> Column:
     values = [c.value for c in columns]  # type: ignore[union-attr]
     if len({v.shape[1:] for v in values}) > 1:
         raise ValueError("holds vectors of " + " and ".join(str(v.shape[1]) for v in values) + " numbers")
-    return type(first)(np.concatenate(values))  # type: ignore[call-arg]
+    return type(first)(np.concatenate(values))
 
 
 def _joined_categories(columns: Sequence[Categorical | CategoricalList]) -> Categorical | CategoricalList:

@@ -48,13 +48,19 @@ def gauc(score: np.ndarray, label: np.ndarray, user: np.ndarray | None) -> float
     """
     if user is None:
         raise ValueError("gauc needs the user of each row")
+    _, value, rows = auc_of_users(score, label, user)
+    both = ~np.isnan(value)
+    return float(np.average(value[both], weights=rows[both])) if both.any() else float("nan")
+
+
+def auc_of_users(score: np.ndarray, label: np.ndarray, user: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The users there are, ascending; each one's AUC, NaN without liked or without disliked rows; each one's rows."""
     _refuse_nan(score)
     order = np.lexsort((score, user))
     user = user[order]
-    value = _auc_of_groups(score[order], label[order] > 0, user)
-    rows = np.diff(np.append(_starts(user[1:] != user[:-1]), len(user)))
-    both = ~np.isnan(value)
-    return float(np.average(value[both], weights=rows[both])) if both.any() else float("nan")
+    first = _starts(user[1:] != user[:-1])[: len(user)]
+    rows = np.diff(np.append(first, len(user)))
+    return user[first], _auc_of_groups(score[order], label[order] > 0, user)[: len(first)], rows
 
 
 def logloss(score: np.ndarray, label: np.ndarray, user: np.ndarray | None = None) -> float:

@@ -35,9 +35,21 @@ from hrec.pipeline.records import (
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
 from hrec.settings import PLANTED_KEYS, EarlyStopSettings, OptSettings
 
+Look = Callable[[BaseModel, Split, Path], None]
+"""What may look at a trained model, its data and its run folder."""
 
-def run(config: LoadedConfig, resume: Path | None = None, show: bool = True) -> dict[str, Any]:
+
+def run(
+    config: LoadedConfig,
+    resume: Path | None = None,
+    show: bool = True,
+    parts: Split | None = None,
+    look: Look = lambda model, parts, folder: None,
+) -> dict[str, Any]:
     """Train and test one model as ``config`` says, in a new run folder or from ``resume`` on; returns result.json.
+
+    ``parts``: the data where it has been read already (``load_split``). ``look`` is called with the trained model
+    before result.json is written, on the main process.
 
     Raises ConfigError, DataError, CheckpointError or DivergedError with a message for people, and Interrupted after
     Ctrl-C once the state is saved. The folder is made once data and model are there: a mistake in them leaves nothing.
@@ -46,10 +58,10 @@ def run(config: LoadedConfig, resume: Path | None = None, show: bool = True) -> 
     reuse_memory()
     with processes(device) as group:
         heading = Heading(show and group.is_main)
-        parts, model = prepare(config, device, group, heading)
+        parts, model = prepare(config, device, group, heading, parts)
         folder = _open_folder(config, resume, show, group, heading)
         try:
-            return _run(config, folder, resume is not None, device, group, parts, model)
+            return _run(config, folder, resume is not None, device, group, parts, model, look)
         except Interrupted:
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
@@ -69,7 +81,11 @@ def check_settings(config: LoadedConfig) -> torch.device:
 
 
 def prepare(
-    config: LoadedConfig, device: torch.device, group: Processes, log: Callable[[str], None]
+    config: LoadedConfig,
+    device: torch.device,
+    group: Processes,
+    log: Callable[[str], None],
+    parts: Split | None = None,
 ) -> tuple[Split, BaseModel]:
     """The parts of the data and the model, with what there is to say about them. Raises ConfigError or DataError."""
     settings = config.run
@@ -77,7 +93,7 @@ def prepare(
         log(f"warning: {line}")
     log(f"device {device}, seed {settings.seed}" + (f", {group.world} processes" if group.world > 1 else ""))
     began = time.perf_counter()
-    parts = load_split(settings.data, cache_folder(config), log)
+    parts = parts or load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
     check_watched(config, list(parts.train.kinds))
     model = build_model(config, parts.train, device)
@@ -94,6 +110,7 @@ def _run(
     group: Processes,
     parts: Split,
     model: BaseModel,
+    look: Look,
 ) -> dict[str, Any]:
     settings = config.run
     evaluator = Evaluator(measured_metrics(config), group)
@@ -127,6 +144,7 @@ def _run(
         **provenance(),
     }
     if folder:
+        look(model, parts, folder.path)
         _close(folder, config, parts, result)
     return result
 

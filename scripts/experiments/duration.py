@@ -1,0 +1,342 @@
+"""The tables of the DURation paper (Lu et al., WWW 2022): what is run, what is written, which claim is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.report import Report, cell
+from experiments.runs import Done, Job, run_all, split_of
+from experiments.statistics import Comparison, auc_by_user, compare, holm, verdict
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: its name in configs/data/, and settings that every model gets on it."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+
+
+SOURCES = {
+    "planted": Source("planted-small", ("opt.epochs=40",)),
+    "tiny": Source("planted-tiny", ("opt.epochs=3",)),
+    "epinions": Source("epinions", ("opt.epochs=30",)),
+    "amazon": Source("amazon", ("opt.batch_size=2048", "opt.epochs=8")),
+    "amazon-5000": Source("amazon-5000", ("opt.epochs=20",)),
+    "douban": Source("douban-ga", ("opt.epochs=30",)),
+}
+
+TRIALS = [
+    ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.0001"),
+    ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.0001"),
+    ("opt.hyper_params.lr=0.0003", "opt.hyper_params.weight_decay=0.0001"),
+    ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.001"),
+    ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.00001"),
+    ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.001"),
+]
+"""What every row of a table is tuned over: the first ``--trials`` of these, on the validation part, with seed 0."""
+
+PAPER_TABLE_3 = {
+    ("NAIS", "He"): (0.554, 0.563, 0.651, 0.592),
+    ("DMF", "He"): (0.588, 0.631, 0.656, 0.647),
+    ("FISM", "He"): (0.571, 0.576, 0.656, 0.596),
+    ("DeepFM", "He"): (0.721, 0.756, 0.76, 0.77),
+    ("DeepFM", "Ho"): (0.737, 0.782, 0.777, None),
+    ("xDeepFM", "He"): (0.721, 0.759, 0.761, 0.77),
+    ("xDeepFM", "Ho"): (0.732, 0.769, 0.78, None),
+    ("AFM", "He"): (0.686, 0.709, 0.739, 0.708),
+    ("AFM", "Ho"): (0.73, 0.769, 0.771, None),
+    ("DSSM", "He"): (0.519, 0.543, 0.582, 0.569),
+    ("DSSM", "Ho"): (0.545, 0.571, 0.707, None),
+    ("WideDeep", "He"): (0.722, 0.759, 0.763, 0.771),
+    ("WideDeep", "Ho"): (0.739, 0.784, 0.78, None),
+    ("AutoInt", "He"): (0.722, 0.76, 0.763, 0.771),
+    ("AutoInt", "Ho"): (0.738, 0.784, 0.78, None),
+    ("CCCF", "He"): (0.741, 0.786, 0.782, 0.787),
+    ("DDTCDR", "He"): (0.734, 0.776, 0.774, 0.78),
+    ("DURation", "He"): (0.766, 0.818, 0.792, 0.804),
+}
+"""AUC on Douban: book, music, film, all (pooled)."""
+
+GENERAL = {"NAIS": "nais", "DMF": "deepmf", "FISM": "fism", "NCF": "ncf"}
+CONTEXT = {
+    "LR": "lr",
+    "FM": "fm",
+    "DeepFM": "deepfm",
+    "xDeepFM": "xdeepfm",
+    "AFM": "afm",
+    "DSSM": "dssm",
+    "WideDeep": "widedeep",
+    "AutoInt": "autoint",
+    "DCN": "dcn",
+}
+HETERO = {"CCCF": "cccf", "DDTCDR": "ddtcdr", "DURation": "duration"}
+CONFIGS = GENERAL | CONTEXT | HETERO
+OURS = ("DURation", "He")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    data: str
+    out: Path
+    seeds: int = 3
+    jobs: int = 1
+    trials: int = 1
+    models: tuple[str, ...] = tuple(CONFIGS)
+
+    @property
+    def source(self) -> Source:
+        return SOURCES[self.data]
+
+    def job(self, model: str, *overrides: str, seed: int = 0) -> Job:
+        return Job(CONFIGS[model], (f"data={self.source.name}", *self.source.overrides, *overrides), seed)
+
+    def report(self, name: str) -> Report:
+        return Report(self.out / f"{name}-{self.data}")
+
+
+# --------------------------------------------------------------------------------------------- table 2
+
+
+def table2(options: Options) -> None:
+    """Items, rows, users and columns of each kind; density as the paper defines it in section 5.4.1."""
+    parts = split_of(options.job("DMF").load())
+    train, rows = parts.train, [["kind", "items", "rows", "users", "columns", "rows / (items x users)"]]
+    every = [p.interactions for p in (parts.train, parts.valid, parts.test)]
+    users, kinds = (np.concatenate([getattr(x, name) for x in every]) for name in ("user", "kind"))
+    for number, (kind, table) in enumerate(train.kinds.items()):
+        here = np.unique(users[kinds == number])
+        count = int((kinds == number).sum())
+        density = count / max(table.count * len(here), 1)
+        rows.append(
+            [kind, f"{table.count:,}", f"{count:,}", f"{len(here):,}", str(len(table.columns)), f"{density:.2e}"]
+        )
+    rows.append(["all", f"{train.n_items:,}", f"{len(users):,}", f"{len(np.unique(users)):,}", "", ""])
+    report = options.report("table2")
+    report.table(rows)
+    if train.negatives:
+        report.say(f"Of these rows, those drawn as negatives for validation and test: {train.negatives} for each.")
+    report.close()
+
+
+# --------------------------------------------------------------------------------------------- table 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in one setting; ``kind`` is the one kind it is trained on, None for all."""
+
+    model: str
+    setting: str
+    kind: str | None = None
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return () if self.kind is None else (f"data.single_type={self.kind}",)
+
+
+def rows_of(models: Sequence[str], kinds: Sequence[str]) -> list[Row]:
+    """He for every model; Ho, one run for each kind, for those that read columns."""
+    he = [Row(model, "He") for model in models]
+    return he + [Row(model, "Ho", kind) for model in models if model in CONTEXT for kind in kinds]
+
+
+def tune(options: Options, rows: Sequence[Row]) -> dict[Row, tuple[str, ...]]:
+    """The trial with the best validation AUC of each row, each row having the same trials."""
+    trials = TRIALS[: options.trials]
+    if len(trials) == 1:
+        return {row: trials[0] for row in rows}
+    jobs = [options.job(row.model, *row.overrides, *trial) for row in rows for trial in trials]
+    done = run_all(jobs, options.out, options.jobs)
+    values = np.array([d.result["valid"]["auc"] for d in done]).reshape(len(rows), len(trials))
+    return {row: trials[int(np.nanargmax(value))] for row, value in zip(rows, values, strict=True)}
+
+
+def table3(options: Options) -> None:
+    """AUC of every model, He and Ho, by kind and over all; the tests of DURation against the best baseline."""
+    parts = split_of(options.job("DMF").load())
+    kinds = list(parts.train.kinds)
+    rows = rows_of(options.models, kinds)
+    best = tune(options, rows)
+    jobs = [options.job(r.model, *r.overrides, *best[r], seed=s) for r in rows for s in range(options.seeds)]
+    done = run_all(jobs, options.out, options.jobs)
+    runs = {row: done[i * options.seeds : (i + 1) * options.seeds] for i, row in enumerate(rows)}
+    values = by_model(runs, kinds)
+    report = options.report("table3")
+    report.table(table3_rows(values, kinds, paper=options.data == "douban"))
+    report.say(
+        f"Test AUC, mean and deviation over {options.seeds} seeds; the macro mean is over the kinds, 'all' is pooled. "
+        f"Each row was tuned over the same {options.trials} settings on the validation part with seed 0."
+    )
+    report.say(
+        "Chosen: " + "; ".join(f"{r.model} {r.setting}{f' {r.kind}' if r.kind else ''} {_short(best[r])}" for r in rows)
+    )
+    seconds = [d.result["seconds"] for d in done]
+    report.say(f"Training took {sum(seconds) / 60:.0f} min of all runs of the table, without tuning.")
+    if OURS in values:
+        _claims_of_table3(report, values, runs, kinds)
+    report.close(done)
+
+
+Values = dict[tuple[str, str], dict[str, np.ndarray]]
+
+
+def by_model(runs: dict[Row, list[Done]], kinds: Sequence[str]) -> Values:
+    """(model, setting) -> column -> float[seeds]; the macro mean of Ho is over its runs, one for each kind."""
+    out: Values = {}
+    for row, done in runs.items():
+        here = out.setdefault((row.model, row.setting), {})
+        for kind in kinds if row.kind is None else [row.kind]:
+            here[kind] = np.array([d.result["test"][f"auc/{kind}"] for d in done])
+        if row.kind is None:
+            here["all"] = np.array([d.result["test"]["auc/pooled"] for d in done])
+    for here in out.values():
+        here["macro"] = np.mean([here[kind] for kind in kinds], axis=0)
+    return out
+
+
+def table3_rows(values: Values, kinds: Sequence[str], paper: bool) -> list[list[str]]:
+    """Models down, kinds across, the best of each column in bold."""
+    columns = [*kinds, "macro", "all"]
+    top = {c: max(v[c].mean() for v in values.values() if c in v) for c in columns}
+    table = [["model", "setting", *columns, *(["paper: " + ", ".join([*kinds, "all"])] if paper else [])]]
+    for (model, setting), here in values.items():
+        cells = [cell(here[c], bold=bool(here[c].mean() == top[c])) if c in here else "/" for c in columns]
+        printed = PAPER_TABLE_3.get((model, setting), ())
+        shown = [" ".join("/" if v is None else f"{v:.3f}" for v in printed)] if paper else []
+        table.append([model, setting, *cells, *shown])
+    return table
+
+
+def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]], kinds: Sequence[str]) -> None:
+    others = {key: v["macro"] for key, v in values.items() if key != OURS}
+    if not others:
+        return
+    ours = values[OURS]["macro"]
+    users = {row: users_auc(done) for row, done in runs.items() if row.kind is None}
+    tests = {key: compare(ours, value, users.get(Row(*OURS)), users.get(Row(*key))) for key, value in others.items()}
+    report.table(tests_table(tests))
+    he = [key for key in others if key[1] == "He"]
+    if he:
+        best = max(he, key=lambda key: others[key].mean())
+        corrected = holm({" ".join(k): t.p_seeds for k, t in tests.items()})
+        report.claim(
+            verdict(
+                f"DURation above the best He baseline, {best[0]} (macro)",
+                tests[best].difference,
+                corrected[" ".join(best)],
+            )
+        )
+    for kind in kinds:
+        of_kind = {key: v[kind] for key, v in values.items() if key != OURS and kind in v}
+        top = max(of_kind, key=lambda key: of_kind[key].mean())
+        test = compare(values[OURS][kind], of_kind[top])
+        report.claim(
+            verdict(
+                f"DURation above every baseline on {kind}, the best being {' '.join(top)}",
+                test.difference,
+                test.p_seeds,
+            )
+        )
+    for better, worse, told in (
+        (CONTEXT, GENERAL, "contextual models above general ones"),
+        (HETERO, CONTEXT, "heterogeneous models above contextual ones"),
+    ):
+        _claim_of_groups(report, values, better, worse, told)
+    both = [m for m in CONTEXT if (m, "Ho") in values and (m, "He") in values]
+    if both:
+        ho, he_values = (np.mean([values[m, s]["macro"] for m in both], axis=0) for s in ("Ho", "He"))
+        test = compare(ho, he_values)
+        report.claim(verdict("contextual models better in the setting Ho than in He", test.difference, test.p_seeds))
+
+
+def _claim_of_groups(report: Report, values: Values, better: dict[str, str], worse: dict[str, str], told: str) -> None:
+    means = [
+        [
+            v["macro"]
+            for (model, setting), v in values.items()
+            if model in group and setting == "He" and (model, setting) != OURS
+        ]
+        for group in (better, worse)
+    ]
+    if all(means):
+        test = compare(np.mean(means[0], axis=0), np.mean(means[1], axis=0))
+        report.claim(verdict(f"{told} (means of both groups in the setting He)", test.difference, test.p_seeds))
+
+
+def users_auc(done: Sequence[Done]) -> np.ndarray:
+    """float[users]: each user's test AUC, the mean over the seeds."""
+    per_seed = []
+    for d in done:
+        test = split_of(Job(str(d.folder / "config.json")).load()).test
+        x = test.interactions
+        assert x.label is not None
+        per_seed.append(auc_by_user(d.test_scores(), x.label, x.user, test.n_users))
+    return np.mean(per_seed, axis=0)
+
+
+def tests_table(tests: dict[tuple[str, str], Comparison]) -> list[list[str]]:
+    """DURation less each baseline, with p-values as they are and after Holm's correction."""
+    names = {" ".join(key): test for key, test in tests.items()}
+    seeds, users = (holm({n: getattr(t, p) for n, t in names.items()}) for p in ("p_seeds", "p_users"))
+    table = [["DURation less", "macro AUC", "t-test over seeds", "Holm", "Wilcoxon over users", "Holm"]]
+    for name, test in names.items():
+        ps = [test.p_seeds, seeds[name], test.p_users, users[name]]
+        table.append([name, f"{test.difference:+.4f}", *("-" if not np.isfinite(p) else f"{p:.2g}" for p in ps)])
+    return table
+
+
+def _short(trial: Sequence[str]) -> str:
+    return " ".join(word.removeprefix("opt.hyper_params.") for word in trial)
+
+
+# --------------------------------------------------------------------------------------------- table 5
+
+
+WITHOUT = ("model.alpha=0", "model.beta=0")
+COLD = 'data.split={"by": "cold_users", "max_train": 3}'
+
+
+def table5(options: Options) -> None:
+    """DURation with and without alignment and topology, on all data and where test users have three rows at most."""
+    cases = [(split, how) for split in ("cold start", "full data") for how in ("DURation", "without A and T")]
+    best = tune(options, [Row("DURation", "He")])[Row("DURation", "He")]
+    jobs = [
+        options.job(
+            "DURation",
+            *best,
+            *((COLD,) if split == "cold start" else ()),
+            *(WITHOUT if how != "DURation" else ()),
+            seed=s,
+        )
+        for split, how in cases
+        for s in range(options.seeds)
+    ]
+    done = run_all(jobs, options.out, options.jobs)
+    runs = {case: done[i * options.seeds : (i + 1) * options.seeds] for i, case in enumerate(cases)}
+    kinds = [k.split("/")[1] for k in done[0].result["test"] if k.startswith("auc/") and k != "auc/pooled"]
+    report = options.report("table5")
+    keys = {"all": "auc/pooled", "macro": "auc"} | {kind: f"auc/{kind}" for kind in kinds}
+    values = {
+        case: {c: np.array([d.result["test"][key] for d in of]) for c, key in keys.items()} for case, of in runs.items()
+    }
+    table = [["setting", "model", *keys]]
+    table += [[*case, *(cell(v[c]) for c in keys)] for case, v in values.items()]
+    report.table(table)
+    report.say(f"Test AUC, mean and deviation over {options.seeds} seeds; {_short(best)} for all four rows.")
+    for split in ("cold start", "full data"):
+        with_, without = values[split, "DURation"], values[split, "without A and T"]
+        users = [users_auc(runs[split, how]) for how in ("DURation", "without A and T")]
+        test = compare(with_["macro"], without["macro"], *users)
+        report.claim(
+            verdict(f"alignment and topology help, {split} (macro, t-test over seeds)", test.difference, test.p_seeds)
+        )
+        mean_user = float(np.nanmean(users[0] - users[1]))
+        report.claim(verdict(f"alignment and topology help, {split} (AUC by user, Wilcoxon)", mean_user, test.p_users))
+    report.close(done)

@@ -1,0 +1,317 @@
+"""Figures 2 to 4 of the DURation paper, each with the numbers behind the impression."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from scipy.stats import gaussian_kde
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
+from sklearn.metrics.cluster import pair_confusion_matrix
+from sklearn.model_selection import cross_val_score
+from sklearn.preprocessing import StandardScaler
+
+from experiments.duration import Options, Row, tune
+from experiments.report import cell
+from experiments.runs import Done, Job, run_all, split_of
+from experiments.statistics import compare, verdict
+from hrec.datasets import planted
+from hrec.datasets.recdata import RecData, Split
+from hrec.models.base import BaseModel
+from hrec.models.hetero.duration import DURation
+from hrec.models.losses import alignment
+from hrec.pipeline.checkpoints import Checkpoints
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+SAMPLE = 1_000
+"""Items of each kind that figures 3 and 4 look at, drawn with a fixed seed."""
+
+
+def save_items(model: BaseModel, parts: Split, folder: Path) -> None:
+    """Keep of every item its raw columns, their image f_p, and the item vector x (without the numbers of the bias)."""
+    assert isinstance(model, DURation)
+    model.eval()
+    arrays: dict[str, np.ndarray] = {}
+    with torch.no_grad():
+        for kind, table in parts.train.kinds.items():
+            rows = torch.arange(table.count, device=model.device).split(4096)
+            arrays[f"raw/{kind}"] = torch.cat([model.fields[kind](r) for r in rows]).cpu().numpy()
+            arrays[f"mapped/{kind}"] = torch.cat([model.mapped(r + table.start) for r in rows]).cpu().numpy()
+            vectors = torch.cat([model.item_vectors(r + table.start) for r in rows]).cpu().numpy()
+            arrays[f"vector/{kind}"] = vectors[:, : model.config.item_hidden_size_list[-1]]
+    np.savez(folder / "items.npz", **arrays)
+
+
+def items_of(done: Done) -> dict[str, np.ndarray]:
+    with np.load(done.folder / "items.npz") as file:
+        return dict(file)
+
+
+def trained(options: Options, ways: dict[str, tuple[str, ...]]) -> dict[str, list[Done]]:
+    """DURation trained in each of these ways with every seed, its items kept."""
+    best = tune(options, [Row("DURation", "He")])[Row("DURation", "He")]
+    base = [options.job("DURation", *best, *more, seed=s) for more in ways.values() for s in range(options.seeds)]
+    done = run_all([Job(job.config, job.overrides, job.seed, save_items) for job in base], options.out, options.jobs)
+    for job, each in zip(base, done, strict=True):
+        if not (each.folder / "items.npz").exists():  # a run of another experiment, which kept none
+            _save_again(job, each)
+    return {way: done[i * options.seeds : (i + 1) * options.seeds] for i, way in enumerate(ways)}
+
+
+def _save_again(job: Job, done: Done) -> None:
+    config = job.load()
+    parts = split_of(config)
+    model = config.model_class(config.model, parts.train)
+    Checkpoints(done.folder).load_best(model)
+    save_items(model, parts, done.folder)
+
+
+# -------------------------------------------------------------------------------------------- figure 2
+
+
+def known_pairs(options: Options, data: RecData) -> tuple[str, str, np.ndarray]:
+    """Two kinds, and int[n, 2]: items, counted within their kinds, that are one thing in both."""
+    settings = options.job("DURation").load().run.data
+    if settings.planted is not None:
+        pairs = planted.make(settings.planted.size, settings.planted.seed).pairs
+        return "book", "film", pairs - np.array([data.kinds["book"].start, data.kinds["film"].start])
+    kinds = list(data.kinds)
+    common = [(len(np.intersect1d(_ids(data, a), _ids(data, b))), a, b) for a, b in combinations(kinds, 2)]
+    count, a, b = max(common)
+    if not count:
+        raise SystemExit(f"no item of '{data.name}' stands in two kinds: figure 2 has nothing to show on it")
+    _, left, right = np.intersect1d(_ids(data, a), _ids(data, b), return_indices=True)
+    return a, b, np.stack([left, right], axis=1)
+
+
+def _ids(data: RecData, kind: str) -> np.ndarray:
+    ids = data.kinds[kind].ids
+    return np.array([], str) if ids is None else np.asarray(ids).astype(str)
+
+
+def figure2(options: Options) -> None:
+    """Similarity of items that are one thing in two kinds, and where the true partner ranks among all of its kind."""
+    ways = {"with alignment": (), "without alignment": ("model.alpha=0",)}
+    runs = trained(options, ways)
+    data = split_of(options.job("DURation").load()).train
+    a, b, pairs = known_pairs(options, data)
+    report = options.report("figure2")
+    table = [["", "representation", "mean rank of the partner", "among the first 10 %", "mean rank by chance"]]
+    ranks: dict[tuple[str, str], np.ndarray] = {}
+    chance = (data.kinds[b].count + 1) / 2
+    for way, done in runs.items():
+        for name in ("mapped", "vector"):
+            of_seeds = [
+                partner_ranks(items[f"{name}/{a}"], items[f"{name}/{b}"], pairs) for items in map(items_of, done)
+            ]
+            ranks[way, name] = np.mean(of_seeds, axis=0)
+            first = np.mean([(r <= 0.1 * data.kinds[b].count).mean() for r in of_seeds])
+            means = np.array([r.mean() for r in of_seeds])
+            table.append([way, name, cell(means), f"{first:.3f}", f"{chance:,.1f}"])
+    report.table(table)
+    report.say(
+        f"{len(pairs):,} pairs of {a} and {b}; rank of the partner among the {data.kinds[b].count:,} of {b} by cosine, "
+        f"1 is the nearest. 'mapped' is f_p(columns), 'vector' the item tower's output. {options.seeds} seeds."
+    )
+    report.folder.mkdir(parents=True, exist_ok=True)
+    items = items_of(runs["with alignment"][0])
+    picture = report.folder / "figure2.png"
+    _heatmap(items[f"mapped/{a}"], items[f"mapped/{b}"], pairs[:10], (a, b), picture)
+    report.picture(picture, "cosine similarity of ten pairs")
+    for name in ("mapped", "vector"):
+        below = chance - ranks["with alignment", name]
+        test = compare([0.0], [0.0], below, np.zeros_like(below))
+        report.claim(verdict(f"partners are nearer than chance ({name})", float(below.mean()), test.p_users))
+        gained = ranks["without alignment", name] - ranks["with alignment", name]
+        test = compare([0.0], [0.0], gained, np.zeros_like(gained))
+        report.claim(verdict(f"alignment brings partners nearer ({name}, ranks)", float(gained.mean()), test.p_users))
+    report.close([d for done in runs.values() for d in done])
+
+
+def partner_ranks(left: np.ndarray, right: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """float[n]: for each pair, the place of the partner among all rows of ``right`` by cosine; ties share a place."""
+    x, y = _unit(left[pairs[:, 0]]), _unit(right)
+    similarity = x @ y.T
+    own = similarity[np.arange(len(pairs)), pairs[:, 1]][:, None]
+    return 1 + (similarity > own).sum(1) + ((similarity == own).sum(1) - 1) / 2
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _heatmap(left: np.ndarray, right: np.ndarray, pairs: np.ndarray, kinds: tuple[str, str], path: Path) -> None:
+    similarity = _unit(left[pairs[:, 0]]) @ _unit(right[pairs[:, 1]]).T
+    figure, axes = plt.subplots(figsize=(5, 4.2))
+    drawn = axes.imshow(similarity.T, cmap="Blues")
+    axes.set_xlabel(f"{kinds[0]} of the pair")
+    axes.set_ylabel(f"{kinds[1]} of the pair")
+    axes.set_xticks(range(len(pairs)), range(1, len(pairs) + 1))
+    axes.set_yticks(range(len(pairs)), range(1, len(pairs) + 1))
+    axes.set_title("cosine of f_p: true pairs on the diagonal")
+    figure.colorbar(drawn)
+    _save(figure, path)
+
+
+# -------------------------------------------------------------------------------------------- figure 3
+
+
+def sampled(items: dict[str, np.ndarray], name: str, seed: int = 0, size: int = SAMPLE) -> dict[str, np.ndarray]:
+    """At most ``size`` rows of each kind with columns, the same items for every run."""
+    out = {}
+    for key, rows in items.items():
+        what, kind = key.split("/")
+        if what == name and items[f"raw/{kind}"].shape[1]:
+            chosen = np.random.default_rng(seed).permutation(len(rows))[:size]
+            out[kind] = rows[chosen]
+    return out
+
+
+def figure3(options: Options) -> None:
+    """Items of all kinds in the unified space, with and without alignment: t-SNE, and how mixed they are."""
+    runs = trained(options, {"without alignment": ("model.alpha=0",), "with alignment": ()})
+    report = options.report("figure3")
+    report.folder.mkdir(parents=True, exist_ok=True)
+    table = [["", "MMD between kinds", "accuracy of telling kinds apart", "accuracy by chance"]]
+    measured: dict[str, dict[str, np.ndarray]] = {}
+    for way, done in runs.items():
+        samples = [sampled(items_of(d), "mapped") for d in done]
+        mixed = {"mmd": np.array([mean_mmd(s) for s in samples]), "told": np.array([told_apart(s) for s in samples])}
+        measured[way] = mixed
+        largest = max(len(rows) for rows in samples[0].values()) / sum(len(rows) for rows in samples[0].values())
+        table.append([way, cell(mixed["mmd"]), cell(mixed["told"]), f"{largest:.4f}"])
+    report.table(table)
+    report.say(
+        "On f_p(columns), standardised together. MMD: maximum mean discrepancy, RBF kernel with the mean squared "
+        "distance for width, mean over pairs of kinds. Accuracy: logistic regression, five folds. "
+        f"At most {SAMPLE:,} items of each kind; {options.seeds} seeds."
+    )
+    picture = report.folder / "figure3.png"
+    _tsne({way: sampled(items_of(done[0]), "mapped", size=400) for way, done in runs.items()}, picture)
+    report.picture(picture, "t-SNE of f_p, without and with alignment")
+    for key, told in (
+        ("mmd", "alignment brings the kinds together (MMD)"),
+        ("told", "alignment makes kinds harder to tell apart (accuracy)"),
+    ):
+        test = compare(measured["without alignment"][key], measured["with alignment"][key])
+        report.claim(verdict(told, test.difference, test.p_seeds))
+    report.close([d for done in runs.values() for d in done])
+
+
+def mean_mmd(samples: dict[str, np.ndarray]) -> float:
+    """Mean over pairs of kinds of sqrt(MMD^2), which is twice the distributional variance of two samples (Eq. 2)."""
+    rows = StandardScaler().fit_transform(np.concatenate(list(samples.values())))
+    parts = np.split(rows, np.cumsum([len(s) for s in samples.values()])[:-1])
+    out = []
+    for i, one in enumerate(parts):
+        for other in parts[i + 1 :]:
+            variance = alignment([torch.from_numpy(one), torch.from_numpy(other)]).item()
+            out.append(np.sqrt(max(4 * variance, 0.0)))
+    return float(np.mean(out))
+
+
+def told_apart(samples: dict[str, np.ndarray]) -> float:
+    """Accuracy of a linear classifier of kinds, mean of five folds."""
+    rows = StandardScaler().fit_transform(np.concatenate(list(samples.values())))
+    kind = np.repeat(np.arange(len(samples)), [len(s) for s in samples.values()])
+    return float(cross_val_score(LogisticRegression(max_iter=300), rows, kind, cv=5).mean())
+
+
+def _tsne(ways: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    figure, all_axes = plt.subplots(1, len(ways), figsize=(5.2 * len(ways), 4.6))
+    for axes, (way, samples) in zip(np.atleast_1d(all_axes), ways.items(), strict=True):
+        rows = StandardScaler().fit_transform(np.concatenate(list(samples.values())))
+        placed = TSNE(init="pca", random_state=0, perplexity=min(30, len(rows) // 4)).fit_transform(rows)
+        parts = np.split(placed, np.cumsum([len(s) for s in samples.values()])[:-1])
+        for number, (kind, part) in enumerate(zip(samples, parts, strict=True)):
+            color = f"C{number}"
+            axes.scatter(*part.T, s=4, color=color, alpha=0.5, label=kind)
+            _contours(axes, part, color)
+        axes.set_title(way)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.legend(markerscale=3)
+    _save(figure, path)
+
+
+def _contours(axes: Any, points: np.ndarray, color: str) -> None:
+    """Kernel density of the points at three levels."""
+    density = gaussian_kde(points.T)
+    x, y = (np.linspace(points[:, i].min(), points[:, i].max(), 60) for i in range(2))
+    grid = np.stack(np.meshgrid(x, y))
+    axes.contour(*grid, density(grid.reshape(2, -1)).reshape(60, 60), levels=3, colors=color, linewidths=0.8)
+
+
+# -------------------------------------------------------------------------------------------- figure 4
+
+CLUSTERS = (5, 10, 20, 40)
+
+
+def figure4(options: Options) -> None:
+    """How well clusters of f_p(columns) agree with clusters of the raw columns, with and without topology loss."""
+    ways = {
+        "without topology": ("model.beta=0",),
+        "topology as published": (),
+        "relative topology, beta 1": ("model.relative_topology=true", "model.beta=1"),
+    }
+    runs = trained(options, ways)
+    report = options.report("figure4")
+    report.folder.mkdir(parents=True, exist_ok=True)
+    f1 = {way: np.array([[agreement(items_of(d), k) for k in CLUSTERS] for d in done]) for way, done in runs.items()}
+    table = [["macro pairwise F1", *(f"{k} clusters" for k in CLUSTERS)]]
+    table += [[way, *(cell(values[:, i]) for i in range(len(CLUSTERS)))] for way, values in f1.items()]
+    report.table(table)
+    report.say(
+        "K-means on the raw columns and on f_p(columns) of the same items; F1 of 'in one cluster' and of 'in two', "
+        f"mean of both, mean over the kinds. At most {SAMPLE:,} items of each kind; {options.seeds} seeds."
+    )
+    picture = report.folder / "figure4.png"
+    _lines(f1, picture)
+    report.picture(picture, "agreement of clusters over their number")
+    for way in list(ways)[1:]:
+        test = compare(f1[way].mean(1), f1["without topology"].mean(1))
+        report.claim(verdict(f"{way} keeps clusters better than none", test.difference, test.p_seeds))
+    report.close([d for done in runs.values() for d in done])
+
+
+def agreement(items: dict[str, np.ndarray], clusters: int) -> float:
+    """Macro pairwise F1 of the clusters of raw and mapped rows, mean over the kinds with columns."""
+    raw, mapped = sampled(items, "raw"), sampled(items, "mapped")
+    return float(np.mean([pairwise_f1(_clusters(raw[k], clusters), _clusters(mapped[k], clusters)) for k in raw]))
+
+
+def pairwise_f1(truth: np.ndarray, found: np.ndarray) -> float:
+    """Mean of the F1 of pairs in one cluster and of pairs in two clusters."""
+    (apart, wrong_together), (wrong_apart, together) = pair_confusion_matrix(truth, found)
+    both = [(together, wrong_together, wrong_apart), (apart, wrong_apart, wrong_together)]
+    return float(np.mean([2 * right / max(2 * right + a + b, 1) for right, a, b in both]))
+
+
+def _clusters(rows: np.ndarray, clusters: int) -> np.ndarray:
+    scaled = StandardScaler().fit_transform(rows)
+    return KMeans(min(clusters, len(rows)), n_init=3, random_state=0).fit_predict(scaled)
+
+
+def _lines(f1: dict[str, np.ndarray], path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(5.5, 4))
+    for way, values in f1.items():
+        deviation = values.std(0, ddof=1) if len(values) > 1 else None
+        axes.errorbar(CLUSTERS, values.mean(0), yerr=deviation, marker="x", capsize=3, label=way)
+    axes.set_xlabel("clusters")
+    axes.set_ylabel("macro pairwise F1")
+    axes.legend()
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,80 @@
+"""What an experiment writes: Markdown, CSV, and the verdicts on the paper's claims."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.runs import Done
+from hrec.pipeline.checkpoints import write_whole
+from hrec.pipeline.records import commit, provenance
+
+
+class Report:
+    """Gathers tables, remarks and claims; ``close`` writes report.md and one CSV per table into ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blocks: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.claims: list[str] = []
+
+    def table(self, rows: list[list[str]]) -> None:
+        """Rows of cells, the first the heading."""
+        self.tables.append(rows)
+        self.blocks.append(markdown(rows))
+
+    def say(self, text: str) -> None:
+        self.blocks.append(text)
+
+    def picture(self, path: Path, told: str) -> None:
+        self.blocks.append(f"![{told}]({path.name})")
+
+    def claim(self, line: str) -> None:
+        """A claim of the paper with its verdict."""
+        self.claims.append(line)
+
+    def close(self, done: Sequence[Done] = ()) -> None:
+        """Write everything, and print it."""
+        if self.claims:
+            self.blocks.append("Claims of the paper:\n\n" + "\n".join(f"- {line}" for line in self.claims))
+        commits = sorted({d.result["commit"][:10] for d in done}) or [commit()[:10]]
+        about = provenance()
+        self.blocks.append(
+            f"Command: `python {' '.join(sys.argv)}`; runs at commit {', '.join(commits)}; {about['machine']}, "
+            f"torch {about['torch']}."
+        )
+        if len(commits) > 1:
+            self.blocks.append("Runs of several commits stand in this table: move the folder away to run all again.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = "\n\n".join(self.blocks) + "\n"
+        write_whole(self.folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
+        for number, rows in enumerate(self.tables, start=1):
+            name = "table.csv" if len(self.tables) == 1 else f"table-{number}.csv"
+            written = as_csv(rows)
+            write_whole(self.folder / name, lambda path, w=written: path.write_text(w, encoding="utf-8"))
+        print(f"\n{text}\nwritten to {self.folder}")
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A Markdown table, the columns after the first aligned right."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "| --- |" + " ---: |" * (len(rows[0]) - 1), *lines[1:]])
+
+
+def as_csv(rows: list[list[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([re.sub(r"\*", "", c) for c in row] for row in rows)
+    return out.getvalue()
+
+
+def cell(values: np.ndarray, bold: bool = False) -> str:
+    """Mean ± deviation over seeds."""
+    text = f"{values.mean():.4f}" + (f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else "")
+    return f"**{text}**" if bold else text
