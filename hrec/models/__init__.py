@@ -11,6 +11,8 @@ MODELS = {
     # general: ids and interactions
     "DMF": "hrec.models.general.dmf:DMF",
     # hetero: several kinds, each with its own columns
+    "CCCF": "hrec.models.hetero.cccf:CCCF",
+    "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",
     "DURation": "hrec.models.hetero.duration:DURation",
 }
 
