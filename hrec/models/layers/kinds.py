@@ -34,7 +34,7 @@ class Kinds(nn.Module):
         stand; it is called once for each kind that is there. -> float[B, *width], at least single precision.
         """
         out = torch.zeros(len(item), *width, device=item.device)
-        number_of = torch.searchsorted(self.starts, item, right=True) - 1
+        number_of = torch.searchsorted(self.starts, item.contiguous(), right=True) - 1
         for number, kind in enumerate(self.names):
             here = (number_of == number).nonzero().squeeze(1)
             if len(here):
