@@ -246,6 +246,14 @@ def test_the_orthogonality_of_ddtcdr_is_summed_over_the_pairs_of_kinds_and_weigh
     assert model.loss(batches(tiny()))["orthogonality"].item() == pytest.approx(0.25 * 81, rel=1e-12)
 
 
+def test_the_orthogonality_of_ddtcdr_is_worked_out_in_full_precision_also_where_the_rest_is_not():
+    model = DDTCDR(DDTCDR.Config(**SMALL[DDTCDR]), tiny())
+    whole = {kind: replace(b, label=b.label.float()) for kind, b in batches(tiny()).items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model.loss(whole)
+    assert terms["orthogonality"].item() < 1e-10
+
+
 def test_the_dual_part_of_the_cross_entropy_reaches_every_map_and_the_other_kinds_network():
     """In the published code it is detached."""
     data = tiny()

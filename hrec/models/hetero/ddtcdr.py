@@ -48,8 +48,8 @@ class DDTCDR(BaseModel):
         alpha: float = Field(0.03, ge=0, le=1)
         """Share of the other kinds' networks in the score."""
         orthogonality: NonNegativeFloat = 0.1
-        """Weight of the sum over pairs of kinds of |X X^T - I|_F^2. The published code has 1e-6 times the sum of the
-        absolute values, which the optimiser's weight decay outweighs."""
+        """Weight of the sum over pairs of kinds of |X X^T - I|_F^2; the published code has 1e-6 times the sum of the
+        absolute values of X X^T - I."""
         dropout: float = Field(0.1, ge=0, lt=1)
         """Chance that an input of a network's linear layer is left out in training."""
         init_std: PositiveFloat = 0.01
@@ -84,11 +84,8 @@ class DDTCDR(BaseModel):
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """bce, summed over the kinds, and orthogonality, weighted and summed over the pairs of kinds."""
         logits = {kind: self.score_of(kind, b.user, b.item) for kind, b in batch.items()}
-        error = self.maps @ self.maps.mT - torch.eye(self.config.latent_dim, device=self.maps.device)
-        return {
-            "bce": summed_bce(logits, batch),
-            "orthogonality": self.config.orthogonality * error.square().sum(),
-        }
+        orthogonality = self.config.orthogonality * _not_orthogonal(self.maps)
+        return {"bce": summed_bce(logits, batch), "orthogonality": orthogonality}
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return self.kinds.each(item, lambda kind, here: self.score_of(kind, user[here], item[here]))
@@ -131,3 +128,9 @@ class DDTCDR(BaseModel):
     def _network(self, kind: str, user: Tensor, item: Tensor) -> Tensor:
         """RS_k, [B, d] each -> [B]"""
         return self.networks[kind](torch.cat([user, item], 1)).squeeze(1)
+
+
+def _not_orthogonal(maps: Tensor) -> Tensor:
+    """|X X^T - I|_F^2, summed over the maps, [n, d, d]; in full precision, as the difference is all that counts."""
+    with torch.autocast(maps.device.type, enabled=False):
+        return (maps @ maps.mT - torch.eye(maps.shape[1], device=maps.device)).square().sum()
