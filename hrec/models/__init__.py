@@ -21,6 +21,8 @@ MODELS = {
     "WideDeep": "hrec.models.context.widedeep:WideDeep",
     "xDeepFM": "hrec.models.context.xdeepfm:xDeepFM",
     # hetero: several kinds, each with its own columns
+    "CCCF": "hrec.models.hetero.cccf:CCCF",
+    "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",
     "DURation": "hrec.models.hetero.duration:DURation",
 }
 

@@ -18,9 +18,10 @@ from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.histories import HistoryLinear
-from hrec.models.layers.mlp import MLP
+from hrec.models.layers.kinds import Kinds, joined, split, summed_bce
+from hrec.models.layers.mlp import mlp_or_constant
 from hrec.models.layers.towers import Tower, TwoTowerSettings
-from hrec.models.losses import alignment, bce, topology
+from hrec.models.losses import alignment, topology
 
 
 class DURation(InnerProductModel):
@@ -79,33 +80,29 @@ class DURation(InnerProductModel):
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
         std = config.history.init_std
         self.user_fields = Fields(data.users, config.token_emb_size, std)
-        self.kinds = list(data.kinds)
-        self.fields = nn.ModuleDict({k: Fields(t, config.token_emb_size, std) for k, t in data.kinds.items()})
-        self.maps = nn.ModuleDict({k: _map(f.width, config) for k, f in self.fields.items()})  # type: ignore[arg-type]
-        rows = np.bincount(data.interactions.kind, minlength=len(self.kinds))
+        self.kinds = Kinds(data)
+        fields = {kind: Fields(table, config.token_emb_size, std) for kind, table in data.kinds.items()}
+        self.fields = nn.ModuleDict(fields)
+        # f_p of section 3.2; no dropout, so that the losses on it compare the same items every time
+        widths = config.item_map_hidden_size_list
+        self.maps = nn.ModuleDict({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
+        rows = np.bincount(data.interactions.kind, minlength=len(data.kinds))
         weight = rows / rows.max() if config.weight_by_rows else np.ones(len(rows))
-        self.kind_weight = dict(zip(self.kinds, weight.tolist(), strict=True))
-        self.register_buffer("starts", torch.tensor([t.start for t in data.kinds.values()]), persistent=False)
-        mapped = config.item_map_hidden_size_list[-1]
+        self.kind_weight = dict(zip(data.kinds, weight.tolist(), strict=True))
         user_width = self.users.width + self.user_fields.width
         self.user_tower = Tower(user_width, config.user_hidden_size_list, config)
-        self.item_tower = Tower(self.items.width + mapped, config.item_hidden_size_list, config)
-
-    starts: Tensor
+        self.item_tower = Tower(self.items.width + widths[-1], config.item_hidden_size_list, config)
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """The terms of Eq. 8, already weighted: bce (summed over the kinds), align, topology."""
-        user = torch.cat([b.user for b in batch.values()])
-        item = torch.cat([b.item for b in batch.values()])
-        raw = {kind: self.fields[kind](b.item - self._start(kind)) for kind, b in batch.items()}
+        points = joined(batch)
+        raw = {kind: self.fields[kind](self.kinds.row(kind, b.item)) for kind, b in batch.items()}
         mapped = {kind: self.maps[kind](r) for kind, r in raw.items()}
         out = self.config.history.leave_target_out
-        left = self.user_vectors(user, leave_out=item if out else None)
-        pooled = self.items(item, user if out else None)
+        left = self.user_vectors(points.user, leave_out=points.item if out else None)
+        pooled = self.items(points.item, points.user if out else None)
         right = self.item_tower.as_right(torch.cat([pooled, torch.cat(list(mapped.values()))], 1))
-        logit = (left * right).sum(1).split([len(b) for b in batch.values()])
-        entropy = [self.kind_weight[k] * bce(s, b.label) for s, (k, b) in zip(logit, batch.items(), strict=True)]
-        terms = {"bce": torch.stack(entropy).sum()}
+        terms = {"bce": summed_bce(split((left * right).sum(1), batch), batch, self.kind_weight)}
         described = [kind for kind in batch if raw[kind].shape[1]]
         if self.config.alpha and len(described) > 1:
             n = self.config.align_rows
@@ -124,31 +121,8 @@ class DURation(InnerProductModel):
 
     def mapped(self, item: Tensor) -> Tensor:
         """The unified representation f_p(attributes) of items of any kinds, int64[B] -> [B, d]."""
-        out = item.new_zeros(len(item), self.config.item_map_hidden_size_list[-1], dtype=torch.float32)
-        kind_of = torch.searchsorted(self.starts, item, right=True) - 1
-        for number, kind in enumerate(self.kinds):
-            here = (kind_of == number).nonzero().squeeze(1)
-            if len(here):
-                out = out.index_copy(
-                    0, here, self.maps[kind](self.fields[kind](item[here] - self._start(kind))).float()
-                )
-        return out
 
-    def _start(self, kind: str) -> int:
-        return int(self.starts[self.kinds.index(kind)])
+        def map_one(kind: str, here: Tensor) -> Tensor:
+            return self.maps[kind](self.fields[kind](self.kinds.row(kind, item[here])))
 
-
-class _Constant(nn.Module):
-    """The map of a kind without columns: one vector for every item."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.vector = nn.Parameter(torch.zeros(width))
-
-    def forward(self, raw: Tensor) -> Tensor:
-        return self.vector.expand(len(raw), -1)
-
-
-def _map(width: int, config: DURation.Config) -> nn.Module:
-    """f_p of section 3.2; no dropout, so that the losses on it compare the same items every time."""
-    return MLP([width, *config.item_map_hidden_size_list]) if width else _Constant(config.item_map_hidden_size_list[-1])
+        return self.kinds.each(item, map_one, self.config.item_map_hidden_size_list[-1])

@@ -40,7 +40,7 @@ class RaggedRows(nn.Module):
 
 
 class Table(nn.Module):
-    """A weight [rows, width] read by ``bags``; ``row_gradient`` marks the parameter for the optimisers.
+    """A weight [rows, width] read by ``bags`` or ``rows``; ``row_gradient`` marks the parameter for the optimisers.
 
     Initialised N(0, std), as the published code does with std 0.01.
     """
@@ -61,6 +61,10 @@ class Table(nn.Module):
         if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
             return _Bags.apply(self.weight, index, offset, value)
         return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows themselves, as bags of one entry each. index int[B] -> [B, width]."""
+        return self.bags(index, torch.arange(len(index), device=index.device), self.weight.new_ones(len(index)))
 
 
 def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:

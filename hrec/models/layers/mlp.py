@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 
@@ -32,3 +33,20 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, widths[0]] -> [B, widths[-1]]"""
         return self.layers(x)
+
+
+class Constant(nn.Module):
+    """One trained vector for every row, in the place of an MLP where there is nothing to read."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 0] -> [B, width]"""
+        return self.vector.expand(len(x), -1)
+
+
+def mlp_or_constant(widths: Sequence[int], dropout: float = 0.0) -> MLP | Constant:
+    """An MLP of these widths, or where the first is 0 a ``Constant`` of the last."""
+    return MLP(widths, dropout) if widths[0] else Constant(widths[-1])

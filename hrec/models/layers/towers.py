@@ -14,15 +14,30 @@ from hrec.models.layers.mlp import MLP
 from hrec.settings import Settings
 
 
-class TwoTowerSettings(Settings):
-    """Settings that two-tower models on histories share; widths as published (DURation's Table 6)."""
+class TowerWidths(Settings):
+    """Widths of embeddings and of two towers that end in an inner product (DURation's Table 6)."""
 
-    variant: Literal["hrec", "paper"] = "hrec"
-    """paper: ReLU on the last layer, no bias, no dropout, plain sums; a key that is given wins over the variant."""
     user_emb_size: PositiveInt = 64
     item_emb_size: PositiveInt = 64
     user_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
     item_hidden_size_list: tuple[PositiveInt, ...] = (64, 64)
+
+    @model_validator(mode="after")
+    def _same_width(self) -> Self:
+        left, right = self.user_hidden_size_list, self.item_hidden_size_list
+        if not left or not right or left[-1] != right[-1]:
+            raise ValueError(
+                "user_hidden_size_list and item_hidden_size_list must end in the same width for an inner product, "
+                f"got {list(left)} and {list(right)}"
+            )
+        return self
+
+
+class TwoTowerSettings(TowerWidths):
+    """Settings that two-tower models on histories share; widths as published (DURation's Table 6)."""
+
+    variant: Literal["hrec", "paper"] = "hrec"
+    """paper: ReLU on the last layer, no bias, no dropout, plain sums; a key that is given wins over the variant."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Chance that an input of a tower's linear layer is left out in training."""
     last_relu: bool = False
@@ -48,16 +63,6 @@ class TwoTowerSettings(Settings):
         if isinstance(filled["history"], dict):
             filled["history"] = cls.paper["history"] | filled["history"]
         return filled
-
-    @model_validator(mode="after")
-    def _same_width(self) -> Self:
-        left, right = self.user_hidden_size_list, self.item_hidden_size_list
-        if not left or not right or left[-1] != right[-1]:
-            raise ValueError(
-                "user_hidden_size_list and item_hidden_size_list must end in the same width for an inner product, "
-                f"got {list(left)} and {list(right)}"
-            )
-        return self
 
 
 class Tower(nn.Module):

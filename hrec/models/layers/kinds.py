@@ -1,0 +1,65 @@
+"""What models that keep the kinds apart share: the kind of an item, batches of every kind, and their cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hrec.datasets.batches import Points
+from hrec.datasets.recdata import RecData
+from hrec.models.losses import bce
+
+
+class Kinds(nn.Module):
+    """The kinds of a data set, by name, and the range of item numbers of each. It has no weights."""
+
+    starts: Tensor
+
+    def __init__(self, data: RecData) -> None:
+        super().__init__()
+        self.names = list(data.kinds)
+        self.start = {name: table.start for name, table in data.kinds.items()}
+        self.register_buffer("starts", torch.tensor(list(self.start.values())), persistent=False)
+
+    def row(self, kind: str, item: Tensor) -> Tensor:
+        """The rows in the table of their kind of items that are all of one kind, int64[B] -> int64[B]."""
+        return item - self.start[kind]
+
+    def each(self, item: Tensor, part: Callable[[str, Tensor], Tensor], *width: int) -> Tensor:
+        """What ``part`` gives for the items of each kind, in the order of ``item``, int64[B] of any kinds.
+
+        ``part(kind, here)`` gives float[b, *width] for the positions ``here``, int64[b], at which items of the kind
+        stand; it is called once for each kind that is there. -> float[B, *width], at least single precision.
+        """
+        out = torch.zeros(len(item), *width, device=item.device)
+        number_of = torch.searchsorted(self.starts, item.contiguous(), right=True) - 1
+        for number, kind in enumerate(self.names):
+            here = (number_of == number).nonzero().squeeze(1)
+            if len(here):
+                values = part(kind, here)
+                out = out.to(torch.promote_types(values.dtype, out.dtype))
+                out = out.index_copy(0, here, values.to(out.dtype))
+        return out
+
+
+def joined(batch: Mapping[str, Points]) -> Points:
+    """The rows of all kinds, one kind after another."""
+    parts = batch.values()
+    return Points(
+        torch.cat([b.user for b in parts]), torch.cat([b.item for b in parts]), torch.cat([b.label for b in parts])
+    )
+
+
+def split(values: Tensor, batch: Mapping[str, Points]) -> dict[str, Tensor]:
+    """Values of the joined rows, [B, ...], cut up into the kinds again."""
+    return dict(zip(batch, values.split([len(b) for b in batch.values()]), strict=True))
+
+
+def summed_bce(
+    logits: Mapping[str, Tensor], batch: Mapping[str, Points], weight: Mapping[str, float] | None = None
+) -> Tensor:
+    """Cross-entropy, mean over the rows of a kind, summed over the kinds, each by its weight (none: 1)."""
+    terms = [(weight[kind] if weight else 1.0) * bce(logits[kind], b.label) for kind, b in batch.items()]
+    return torch.stack(terms).sum()
