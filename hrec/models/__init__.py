@@ -10,6 +10,9 @@ from hrec.models.base import BaseModel
 MODELS = {
     # general: ids and interactions
     "DMF": "hrec.models.general.dmf:DMF",
+    "FISM": "hrec.models.general.fism:FISM",
+    "NAIS": "hrec.models.general.nais:NAIS",
+    "NCF": "hrec.models.general.ncf:NCF",
     # hetero: several kinds, each with its own columns
     "DURation": "hrec.models.hetero.duration:DURation",
 }

@@ -62,6 +62,12 @@ class Table(nn.Module):
             return _Bags.apply(self.weight, index, offset, value)
         return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
 
+    def rows(self, index: Tensor) -> Tensor:
+        """The rows one by one, in the order given: int[B] -> [B, width]."""
+        if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
+            return self.bags(index, torch.arange(len(index), device=index.device), self.weight.new_ones(len(index)))
+        return F.embedding(index, self.weight)
+
 
 def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Rows int64[k], each once, and their gradients [k, width], of the sparse gradient of a table.

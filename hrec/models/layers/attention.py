@@ -1,0 +1,183 @@
+"""Attention over ragged histories: a logit and an inner product for each (target, cell), and their pooling.
+
+The cells of all pairs stand one after another, so nothing is padded and nothing is as wide as the catalogue. Vectors
+of cells live for one block of whole pairs at a time, which stays in the cache: there a pass over [cells, 64] costs a
+twentieth of what it costs in memory. Of each cell two numbers are kept, and for the gradient which hidden units were
+active; the rest is computed again. Gradients of rows are summed by sorting the cells, as in layers/bags.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = {"cpu": 2048, "cuda": 2**20}
+"""Cells computed at once: as many as fit the cache of a core, or enough to fill a GPU."""
+
+
+class Cells(NamedTuple):
+    """The cells of B pairs one after another: pair b has ``cell[offset[b]:offset[b + 1]]``; no cell is fine.
+
+    offset int64[B + 1]; pair int64[E], which pair a cell belongs to; row int64[E], the cell's row in the table q.
+    """
+
+    offset: Tensor
+    pair: Tensor
+    row: Tensor
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """The pairs and the cells of each block: whole pairs, together about BLOCK cells."""
+        size = BLOCK.get(self.row.device.type, BLOCK["cuda"])
+        marks = torch.arange(0, len(self.row), size, device=self.offset.device)
+        first = torch.searchsorted(self.offset, marks, right=True) - 1
+        first = torch.unique_consecutive(first)
+        at = [*self.offset[first].tolist(), len(self.row)]
+        pairs = [*first.tolist(), len(self.offset) - 1]
+        for i in range(len(first)):
+            yield slice(pairs[i], pairs[i + 1]), slice(at[i], at[i + 1])
+
+    def sum_of_block(self, rows: Tensor, pairs: slice, weight: Tensor | None = None) -> Tensor:
+        """Sum of ``weight * rows`` [cells of the block, d] over each pair of the block. -> [pairs, d]"""
+        start = self.offset[pairs] - self.offset[pairs.start]
+        return F.embedding_bag(
+            torch.arange(len(rows), device=rows.device), rows, start, mode="sum", per_sample_weights=weight
+        )
+
+    def by_row(self, n: int) -> tuple[Tensor, Tensor]:
+        """Cells in the order of their rows, int64[E], and where each of the n rows begins in it, int64[n]."""
+        row, order = torch.sort(self.row)
+        return order, torch.searchsorted(row, torch.arange(n, device=row.device))
+
+
+class _Product(torch.autograd.Function):
+    """dot = p . q and logit = h . ReLU(W (p * q) + b) of every cell."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: Tensor, q: Tensor, weight: Tensor, bias: Tensor, h: Tensor, cells: Cells, learns: bool
+    ) -> tuple[Tensor, Tensor]:
+        dot, logit = p.new_empty(2, len(cells.row))
+        active = p.new_empty(len(cells.row) if learns else 0, len(h))
+        for _, here in cells.blocks():
+            x = q.index_select(0, cells.row[here]).mul_(p.index_select(0, cells.pair[here]))
+            torch.sum(x, 1, out=dot[here])
+            hidden = torch.addmm(bias, x, weight.T).relu_()
+            torch.mv(hidden, h, out=logit[here])
+            if learns:
+                torch.sign(hidden, out=active[here])
+        ctx.save_for_backward(p, q, weight, bias, h, active)
+        ctx.cells = cells
+        return dot, logit
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """With M the activity (0 or 1), G = M^T diag(g_logit) X and c = M^T g_logit hold all that W, b and h need."""
+        p, q, weight, bias, h, active = ctx.saved_tensors
+        g_dot, g_logit = (g.contiguous()[:, None] for g in gradients)
+        cells: Cells = ctx.cells
+        outer, count = torch.zeros_like(weight), torch.zeros_like(h)
+        scaled = h[:, None] * weight
+        g_p, to_q = torch.zeros_like(p), q.new_empty(len(cells.row), q.shape[1])
+        for pairs, here in cells.blocks():
+            left, right = p.index_select(0, cells.pair[here]), q.index_select(0, cells.row[here])
+            g_x = torch.mm(active[here], scaled).mul_(g_logit[here]).add_(g_dot[here])
+            torch.mul(g_x, left, out=to_q[here])
+            g_p[pairs] = cells.sum_of_block(g_x.mul_(right), pairs)
+            outer.addmm_(active[here].T, left.mul_(right).mul_(g_logit[here]))
+            count.addmv_(active[here].T, g_logit[here, 0])
+        g_h = (weight * outer).sum(1) + bias * count
+        order, start = cells.by_row(len(q))
+        g_q = F.embedding_bag(order, to_q, start, mode="sum")
+        return g_p, g_q, h[:, None] * outer, h * count, g_h, None, None
+
+
+class _Sum(torch.autograd.Function):
+    """dot = p . q and logit = h . ReLU(a + c) of every cell; p, a belong to the pair, q, c to the row."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: Tensor, q: Tensor, a: Tensor, c: Tensor, h: Tensor, cells: Cells, learns: bool
+    ) -> tuple[Tensor, Tensor]:
+        dot, logit = p.new_empty(2, len(cells.row))
+        active = p.new_empty(len(cells.row) if learns else 0, len(h))
+        for _, here in cells.blocks():
+            pair, row = cells.pair[here], cells.row[here]
+            torch.sum(q.index_select(0, row).mul_(p.index_select(0, pair)), 1, out=dot[here])
+            hidden = c.index_select(0, row).add_(a.index_select(0, pair)).relu_()
+            torch.mv(hidden, h, out=logit[here])
+            if learns:
+                torch.sign(hidden, out=active[here])
+        ctx.save_for_backward(p, q, a, c, h, active)
+        ctx.cells = cells
+        return dot, logit
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """With M the activity (0 or 1), sums of g_logit M over pairs and over rows hold all that a, c and h need."""
+        p, q, a, c, h, active = ctx.saved_tensors
+        g_dot, g_logit = (g.contiguous() for g in gradients)
+        cells: Cells = ctx.cells
+        of_pairs = torch.zeros_like(a)
+        for pairs, here in cells.blocks():
+            of_pairs[pairs] = cells.sum_of_block(active[here], pairs, g_logit[here])
+        g_p = F.embedding_bag(cells.row, q, cells.offset[:-1], mode="sum", per_sample_weights=g_dot)
+        order, start = cells.by_row(len(q))
+        of_rows = F.embedding_bag(order, active, start, mode="sum", per_sample_weights=g_logit[order])
+        g_q = F.embedding_bag(cells.pair[order], p, start, mode="sum", per_sample_weights=g_dot[order])
+        g_h = (a * of_pairs).sum(0) + (c * of_rows).sum(0)
+        return g_p, g_q, h * of_pairs, h * of_rows, g_h, None, None
+
+
+class _Pool(torch.autograd.Function):
+    """S_b = sum over the cells e of pair b of value_e dot_e exp(logit_e - beta L_b), L the log of the sum of exp.
+
+    dS/d dot = value exp(logit - beta L), and dS/d logit = value dot exp(logit - beta L) - beta exp(logit - L) S.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, dot: Tensor, logit: Tensor, value: Tensor, beta: float, cells: Cells) -> Tensor:
+        pair, n = cells.pair, len(cells.offset) - 1
+        top = logit.new_zeros(n).scatter_reduce_(0, pair, logit, "amax", include_self=False)
+        total = logit.new_zeros(n).index_add_(0, pair, (logit - top[pair]).exp_())
+        log_sum = top + total.clamp(min=torch.finfo(total.dtype).tiny).log_()  # a pair without cells has no sum
+        weight = (logit - beta * log_sum[pair]).exp_().mul_(value)
+        pooled = logit.new_zeros(n).index_add_(0, pair, weight * dot)
+        ctx.save_for_backward(dot, logit, weight, log_sum, pooled)
+        ctx.beta, ctx.pair = beta, pair
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        dot, logit, weight, log_sum, pooled = ctx.saved_tensors
+        g_dot = gradients[0][ctx.pair] * weight
+        share = (logit - log_sum[ctx.pair]).exp_()
+        g_logit = g_dot * dot - share * (ctx.beta * gradients[0] * pooled)[ctx.pair]
+        return g_dot, g_logit, None, None, None
+
+
+def attend_product(
+    p: Tensor, q: Tensor, weight: Tensor, bias: Tensor, h: Tensor, cells: Cells
+) -> tuple[Tensor, Tensor]:
+    """p . q and h . ReLU(W (p * q) + b) of every cell, float[E] each; p [B, d], q [rows, d], W [w, d], b and h [w]."""
+    return _Product.apply(p, q, weight, bias, h, cells, torch.is_grad_enabled())
+
+
+def attend_concat(p: Tensor, q: Tensor, weight: Tensor, bias: Tensor, h: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    """p . q and h . ReLU(W [p; q] + b) of every cell, float[E] each; W [w, 2 d].
+
+    W [p; q] = W_1 p + W_2 q: the first is computed for each pair, the second for each row of q, none for each cell.
+    """
+    ours, theirs = weight.split(p.shape[1], 1)
+    return _Sum.apply(p, q, F.linear(p, ours, bias), F.linear(q, theirs), h, cells, torch.is_grad_enabled())
+
+
+def pool(dot: Tensor, logit: Tensor, value: Tensor, beta: float, cells: Cells) -> Tensor:
+    """Sum of value * a * dot over the cells of each pair, a = exp(logit) / (sum of exp(logit))^beta. -> float[B]
+
+    Computed as exp(logit - beta log sum exp), which does not overflow; a pair without cells gives 0.
+    """
+    return _Pool.apply(dot, logit, value, beta, cells)
