@@ -90,7 +90,7 @@ class NAIS(BaseModel):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Whole histories, in chunks of whole pairs with about CHUNK cells each."""
         last = (self.rows.offset[user + 1] - self.rows.offset[user]).cumsum(0)
-        sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist()
+        sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist() or [0]
         return torch.cat([self._score(u, i) for u, i in zip(user.split(sizes), item.split(sizes), strict=True)])
 
     def _score(self, user: Tensor, item: Tensor) -> Tensor:

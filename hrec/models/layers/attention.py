@@ -142,20 +142,20 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, dot: Tensor, logit: Tensor, value: Tensor, beta: float, cells: Cells) -> Tensor:
         pair, n = cells.pair, len(cells.offset) - 1
         top = logit.new_zeros(n).scatter_reduce_(0, pair, logit, "amax", include_self=False)
-        total = logit.new_zeros(n).index_add_(0, pair, (logit - top[pair]).exp_())
-        log_sum = top + total.clamp(min=torch.finfo(total.dtype).tiny).log_()  # a pair without cells has no sum
-        weight = (logit - beta * log_sum[pair]).exp_().mul_(value)
+        power = (logit - top[pair]).exp_()
+        total = logit.new_zeros(n).index_add_(0, pair, power).clamp_(min=torch.finfo(power.dtype).tiny)
+        # with the largest logit m of a pair, logit - beta L is (logit - m) - beta (L - m) + (1 - beta) m
+        weight = (power * value).mul_(((1 - beta) * top - beta * total.log()).exp_()[pair])
         pooled = logit.new_zeros(n).index_add_(0, pair, weight * dot)
-        ctx.save_for_backward(dot, logit, weight, log_sum, pooled)
+        ctx.save_for_backward(dot, weight, power, total, pooled)
         ctx.beta, ctx.pair = beta, pair
         return pooled
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        dot, logit, weight, log_sum, pooled = ctx.saved_tensors
+        dot, weight, power, total, pooled = ctx.saved_tensors
         g_dot = gradients[0][ctx.pair] * weight
-        share = (logit - log_sum[ctx.pair]).exp_()
-        g_logit = g_dot * dot - share * (ctx.beta * gradients[0] * pooled)[ctx.pair]
+        g_logit = g_dot * dot - power * (ctx.beta * gradients[0] * pooled / total)[ctx.pair]
         return g_dot, g_logit, None, None, None
 
 
