@@ -3,7 +3,7 @@
 The cells of all pairs stand one after another, so nothing is padded and nothing is as wide as the catalogue. Vectors
 of cells live for one block of whole pairs at a time, which stays in the cache: there a pass over [cells, 64] costs a
 twentieth of what it costs in memory. Of each cell two numbers are kept, and for the gradient which hidden units were
-active; the rest is computed again. Gradients of rows are summed by sorting the cells, as in layers/bags.py.
+active; the rest is computed again. Adding gradients to rows by index_add_ is slow in memory and quick in a block.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from torch import Tensor
 
 BLOCK = {"cpu": 2048, "cuda": 2**20}
 """Cells computed at once: as many as fit the cache of a core, or enough to fill a GPU."""
+
+
+ACTIVITY = torch.bfloat16
+"""Holds the 0 or 1 of each hidden unit: half the memory of float32, and far quicker to turn into it than bool."""
 
 
 class Cells(NamedTuple):
@@ -40,17 +44,10 @@ class Cells(NamedTuple):
         for i in range(len(first)):
             yield slice(pairs[i], pairs[i + 1]), slice(at[i], at[i + 1])
 
-    def sum_of_block(self, rows: Tensor, pairs: slice, weight: Tensor | None = None) -> Tensor:
-        """Sum of ``weight * rows`` [cells of the block, d] over each pair of the block. -> [pairs, d]"""
+    def sum_of_block(self, rows: Tensor, pairs: slice) -> Tensor:
+        """Sum of the rows [cells of the block, d] of each pair of the block. -> [pairs, d]"""
         start = self.offset[pairs] - self.offset[pairs.start]
-        return F.embedding_bag(
-            torch.arange(len(rows), device=rows.device), rows, start, mode="sum", per_sample_weights=weight
-        )
-
-    def by_row(self, n: int) -> tuple[Tensor, Tensor]:
-        """Cells in the order of their rows, int64[E], and where each of the n rows begins in it, int64[n]."""
-        row, order = torch.sort(self.row)
-        return order, torch.searchsorted(row, torch.arange(n, device=row.device))
+        return F.embedding_bag(torch.arange(len(rows), device=rows.device), rows, start, mode="sum")
 
 
 class _Product(torch.autograd.Function):
@@ -61,14 +58,14 @@ class _Product(torch.autograd.Function):
         ctx: Any, p: Tensor, q: Tensor, weight: Tensor, bias: Tensor, h: Tensor, cells: Cells, learns: bool
     ) -> tuple[Tensor, Tensor]:
         dot, logit = p.new_empty(2, len(cells.row))
-        active = p.new_empty(len(cells.row) if learns else 0, len(h))
+        active = p.new_empty(len(cells.row) if learns else 0, len(h), dtype=ACTIVITY)
         for _, here in cells.blocks():
             x = q.index_select(0, cells.row[here]).mul_(p.index_select(0, cells.pair[here]))
             torch.sum(x, 1, out=dot[here])
             hidden = torch.addmm(bias, x, weight.T).relu_()
             torch.mv(hidden, h, out=logit[here])
             if learns:
-                torch.sign(hidden, out=active[here])
+                active[here] = hidden.sign_()
         ctx.save_for_backward(p, q, weight, bias, h, active)
         ctx.cells = cells
         return dot, logit
@@ -79,19 +76,18 @@ class _Product(torch.autograd.Function):
         p, q, weight, bias, h, active = ctx.saved_tensors
         g_dot, g_logit = (g.contiguous()[:, None] for g in gradients)
         cells: Cells = ctx.cells
-        outer, count = torch.zeros_like(weight), torch.zeros_like(h)
-        scaled = h[:, None] * weight
-        g_p, to_q = torch.zeros_like(p), q.new_empty(len(cells.row), q.shape[1])
+        outer, count, scaled = torch.zeros_like(weight), torch.zeros_like(h), h[:, None] * weight
+        g_p, g_q = torch.zeros_like(p), torch.zeros_like(q)
         for pairs, here in cells.blocks():
-            left, right = p.index_select(0, cells.pair[here]), q.index_select(0, cells.row[here])
-            g_x = torch.mm(active[here], scaled).mul_(g_logit[here]).add_(g_dot[here])
-            torch.mul(g_x, left, out=to_q[here])
+            row = cells.row[here]
+            left, right = p.index_select(0, cells.pair[here]), q.index_select(0, row)
+            units = active[here].to(p.dtype)
+            g_x = torch.mm(units, scaled).mul_(g_logit[here]).add_(g_dot[here])
+            g_q.index_add_(0, row, g_x * left)
             g_p[pairs] = cells.sum_of_block(g_x.mul_(right), pairs)
-            outer.addmm_(active[here].T, left.mul_(right).mul_(g_logit[here]))
-            count.addmv_(active[here].T, g_logit[here, 0])
+            outer.addmm_(units.T, left.mul_(right).mul_(g_logit[here]))
+            count.addmv_(units.T, g_logit[here, 0])
         g_h = (weight * outer).sum(1) + bias * count
-        order, start = cells.by_row(len(q))
-        g_q = F.embedding_bag(order, to_q, start, mode="sum")
         return g_p, g_q, h[:, None] * outer, h * count, g_h, None, None
 
 
@@ -103,14 +99,14 @@ class _Sum(torch.autograd.Function):
         ctx: Any, p: Tensor, q: Tensor, a: Tensor, c: Tensor, h: Tensor, cells: Cells, learns: bool
     ) -> tuple[Tensor, Tensor]:
         dot, logit = p.new_empty(2, len(cells.row))
-        active = p.new_empty(len(cells.row) if learns else 0, len(h))
+        active = p.new_empty(len(cells.row) if learns else 0, len(h), dtype=ACTIVITY)
         for _, here in cells.blocks():
             pair, row = cells.pair[here], cells.row[here]
             torch.sum(q.index_select(0, row).mul_(p.index_select(0, pair)), 1, out=dot[here])
             hidden = c.index_select(0, row).add_(a.index_select(0, pair)).relu_()
             torch.mv(hidden, h, out=logit[here])
             if learns:
-                torch.sign(hidden, out=active[here])
+                active[here] = hidden.sign_()
         ctx.save_for_backward(p, q, a, c, h, active)
         ctx.cells = cells
         return dot, logit
@@ -119,15 +115,16 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """With M the activity (0 or 1), sums of g_logit M over pairs and over rows hold all that a, c and h need."""
         p, q, a, c, h, active = ctx.saved_tensors
-        g_dot, g_logit = (g.contiguous() for g in gradients)
+        g_dot, g_logit = (g.contiguous()[:, None] for g in gradients)
         cells: Cells = ctx.cells
-        of_pairs = torch.zeros_like(a)
+        g_p, g_q, of_pairs, of_rows = (torch.zeros_like(x) for x in (p, q, a, c))
         for pairs, here in cells.blocks():
-            of_pairs[pairs] = cells.sum_of_block(active[here], pairs, g_logit[here])
-        g_p = F.embedding_bag(cells.row, q, cells.offset[:-1], mode="sum", per_sample_weights=g_dot)
-        order, start = cells.by_row(len(q))
-        of_rows = F.embedding_bag(order, active, start, mode="sum", per_sample_weights=g_logit[order])
-        g_q = F.embedding_bag(cells.pair[order], p, start, mode="sum", per_sample_weights=g_dot[order])
+            row = cells.row[here]
+            g_q.index_add_(0, row, p.index_select(0, cells.pair[here]).mul_(g_dot[here]))
+            g_p[pairs] = cells.sum_of_block(q.index_select(0, row).mul_(g_dot[here]), pairs)
+            units = active[here].to(p.dtype).mul_(g_logit[here])
+            of_rows.index_add_(0, row, units)
+            of_pairs[pairs] = cells.sum_of_block(units, pairs)
         g_h = (a * of_pairs).sum(0) + (c * of_rows).sum(0)
         return g_p, g_q, h * of_pairs, h * of_rows, g_h, None, None
 
