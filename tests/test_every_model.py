@@ -34,7 +34,9 @@ from hrec.settings import OptSettings, RunSettings
 
 ROOT = Path(__file__).parents[1]
 
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "NCF": {"embedding_size": 16, "mlp_hidden_size": [32, 16], "pretrain": True},  # all the stages that it may have
+}
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {}
 """The same for the section opt."""

@@ -95,3 +95,17 @@ def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int, width: 
     offset = np.zeros(n + 1, np.int64)
     np.cumsum(np.bincount(row[keep], minlength=n), out=offset[1:])
     return History(offset, column[keep].astype(np.int32), value[keep], width)
+
+
+def thinned(history: History, most: int | None, seed: int = 0) -> History:
+    """At most that many cells of each row, chosen at random, the same ones each time; None keeps all."""
+    length = np.diff(history.offset)
+    if most is None or length.max(initial=0) <= most:
+        return history
+    row = np.repeat(np.arange(len(history)), length)
+    order = np.lexsort((np.random.default_rng(seed).random(len(row)), row))
+    place = np.arange(len(row)) - history.offset[row]  # rows stay together, so this is the place in the row's own order
+    keep = np.sort(order[place < most])
+    offset = np.zeros_like(history.offset)
+    np.cumsum(np.minimum(length, most), out=offset[1:])
+    return History(offset, history.index[keep], history.value[keep], history.width)

@@ -10,6 +10,9 @@ from hrec.models.base import BaseModel
 MODELS = {
     # general: ids and interactions
     "DMF": "hrec.models.general.dmf:DMF",
+    "FISM": "hrec.models.general.fism:FISM",
+    "NAIS": "hrec.models.general.nais:NAIS",
+    "NCF": "hrec.models.general.ncf:NCF",
     # context: columns of user and item
     "AFM": "hrec.models.context.afm:AFM",
     "AutoInt": "hrec.models.context.autoint:AutoInt",

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hrec.datasets.histories import CELLS, History, default_cells, item_history, user_history
+from hrec.datasets.histories import CELLS, History, default_cells, item_history, thinned, user_history
 from hrec.datasets.recdata import Interactions, RecData, Table
 
 NAN = float("nan")
@@ -116,3 +116,27 @@ def test_large_histories_are_grouped_as_a_plain_loop_would():
     assert cells_of(user_history(made)) == by_user and cells_of(item_history(made)) == by_item
     index, offset = user_history(made).index, user_history(made).offset
     assert all(np.all(np.diff(index[a:b]) > 0) for a, b in pairwise(offset))
+
+
+def test_a_thinned_history_holds_at_most_that_many_cells_of_each_row_as_they_were():
+    whole = user_history(data())
+    for most in (1, 2, 3):
+        thin = thinned(whole, most)
+        for few, all_of_them in zip(cells_of(thin), cells_of(whole), strict=True):
+            assert len(few) == min(most, len(all_of_them)) and few.items() <= all_of_them.items()
+        assert thin.width == whole.width and (thin.offset.dtype, thin.index.dtype) == (np.int64, np.int32)
+    assert thinned(whole, 3) is whole and thinned(whole, None) is whole
+
+
+def test_thinning_is_the_same_each_time_and_takes_each_cell_as_often():
+    n = 60
+    whole = History(np.array([0, n, n, 2 * n]), np.tile(np.arange(n, dtype=np.int32), 2), np.ones(2 * n, np.float32), n)
+    assert cells_of(thinned(whole, 20)) == cells_of(thinned(whole, 20)) != cells_of(thinned(whole, 20, seed=1))
+    kept = np.concatenate([thinned(whole, 20, seed).index for seed in range(300)])
+    assert np.all(np.abs(np.bincount(kept, minlength=n) - 200) < 60)  # 200 expected, deviation 11.5
+    assert all(np.all(np.diff(thinned(whole, 20).index[a:b]) > 0) for a, b in ((0, 20), (20, 40)))
+
+
+def test_histories_without_a_cell_are_thinned_to_themselves():
+    none = History(np.zeros(4, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), 5)
+    assert cells_of(thinned(none, 1)) == [{}] * 3

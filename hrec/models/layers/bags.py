@@ -63,8 +63,10 @@ class Table(nn.Module):
         return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
 
     def rows(self, index: Tensor) -> Tensor:
-        """The rows themselves, as bags of one entry each. index int[B] -> [B, width]."""
-        return self.bags(index, torch.arange(len(index), device=index.device), self.weight.new_ones(len(index)))
+        """The rows one by one, in the order given: int[B] -> [B, width]."""
+        if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
+            return self.bags(index, torch.arange(len(index), device=index.device), self.weight.new_ones(len(index)))
+        return F.embedding(index, self.weight)
 
 
 def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:

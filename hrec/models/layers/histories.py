@@ -31,8 +31,14 @@ class HistorySettings(Settings):
     """Standard deviation of the first weights."""
 
 
+POWER = {"sum": 0.0, "sqrt": 0.5, "mean": 1.0}
+"""The power of the number of cells that each scale divides by."""
+
+
 class HistoryLinear(nn.Module):
     """``Y[row] @ W`` for CSR rows of Y; W is [columns of Y, size], no bias; ``width`` counts the summary too.
+
+    power: the sum over n cells is divided by n ** power; None takes that of ``settings.scale``.
 
     Equal rows of a batch are multiplied once. The target's own cell is subtracted afterwards, which is exact because
     the layer is linear.
@@ -40,11 +46,12 @@ class HistoryLinear(nn.Module):
 
     total: Tensor
 
-    def __init__(self, history: History, size: int, settings: HistorySettings) -> None:
+    def __init__(self, history: History, size: int, settings: HistorySettings, power: float | None = None) -> None:
         super().__init__()
         self.rows = RaggedRows(history.offset, history.index, history.value)
         self.table = Table(history.width, size, settings.init_std)
         self.settings = settings
+        self.power = POWER[settings.scale] if power is None else power
         self.width = size + 2 * settings.summary
         cumulated = torch.cat([torch.zeros(1), torch.from_numpy(history.value).cumsum(0, dtype=torch.float64)])
         total = cumulated[self.rows.offset[1:]] - cumulated[self.rows.offset[:-1]]
@@ -73,17 +80,30 @@ class HistoryLinear(nn.Module):
             rest = torch.where(own.there > 0, 1.0, (n - 1).clamp(min=0) / n.clamp(min=1))
             pooled = sums.index_select(0, inverse) * rest[:, None] + minus
             n, total = (n - 1).clamp(min=0), total * rest - own.value
-        return self._scaled(pooled, n.float(), total)
+        return self._scaled(pooled, n.to(pooled.dtype), total)
 
     def _scaled(self, pooled: Tensor, n: Tensor, total: Tensor) -> Tensor:
-        if self.settings.scale != "sum":
-            divisor = n.clamp(min=1)
-            pooled = pooled / (divisor.sqrt() if self.settings.scale == "sqrt" else divisor)[:, None]
+        if self.power:
+            pooled = pooled / n.clamp(min=1).pow(self.power)[:, None]
         if not self.settings.summary:
             return pooled
         return torch.cat(
             [pooled, (total / (n + self.settings.shrink).clamp(min=1))[:, None], torch.log1p(n)[:, None]], 1
         )
+
+
+def mean_squared_norm(rows: RaggedRows, table: Table, row: Tensor) -> Tensor:
+    """Mean over the batch of the sum of |table[j]|^2 over the cells j of each row; row int64[B] -> float[].
+
+    Each row of the table is read once, with the number of times it stands in the batch.
+    """
+    unique, times = torch.unique(row, return_counts=True)
+    index, _ = rows(unique, unique + 1)
+    length = rows.offset[unique + 1] - rows.offset[unique]
+    times = torch.repeat_interleave(times.to(table.weight.dtype), length, output_size=len(index))
+    count = times.new_zeros(len(table.weight)).index_add_(0, index, times)
+    used = count.nonzero().squeeze(1)
+    return (count[used] * table.rows(used).square().sum(1)).sum() / len(row)
 
 
 class _Rows(NamedTuple):

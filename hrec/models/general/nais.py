@@ -1,0 +1,126 @@
+"""NAIS: FISM whose sum over the history is weighted by an attention of the target on each item.
+
+He, He, Song, Liu, Jiang and Chua, NAIS: Neural Attentive Item Similarity Model for Recommendation, TKDE 2018,
+section 3; hyper-parameters of DURation's Table 6.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from hrec.datasets.batches import Points, pointwise
+from hrec.datasets.histories import thinned, user_history
+from hrec.datasets.recdata import RecData
+from hrec.models.base import BaseModel, Needs
+from hrec.models.layers.attention import Cells, attend_concat, attend_product, pool
+from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.losses import bce
+from hrec.settings import Settings
+
+CHUNK = 400_000
+"""Cells scored at once in evaluation."""
+
+
+class NAIS(BaseModel):
+    """Score b_u + b_i + n^-alpha sum_j a_ij v_uj p_i . q_j over the n cells j of user u's history.
+
+    a_ij = exp f(p_i, q_j) / [sum_j exp f(p_i, q_j)]^beta, with f = h . ReLU(W (p_i * q_j) + b), or of [p_i; q_j] in
+    place of the product; v_uj is what a cell holds, 1 in the paper (data.inter_matrix_type "01"). In training the
+    cell of the pair itself is left out, so n is one less; where there is none (a drawn negative, or a cell that
+    max_history has left out) nothing is.
+    """
+
+    class Config(Settings):
+        """Settings of NAIS, as published."""
+
+        algorithm: Literal["prod", "concat"] = "prod"
+        """What the attention reads: the product p * q or both vectors, [p; q]."""
+        embedding_size: PositiveInt = 64
+        """Width of p and q."""
+        weight_size: PositiveInt = 64
+        """Hidden units of the attention."""
+        alpha: NonNegativeFloat = 0.0
+        """The sum over n cells is divided by n ** alpha."""
+        beta: Annotated[float, Field(ge=0, le=1)] = 0.5
+        """Power of the sum that divides the weights: 1 is a softmax, less lets long histories count for more."""
+        reg_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (1e-7, 1e-7, 1e-5)
+        """Weights of |p_i|^2, of the sum of |q_j|^2 over the history, both the mean over the batch, and of |W|^2."""
+        max_history: PositiveInt | None = 100
+        """At most this many cells of a user, chosen once at random; null: all."""
+        init_std: PositiveFloat = 0.01
+        """Standard deviation of the first p and q; biases begin at 0."""
+
+    needs = Needs(labels=True)
+    sample = staticmethod(pointwise)
+    published_unused: ClassVar[dict[str, str]] = {
+        "split_to": "it cut evaluation into pieces to save memory; the pieces here are always small"
+    }
+    config: Config
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        history = thinned(user_history(data), config.max_history)
+        self.rows = RaggedRows(history.offset, history.index, history.value)
+        self.targets = Table(data.n_items, config.embedding_size, config.init_std)
+        self.history = Table(data.n_items, config.embedding_size, config.init_std)
+        self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
+        both = 1 if config.algorithm == "prod" else 2
+        self.hidden = nn.Linear(both * config.embedding_size, config.weight_size)
+        self.h = nn.Parameter(torch.empty(config.weight_size))
+        nn.init.normal_(self.h, std=config.weight_size**-0.5)
+
+    def loss(self, batch: Points) -> dict[str, Tensor]:
+        """Binary cross-entropy of the pairs without their own cells, and the penalty."""
+        cells, value, used = self._cells(batch.user, batch.item, leave_out=True)
+        p, q = self.targets.rows(batch.item), self.history.rows(used)
+        logit = self._attended(p, q, cells, value) + self._biases(batch.user, batch.item)
+        terms = {"bce": bce(logit, batch.label)}
+        of_p, of_q, of_w = self.config.reg_weights
+        if of_p or of_q or of_w:
+            times = torch.bincount(cells.row, minlength=len(used)).to(q.dtype)
+            norms = of_p * p.square().sum() + of_q * (times * q.square().sum(1)).sum()
+            terms["norm"] = norms / len(batch) + of_w * self.hidden.weight.square().sum()
+        return terms
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Whole histories, in chunks of whole pairs with about CHUNK cells each."""
+        last = (self.rows.offset[user + 1] - self.rows.offset[user]).cumsum(0)
+        sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist() or [0]
+        return torch.cat([self._score(u, i) for u, i in zip(user.split(sizes), item.split(sizes), strict=True)])
+
+    def _score(self, user: Tensor, item: Tensor) -> Tensor:
+        cells, value, used = self._cells(user, item, leave_out=False)
+        p, q = self.targets.rows(item), self.history.rows(used)
+        return self._attended(p, q, cells, value) + self._biases(user, item)
+
+    def _biases(self, user: Tensor, item: Tensor) -> Tensor:
+        return (self.user_bias.rows(user) + self.item_bias.rows(item)).squeeze(1)
+
+    def _cells(self, user: Tensor, item: Tensor, leave_out: bool) -> tuple[Cells, Tensor, Tensor]:
+        """The cells of each pair, their values float[E], and the items that stand in them, int64[k] ascending."""
+        column, value = self.rows(user, user + 1)
+        length = self.rows.offset[user + 1] - self.rows.offset[user]
+        pair = torch.repeat_interleave(torch.arange(len(user), device=user.device), length, output_size=len(column))
+        if leave_out:
+            keep = (column != item.to(column.dtype)[pair]).nonzero().squeeze(1)
+            column, value, pair = column[keep], value[keep], pair[keep]
+            length = torch.bincount(pair, minlength=len(user))
+        there = torch.zeros(len(self.history.weight), dtype=torch.int64, device=user.device)
+        there[column] = 1
+        row = (there.cumsum(0) - 1)[column]
+        return Cells(F.pad(length.cumsum(0), (1, 0)), pair, row), value, there.nonzero().squeeze(1)
+
+    def _attended(self, p: Tensor, q: Tensor, cells: Cells, value: Tensor) -> Tensor:
+        """n^-alpha sum_j a_ij v_uj p_i . q_j; p [B, d] of the targets, q [k, d] of the items in the cells."""
+        attend = attend_product if self.config.algorithm == "prod" else attend_concat
+        with torch.autocast(p.device.type, enabled=False):  # sums over long histories are too coarse in half precision
+            dot, logit = attend(p, q, self.hidden.weight, self.hidden.bias, self.h, cells)
+            pooled = pool(dot, logit, value, self.config.beta, cells)
+        if not self.config.alpha:
+            return pooled
+        return pooled / torch.diff(cells.offset).clamp(min=1).to(p.dtype).pow(self.config.alpha)
