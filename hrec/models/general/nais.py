@@ -58,7 +58,8 @@ class NAIS(BaseModel):
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     published_unused: ClassVar[dict[str, str]] = {
-        "split_to": "it cut evaluation into pieces to save memory; the pieces here are always small"
+        "split_to": "it cut evaluation into pieces to save memory; the pieces here are always small",
+        "pretrain_path": "training starts from random weights",
     }
     config: Config
 
