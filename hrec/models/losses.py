@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,19 @@ def bce(logit: Tensor, label: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, label)
 
 
+def _in_full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same loss with mixed precision off: small differences of large sums are all that counts in it."""
+
+    @wraps(loss)
+    def call(*args: Any, **named: Any) -> Tensor:
+        first = args[0] if isinstance(args[0], Tensor) else args[0][0]
+        with torch.autocast(first.device.type, enabled=False):
+            return loss(*args, **named)
+
+    return call
+
+
+@_in_full_precision
 def alignment(samples: Sequence[Tensor], gamma: float | None = None) -> Tensor:
     """Distributional variance of P samples under an RBF kernel (DURation, Eq. 2-4); 0 when all are one sample.
 
@@ -45,6 +60,7 @@ def alignment(samples: Sequence[Tensor], gamma: float | None = None) -> Tensor:
     return trace / kinds - total / kinds**2
 
 
+@_in_full_precision
 def topology(raw: Tensor, mapped: Tensor, relative: bool = False) -> Tensor:
     """Distance of the sample-by-sample covariances of raw and mapped features (DURation, Eq. 5-6), one kind.
 

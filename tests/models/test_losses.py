@@ -234,3 +234,11 @@ def test_relative_topology_is_0_for_the_same_features_1_for_none_and_the_same_at
         assert same == pytest.approx(topology(raw, mapped, relative=True))
     of_zero = topology(raw, torch.zeros_like(raw))
     assert topology(raw, mapped, relative=True) == pytest.approx(topology(raw, mapped) / of_zero)
+
+
+@pytest.mark.parametrize("loss", [lambda a, b: alignment([a, b]), topology])
+def test_mixed_precision_does_not_reach_a_loss_of_small_differences(loss):
+    rows = torch.randn(2, 64, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss(*rows)
+    assert torch.equal(mixed, loss(*rows))

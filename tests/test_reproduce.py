@@ -1,0 +1,93 @@
+"""scripts/reproduce.py: statistics with hand-worked answers, and whole experiments on tiny planted data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from experiments import duration, figures, statistics  # noqa: E402
+
+
+def test_holm_multiplies_by_the_tests_that_are_left_and_never_falls():
+    corrected = statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": float("nan")})
+    assert corrected["a"] == pytest.approx(0.03) and corrected["c"] == pytest.approx(0.06)
+    assert corrected["b"] == pytest.approx(0.06) and np.isnan(corrected["d"])
+
+
+def test_a_claim_is_decided_by_its_test_and_its_sign():
+    assert statistics.verdict("A above B", 0.1, 0.01).startswith("holds: A above B")
+    assert statistics.verdict("A above B", -0.1, 0.01).startswith("does not hold")
+    assert statistics.verdict("A above B", 0.1, 0.2).startswith("not decided")
+    assert "no test possible" in statistics.verdict("A above B", 0.1, float("nan"))
+
+
+def test_a_comparison_pairs_seeds_and_users():
+    users = np.array([0.9, 0.8, 0.7, 0.6, 0.9, 0.8, np.nan])
+    test = statistics.compare([0.8, 0.81, 0.79], [0.7, 0.72, 0.71], users, users - 0.1)
+    assert test.difference == pytest.approx(0.09) and test.p_seeds < 0.01
+    assert test.p_users == pytest.approx(2 / 2**6)  # all six differences of one sign
+    assert np.isnan(statistics.compare([0.8], [0.7]).p_seeds)
+
+
+def test_auc_by_user_is_nan_for_users_without_both_labels():
+    out = statistics.auc_by_user(np.array([1.0, 2, 3, 4]), np.array([1.0, 0, 1, 1]), np.array([0, 0, 2, 0]), 4)
+    np.testing.assert_array_equal(out, [0.5, np.nan, np.nan, np.nan])
+
+
+def test_the_rank_of_a_partner_counts_those_that_are_nearer():
+    right = np.array([[1.0, 0], [1, 1], [0, 1], [0, 2]])
+    left = np.array([[1.0, 0.1], [0, 5]])
+    pairs = np.array([[0, 0], [0, 1], [1, 2]])
+    np.testing.assert_allclose(figures.partner_ranks(left, right, pairs), [1, 2, 1.5])  # 2 and 3 are one direction
+
+
+def test_pairwise_f1_of_equal_clusters_is_one_and_of_others_by_hand():
+    assert figures.pairwise_f1(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 3])) == 1
+    # of 6 pairs: truth has (01) and (23) together, found has (01), (02), (12) together
+    got = figures.pairwise_f1(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
+    together, apart = 2 * 1 / (2 + 2 + 1), 2 * 2 / (4 + 1 + 2)
+    assert got == pytest.approx((together + apart) / 2)
+
+
+def test_models_of_columns_are_run_for_all_kinds_and_for_each():
+    rows = duration.rows_of(["DMF", "FM"], ["book", "film"])
+    assert [(r.model, r.setting, r.kind) for r in rows] == [
+        ("DMF", "He", None),
+        ("FM", "He", None),
+        ("FM", "Ho", "book"),
+        ("FM", "Ho", "film"),
+    ]
+
+
+@pytest.mark.slow
+def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
+    line = [
+        sys.executable,
+        "scripts/reproduce.py",
+        "duration",
+        "table3",
+        "--data",
+        "tiny",
+        "--seeds",
+        "2",
+        "--trials",
+        "1",
+    ]
+    line += ["--models", "DMF", "LR", "DURation", "--out", str(tmp_path)]
+    first = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    report = (tmp_path / "table3-tiny" / "report.md").read_text()
+    assert "| DURation | He |" in report and "| LR | Ho |" in report and "DURation above the best He baseline" in report
+    assert (tmp_path / "table3-tiny" / "table-1.csv").exists()
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")}
+    assert len(stamps) == 2 * (3 + 3)
+    again = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 0 and " to do" not in again.stdout
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")} == stamps
