@@ -2,7 +2,8 @@
 
     python scripts/seeds.py duration deepmf --data epinions --seeds 3 -- opt.hyper_params.lr=0.0003
 
-A run that is finished is not run again, one that was killed is resumed; so the command can be repeated at will.
+A run that is finished is not run again, one that was killed is resumed; so the command can be repeated at will. Runs go
+by their settings as they take effect; the commits they were made at stand under the table.
 ``name:key.path=value`` gives one model settings of its own: "duration:model.alpha=0". What stands behind ``--`` goes
 to all of them.
 """
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from experiments.runs import Job, run_all, short
 
-from hrec.config import ConfigError, load
-from hrec.models import find_model
-from hrec.pipeline.run import run
+from hrec.config import ConfigError
+from hrec.datasets.problems import DataError
+from hrec.pipeline.devices import reuse_memory
 
 
 def main() -> int:
@@ -28,34 +30,30 @@ def main() -> int:
     parser.add_argument("models", nargs="+", help="configs by name, each with settings of its own behind ':'")
     parser.add_argument("--data", required=True, help="a name in configs/data/")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
     parser.add_argument("--metric", default="auc")
     parser.add_argument("--out", type=Path, default=Path("output/seeds"))
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
     args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
-    results = {}
+    reuse_memory()
+    jobs = []
     for model in args.models:
         name, *settings = model.split(":")
-        overrides = [f"data={args.data}", *shared, *settings]
-        results[model] = [one(name, overrides, seed, args.out) for seed in range(args.seeds)]
+        jobs += [Job(name, (f"data={args.data}", *shared, *settings), seed) for seed in range(args.seeds)]
+    done = run_all(jobs, args.out, args.jobs)
+    results = {
+        model: [d.result for d in done[i * args.seeds : (i + 1) * args.seeds]] for i, model in enumerate(args.models)
+    }
     text = markdown(results, args.metric)
+    commits = sorted({short(d.result["commit"]) for d in done})
+    text += f"\n\nRuns at commit {', '.join(commits)}."
+    if len(commits) > 1:
+        text += " They differ: give another --out to run all again."
     path = args.out / f"{args.data}-{_digest([*args.models, *shared])}.md"
     path.write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nwritten to {path}")
     return 0
-
-
-def one(name: str, overrides: list[str], seed: int, out: Path) -> dict[str, Any]:
-    """The result of one run: read if it is finished, resumed if it was begun, else run."""
-    parent = out / f"{name}-{_digest([name, *overrides])}-seed{seed}"
-    for folder in sorted(parent.glob("*/")):
-        if (folder / "result.json").exists():
-            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-            print(f"{name} seed {seed}: done before at commit {result['commit'][:12]}, {folder}")
-            return result
-        if (folder / "last.pt").exists():
-            return run(load(str(folder / "config.json"), find_model), resume=folder)
-    return run(load(name, find_model, [*overrides, f"seed={seed}", f"path.output={json.dumps(str(parent))}"]))
 
 
 def markdown(results: dict[str, list[dict[str, Any]]], metric: str) -> str:
@@ -81,5 +79,5 @@ def _digest(words: list[str]) -> str:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         sys.exit(str(error))

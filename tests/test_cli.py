@@ -232,7 +232,7 @@ REFUSED = {
     "": ["name a config, for example: duration"],
     "opt.epochs=3": ["name a config, for example: duration"],
     "deepmf data=planted-tinny": ["no data called 'planted-tinny'", "Did you mean 'planted-tiny'?"],
-    "deepmf model.name=DFM": ["no model called 'DFM'", "Did you mean 'DMF'?"],
+    "deepmf model.name=DMFF": ["no model called 'DMFF'", "Did you mean 'DMF'?"],
     "deepmf opt.epochs=many": ["opt.epochs: should be a whole number, got 'many'"],
     "deepmf opt.batchsize=3 sed=1": ["2 problems", "Did you mean 'batch_size'?", "Did you mean 'seed'?"],
     "deepmf opt.epochs": ["an override is written key.path=value"],

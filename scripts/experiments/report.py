@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.runs import Done
+from experiments.runs import Done, short
 from hrec.pipeline.checkpoints import write_whole
 from hrec.pipeline.records import commit, provenance
 
@@ -44,7 +44,7 @@ class Report:
         """Write everything, and print it."""
         if self.claims:
             self.blocks.append("Claims of the paper:\n\n" + "\n".join(f"- {line}" for line in self.claims))
-        commits = sorted({d.result["commit"][:10] for d in done}) or [commit()[:10]]
+        commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
         about = provenance()
         self.blocks.append(
             f"Command: `python {' '.join(sys.argv)}`; runs at commit {', '.join(commits)}; {about['machine']}, "

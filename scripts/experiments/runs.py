@@ -134,3 +134,8 @@ def split_of(config: LoadedConfig) -> Split:
         _kept.clear()
         _kept[key] = load_split(config.run.data, cache_folder(config))
     return _kept[key]
+
+
+def short(commit: str) -> str:
+    """A commit's first ten digits, with '+' where files differed from it."""
+    return commit[:10] + commit[40:]
