@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = {"cpu": 2048, "cuda": 2**20}
+BLOCK = {"cpu": 4096, "cuda": 2**20}
 """Cells computed at once: as many as fit the cache of a core, or enough to fill a GPU."""
 
 
@@ -81,12 +81,12 @@ class _Product(torch.autograd.Function):
         for pairs, here in cells.blocks():
             row = cells.row[here]
             left, right = p.index_select(0, cells.pair[here]), q.index_select(0, row)
-            units = active[here].to(p.dtype)
-            g_x = torch.mm(units, scaled).mul_(g_logit[here]).add_(g_dot[here])
+            units = active[here].to(p.dtype).mul_(g_logit[here])
+            g_x = torch.mm(units, scaled).add_(g_dot[here])
             g_q.index_add_(0, row, g_x * left)
             g_p[pairs] = cells.sum_of_block(g_x.mul_(right), pairs)
-            outer.addmm_(units.T, left.mul_(right).mul_(g_logit[here]))
-            count.addmv_(units.T, g_logit[here, 0])
+            outer.addmm_(units.T, left.mul_(right))
+            count += units.sum(0)
         g_h = (weight * outer).sum(1) + bias * count
         return g_p, g_q, h[:, None] * outer, h * count, g_h, None, None
 
