@@ -26,7 +26,7 @@ from hrec.settings import Settings
 class FISM(InnerProductModel):
     """Score b_u + b_i + n^-alpha sum_j v_uj p_j . q_i over the n cells j of user u's history, v_uj what a cell holds.
 
-    In training the cell of the pair itself is left out (the paper's R_u without i, and n - 1); a pair without one, a
+    Eq. 6, and in training Eq. 8: the cell of the pair itself is left out, and n is one less; a pair without one, a
     drawn negative, loses an average cell (see HistoryLinear). The paper's v is 1: data.inter_matrix_type "01".
     """
 
@@ -39,7 +39,7 @@ class FISM(InnerProductModel):
         """The sum over n cells is divided by n ** alpha: 0 is the plain sum, 1 the mean."""
         reg_weights: tuple[NonNegativeFloat, NonNegativeFloat] = (0.01, 0.01)
         """lambda and beta of the penalty on each pair, lambda / 2 (|q_i|^2 + sum_j |p_j|^2) + beta / 2 (b_u^2 + b_i^2),
-        j over the user's history: what the paper's Algorithm 1 takes from the rows that a pair moves."""
+        j over the user's history: Eq. 9 with the rows that a pair moves, as in the paper's Algorithm 1."""
         max_history: PositiveInt | None = None
         """At most this many cells of a user, chosen once at random; null: all."""
         init_std: PositiveFloat = 0.01

@@ -29,10 +29,10 @@ CHUNK = 400_000
 class NAIS(BaseModel):
     """Score b_u + b_i + n^-alpha sum_j a_ij v_uj p_i . q_j over the n cells j of user u's history.
 
-    a_ij = exp f(p_i, q_j) / [sum_j exp f(p_i, q_j)]^beta, with f = h . ReLU(W (p_i * q_j) + b), or of [p_i; q_j] in
-    place of the product; v_uj is what a cell holds, 1 in the paper (data.inter_matrix_type "01"). In training the
-    cell of the pair itself is left out, so n is one less; where there is none (a drawn negative, or a cell that
-    max_history has left out) nothing is.
+    a_ij = exp f(p_i, q_j) / [sum_j exp f(p_i, q_j)]^beta (Eq. 9), with f = h . ReLU(W (p_i * q_j) + b), or of
+    [p_i; q_j] in place of the product (Eq. 7); v_uj is what a cell holds, 1 in the paper (data.inter_matrix_type
+    "01"). In training the cell of the pair itself is left out, so n is one less; where there is none (a drawn
+    negative, or a cell that max_history has left out) nothing is.
     """
 
     class Config(Settings):

@@ -2,7 +2,7 @@
 
 The cells of all pairs stand one after another, so nothing is padded and nothing is as wide as the catalogue. Vectors
 of cells live for one block of whole pairs at a time, which stays in the cache: there a pass over [cells, 64] costs a
-twentieth of what it costs in memory. Of each cell two numbers are kept, and for the gradient which hidden units were
+tenth of what it costs in memory. Of each cell two numbers are kept, and for the gradient which hidden units were
 active; the rest is computed again. Adding gradients to rows by index_add_ is slow in memory and quick in a block.
 """
 
@@ -17,16 +17,14 @@ from torch import Tensor
 
 BLOCK = {"cpu": 4096, "cuda": 2**20}
 """Cells computed at once: as many as fit the cache of a core, or enough to fill a GPU."""
-
-
 ACTIVITY = torch.bfloat16
 """Holds the 0 or 1 of each hidden unit: half the memory of float32, and far quicker to turn into it than bool."""
 
 
 class Cells(NamedTuple):
-    """The cells of B pairs one after another: pair b has ``cell[offset[b]:offset[b + 1]]``; no cell is fine.
+    """The cells of B pairs one after another: pair b has ``row[offset[b]:offset[b + 1]]``, or none.
 
-    offset int64[B + 1]; pair int64[E], which pair a cell belongs to; row int64[E], the cell's row in the table q.
+    offset int64[B + 1]; pair int64[E], which pair a cell belongs to; row int64[E], the cell's row of the vectors q.
     """
 
     offset: Tensor
@@ -91,7 +89,7 @@ class _Product(torch.autograd.Function):
         return g_p, g_q, h[:, None] * outer, h * count, g_h, None, None
 
 
-class _Sum(torch.autograd.Function):
+class _Concat(torch.autograd.Function):
     """dot = p . q and logit = h . ReLU(a + c) of every cell; p, a belong to the pair, q, c to the row."""
 
     @staticmethod
@@ -169,12 +167,12 @@ def attend_concat(p: Tensor, q: Tensor, weight: Tensor, bias: Tensor, h: Tensor,
     W [p; q] = W_1 p + W_2 q: the first is computed for each pair, the second for each row of q, none for each cell.
     """
     ours, theirs = weight.split(p.shape[1], 1)
-    return _Sum.apply(p, q, F.linear(p, ours, bias), F.linear(q, theirs), h, cells, torch.is_grad_enabled())
+    return _Concat.apply(p, q, F.linear(p, ours, bias), F.linear(q, theirs), h, cells, torch.is_grad_enabled())
 
 
 def pool(dot: Tensor, logit: Tensor, value: Tensor, beta: float, cells: Cells) -> Tensor:
     """Sum of value * a * dot over the cells of each pair, a = exp(logit) / (sum of exp(logit))^beta. -> float[B]
 
-    Computed as exp(logit - beta log sum exp), which does not overflow; a pair without cells gives 0.
+    Computed as exp(logit - beta log sum exp), so no sum overflows; a pair without cells gives 0.
     """
     return _Pool.apply(dot, logit, value, beta, cells)
