@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import _checkout  # noqa: F401
 import numpy as np
 import torch
 from torch import Tensor, nn

@@ -23,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import _checkout  # noqa: F401
 import numpy as np
 import pandas as pd
 

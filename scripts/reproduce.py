@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _checkout  # noqa: F401
 from experiments import duration, figures
 
 from hrec.config import ConfigError

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import _checkout  # noqa: F401
 import numpy as np
 from experiments.runs import Job, run_all, short
 
