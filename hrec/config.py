@@ -118,12 +118,12 @@ def _find(name: str, folder: Path | None = None) -> Path:
     for path in (Path(name), folder / f"{name}.json", folder / name):
         if path.is_file():
             return path
-    known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
+    names = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
+    known = [name for name in names if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
     raise ConfigError(
         f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json."
-        f"{did_you_mean(name, known)}"
-        + (f" There are: {', '.join(k for k in known if not k.startswith('data/'))}" if known else "")
+        f"{did_you_mean(name, known)}" + (f" There are: {', '.join(known)}" if known else "")
     )
 
 

@@ -1,0 +1,85 @@
+"""Works off the trials of a study, in this process or in several side by side, until enough are done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from optuna import Trial, TrialPruned
+from optuna.trial import FrozenTrial, TrialState
+
+from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.trainer import DivergedError
+from sweeps.study import PATIENCE, Study
+
+LOOK = 2
+"""Seconds between two looks at trials of other processes, when none is left to begin."""
+
+
+class Here(Executor):
+    """Does what it is handed at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def work_off(
+    study: Study, wanted: int, jobs: int, do: Callable[[Trial], float], tell: Callable[[FrozenTrial], None]
+) -> None:
+    """Until ``wanted`` trials are done. ``do`` gives a trial's value, ``tell`` is called with each one that has ended.
+
+    Whatever ``do`` raises but TrialPruned and DivergedError ends the work.
+    """
+    running: dict[Future[float], Trial] = {}
+    waiting = False
+    with _executor(jobs) as executor:
+        while True:
+            while len(running) < jobs and (trial := study.take(wanted)):
+                running[executor.submit(do, trial)] = trial
+            if running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    tell(_close(study, running.pop(future), future))
+            elif len(study.done()) >= wanted:
+                return
+            else:
+                if not waiting:
+                    print(
+                        f"waiting for trials of other processes; one that was killed counts as dead after {PATIENCE} s",
+                        flush=True,
+                    )
+                waiting = True
+                time.sleep(LOOK)
+
+
+def _close(study: Study, trial: Trial, future: Future[float]) -> FrozenTrial:
+    try:
+        return study.close(trial, TrialState.COMPLETE, future.result())
+    except TrialPruned:
+        return study.close(trial, TrialState.PRUNED)
+    except DivergedError as error:
+        return study.diverged(trial, str(error))
+
+
+def _executor(jobs: int) -> Executor:
+    if jobs == 1:
+        return Here()
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads,))
+
+
+def _begin(threads: int) -> None:
+    """What a process does first: take its share of the cores."""
+    torch.set_num_threads(threads)
+    reuse_memory()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # between two trials Ctrl-C ends it without a traceback
