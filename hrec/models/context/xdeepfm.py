@@ -64,7 +64,8 @@ class xDeepFM(ContextModel):
 class CompressedInteraction(nn.Module):
     """vectors float[B, F, d] -> float[B, width_out]: sums over d of every map that goes to the output.
 
-    X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j) (Eq. 6), the map h of layer k: one product with X^{k-1}, one with X^0.
+    X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j) (Eq. 6), the map h of layer k: all crosses of a coordinate in one row, and
+    one matrix product for all maps of all rows.
     """
 
     def __init__(self, fields: int, sizes: Sequence[int], direct: bool) -> None:
@@ -87,8 +88,8 @@ class CompressedInteraction(nn.Module):
         x, out = first, []
         for weight, kept in zip(self.weights, self.kept, strict=True):
             before, size, _ = weight.shape
-            joined = (x @ weight.view(before, size * fields)).view(-1, size, fields)
-            maps = torch.bmm(joined, first[:, :, None]).view(batch * width, size)
+            crossed = (x[:, :, None] * first[:, None, :]).view(batch * width, before * fields)
+            maps = crossed @ weight.transpose(1, 2).reshape(before * fields, size)
             x = maps[:, :kept]
             out.append(maps if self.direct else maps[:, kept:])
         return torch.cat(out, 1).view(batch, width, -1).sum(1)
