@@ -200,6 +200,17 @@ class DataSettings(Settings):
 # ----------------------------------------------------------------------------------------- training
 
 
+class NegativeSettings(Settings):
+    """The unseen items that pairwise training sets against a liked one."""
+
+    popularity: NonNegativeFloat = 0.0
+    """Drawn with probability proportional to (training rows of the item) ** popularity; 0 is uniform."""
+    pool: PositiveInt = 1
+    """Unseen items drawn for each row; of several the model takes the one that it scores highest (hard negatives)."""
+    same_kind: bool = True
+    """Draw from the kind of the liked item alone."""
+
+
 class EarlyStopSettings(Settings):
     metric: str = "auc"
     """A metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others."""
@@ -258,6 +269,26 @@ class OptSettings(StageSettings):
         return StageSettings.model_validate(base | self.stages.get(group, {}))
 
 
+class RankingSettings(Settings):
+    """How top-N lists are made: for the metrics written with '@', such as recall@10."""
+
+    eval_memory_mb: PositiveInt = 512
+    """Memory of the scores of one chunk of users against all items, and of what the ranking makes of them."""
+    items: Literal["all", "known", "new"] = "all"
+    """Which items may be recommended: all, those with a training row (in-matrix), those without one (out-matrix)."""
+    mask_valid: bool = False
+    """In test lists leave out what the user has in validation too, as RecBole does."""
+    sampled: PositiveInt | None = None
+    """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
+    comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""
+    seed: NonNegativeInt = 0
+    """Of the sampled candidates."""
+    cold_rows: NonNegativeInt = 5
+    """Users with at most this many training rows are cold, the others warm."""
+    head_share: PositiveFloat = Field(0.2, le=1)
+    """Share of the items, those with the most training rows, that count as head; the others are tail."""
+
+
 class PathSettings(Settings):
     output: str = "output"
     """Parent of the run folders."""
@@ -273,6 +304,7 @@ class RunSettings(Settings):
     opt: OptSettings = OptSettings()
     path: PathSettings = PathSettings()
     metrics: tuple[str, ...] = ("auc", "gauc", "logloss")
+    ranking: RankingSettings = RankingSettings()
     seed: NonNegativeInt = 0
     device: str = "auto"
     """auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>."""

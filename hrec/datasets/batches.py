@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from hrec.datasets.negatives import pair_keys, popularity_weights, with_negatives
 from hrec.datasets.recdata import Interactions, RecData
+from hrec.datasets.unseen import Unseen, unseen_items
+from hrec.settings import NegativeSettings
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ class Points:
         return len(self.user)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """An item that the user likes and ``pool`` unseen ones: user, positive int64[B]; negative int64[B, pool]."""
+
+    user: Tensor
+    positive: Tensor
+    negative: Tensor
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
 def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
     """Every training row once, in a new order; for implicit rows negatives are drawn anew and mixed in."""
     x = data.interactions
@@ -62,6 +77,35 @@ def _with_drawn_negatives(data: RecData, generator: torch.Generator) -> Interact
     """The training rows and unseen items beside them, drawn anew at each call."""
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     return with_negatives(data, pair_keys(data), rng, popularity_weights(data))[0].interactions
+
+
+def pairwise(negatives: NegativeSettings) -> Sampler:
+    """Every training row that is liked once, in a new order, with unseen items beside it, drawn on the device.
+
+    Rows of users who have seen all there is to draw are left out.
+    """
+
+    def sample(data: RecData, draw: Draw) -> Iterator[Pairs]:
+        x = data.interactions
+        unseen = _unseen(data, negatives.popularity, negatives.same_kind, draw.device)
+        liked = np.arange(len(x)) if x.label is None else np.flatnonzero(x.label > 0)
+        span = x.kind if negatives.same_kind else np.zeros_like(x.kind)
+        user, item, kind = (torch.from_numpy(a[liked].astype(np.int64)).to(draw.device) for a in (x.user, x.item, span))
+        rows = torch.nonzero(unseen.any_left(user, kind)).squeeze(1)
+        rows = rows[torch.randperm(len(rows), generator=draw.generator).to(draw.device)]
+        for part in _slices(len(rows), draw):
+            u, k = user[rows[part]], kind[rows[part]]
+            pool = negatives.pool
+            drawn = unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator)
+            yield Pairs(u, item[rows[part]], drawn.view(-1, pool))
+
+    return sample
+
+
+@lru_cache(maxsize=4)
+def _unseen(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
+    """Worked out once for a training part, not for each epoch."""
+    return unseen_items(data, popularity, same_kind, device)
 
 
 def per_kind(sample: Sampler) -> Sampler:

@@ -91,6 +91,7 @@ class BaseModel(nn.Module, ABC):
         if lacks := self.needs.missing_from(data):
             raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
         self.config = config
+        self.n_items = data.n_items
         self.remarks: list[str] = []
 
     def stages(self, data: RecData) -> Iterator[Stage]:
@@ -104,6 +105,24 @@ class BaseModel(nn.Module, ABC):
     @abstractmethod
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Higher means that the user likes the item more. user, item: int64[B] -> float[B], a logit where it can be."""
+
+    def ranker(self) -> Callable[[Tensor], Tensor]:
+        """A function of users, int64[B], that scores every item for them, float[B, n_items].
+
+        What does not depend on the user is worked out once, here; the weights must not move while it is in use.
+        """
+        item = torch.arange(self.n_items, device=self.device)
+        rows = self.rows_at_once
+
+        def scores_of_all(user: Tensor) -> Tensor:
+            out = []
+            for few in user.split(max(1, rows // max(self.n_items, 1))):
+                pairs = few.repeat_interleave(self.n_items), item.repeat(len(few))
+                scores = [self.score(u, i) for u, i in zip(*(side.split(rows) for side in pairs), strict=True)]
+                out.append(torch.cat(scores).view(len(few), -1))
+            return torch.cat(out)
+
+        return scores_of_all
 
     @property
     def device(self) -> torch.device:
@@ -126,3 +145,8 @@ class InnerProductModel(BaseModel):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return (self.user_vectors(user) * self.item_vectors(item)).sum(1)
+
+    def ranker(self) -> Callable[[Tensor], Tensor]:
+        item = torch.arange(self.n_items, device=self.device)
+        vectors = torch.cat([self.item_vectors(part) for part in item.split(self.rows_at_once)])
+        return lambda user: self.user_vectors(user) @ vectors.T

@@ -34,12 +34,12 @@ class Processes:
         return np.arange(self.rank, n, self.world)
 
     def gather(self, mine: np.ndarray, n: int) -> np.ndarray:
-        """All n values in order, on every process, from the ``share`` that each has worked out."""
+        """All n rows in order, on every process, from the ``share`` that each has worked out."""
         if self.world == 1:
             return mine
         parts: list[np.ndarray] = [np.empty(0)] * self.world
         dist.all_gather_object(parts, mine)
-        out = np.empty(n, mine.dtype)
+        out = np.empty((n, *mine.shape[1:]), mine.dtype)
         for rank, part in enumerate(parts):
             out[rank :: self.world] = part
         return out

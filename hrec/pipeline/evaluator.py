@@ -1,4 +1,4 @@
-"""Scores labelled rows with a model and measures the result: for each kind, their macro mean, and pooled."""
+"""Measures a model on a part of the data: labelled rows for each kind, their macro mean and pooled; and top-N lists."""
 
 from __future__ import annotations
 
@@ -8,24 +8,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import RecData, Split
 from hrec.models.base import BaseModel, InnerProductModel
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.metrics import by_kind
+from hrec.pipeline.ranking import Ranking
+from hrec.pipeline.ranking_metrics import is_ranking
+from hrec.settings import RankingSettings
 
 
 class Evaluator:
-    """Measures the metrics named; several processes share the rows and each gets the same result."""
+    """Measures the metrics named; several processes share the work and each gets the same result.
 
-    def __init__(self, metrics: Sequence[str], processes: Processes | None = None) -> None:
-        self.metrics = list(metrics)
+    ranking: settings of the lists and the parts of the data, for metrics written with '@'.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        processes: Processes | None = None,
+        ranking: tuple[RankingSettings, Split] | None = None,
+    ) -> None:
+        self.metrics = [name for name in metrics if not is_ranking(name)]
         self.processes = processes or Processes()
+        lists = [name for name in metrics if is_ranking(name)]
+        if lists and ranking is None:
+            raise ValueError(f"{lists[0]} needs the settings of the ranking and the parts of the data")
+        self.ranking = Ranking(ranking[0], lists, ranking[1], self.processes) if lists and ranking else None
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
-        """Keys: '<metric>' (macro mean), '<metric>/pooled', '<metric>/<kind>'. The model is left in evaluation mode."""
+        """Keys: '<metric>' (macro mean), '<metric>/pooled', '<metric>/<kind>'; for lists those of ``Ranking.measure``.
+
+        The model is left in evaluation mode. Raises ValueError where a metric needs labels and the part has none.
+        """
+        out = self._of_rows(model, part) if self.metrics else {}
+        return out | (self.ranking.measure(model, part) if self.ranking else {})
+
+    def _of_rows(self, model: BaseModel, part: RecData) -> dict[str, float]:
         x = part.interactions
         if x.label is None:
-            raise ValueError(f"'{part.name}' has no labels to measure against")
+            raise ValueError(f"'{part.name}' has no labels to measure {', '.join(self.metrics)} against")
         rows = self.processes.share(len(x))
         user, item = (torch.from_numpy(a[rows].astype(np.int64)) for a in (x.user, x.item))
         score = self.processes.gather(scores(model, user, item).cpu().numpy(), len(x))

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from hrec.config import did_you_mean
+from hrec.pipeline.ranking_metrics import CATALOGUE_METRICS, USER_METRICS, best_is, is_ranking
 
 
 class ScoreError(ValueError):
@@ -100,12 +101,17 @@ def find_metric(name: str) -> Metric:
 
 def no_such_metric(name: str) -> str:
     """A sentence that suggests the nearest name."""
-    return f"no metric '{name}'.{did_you_mean(name, METRICS)} Metrics: {', '.join(METRICS)}"
+    lists = ", ".join(f"{base}@k" for base in [*USER_METRICS, *CATALOGUE_METRICS])
+    return f"no metric '{name}'.{did_you_mean(name, METRICS)} Metrics: {', '.join(METRICS)}; of lists: {lists}"
 
 
 def direction(name: str) -> Literal["max", "min"]:
-    """Whether a larger or a smaller value of 'auc', 'auc/pooled' or 'auc/<kind>' is better."""
-    return find_metric(name.split("/", maxsplit=1)[0]).mode
+    """Whether a larger or a smaller value of 'auc', 'auc/pooled', 'auc/<kind>' or 'recall@10' is better.
+
+    Raises ValueError with the nearest name for a metric that does not exist.
+    """
+    base = name.split("/", maxsplit=1)[0]
+    return best_is(base) if is_ranking(base) else find_metric(base).mode
 
 
 def by_kind(

@@ -225,3 +225,14 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str]
         cells = [results[part].get(metric + suffix) for part, metric in columns]
         rows.append([name, *("-" if value is None else f"{value:.4f}" for value in cells)])
     return table(rows)
+
+
+def lists_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], groups: list[str]) -> str:
+    """One row per metric of lists; one column per part, and one of the last part for each kind or group it has."""
+    last = list(results)[-1]
+    known = [g for g in groups if any(f"{metric}/{g}" in results[last] for metric in metrics)]
+    rows = [["", *results, *(f"{last} {group.replace('_', ' ')}" for group in known)]]
+    for metric in metrics:
+        cells = [results[part].get(metric) for part in results] + [results[last].get(f"{metric}/{g}") for g in known]
+        rows.append([metric, *("-" if value is None else f"{value:.4f}" for value in cells)])
+    return table(rows)

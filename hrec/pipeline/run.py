@@ -20,12 +20,15 @@ from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, check_precision, pick_device, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.metrics import METRICS, no_such_metric
+from hrec.pipeline.metrics import direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
+from hrec.pipeline.ranking import GROUPS, told
+from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
     Heading,
     Progress,
     RunFolder,
+    lists_table,
     metrics_table,
     peak_memory_mb,
     provenance,
@@ -95,7 +98,7 @@ def prepare(
     began = time.perf_counter()
     parts = parts or load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
-    check_watched(config, list(parts.train.kinds))
+    check_watched(config, parts)
     model = build_model(config, parts.train, device)
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")
@@ -113,7 +116,7 @@ def _run(
     look: Look,
 ) -> dict[str, Any]:
     settings = config.run
-    evaluator = Evaluator(measured_metrics(config), group)
+    evaluator = Evaluator(measured_metrics(config), group, (settings.ranking, parts))
     # every process reads the checkpoints, the main one alone writes them
     checkpoints = Checkpoints(_shared_path(folder, group))
     state = checkpoints.load_last(device) if resumed else None
@@ -137,6 +140,7 @@ def _run(
         "seed": settings.seed,
         **measured,
         "best_possible": best_possible_auc(parts.test),
+        "ranking": settings.ranking.model_dump(mode="json"),
         "seconds": round(position_reached.seconds, 2),
         **peak_memory_mb(device),
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
@@ -160,14 +164,18 @@ def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> B
 
 def check_metrics(config: LoadedConfig) -> None:
     """Raises ConfigError for a metric that does not exist, or one that is watched the wrong way round."""
-    problems = [f"metrics: {no_such_metric(name)}" for name in config.run.metrics if name not in METRICS]
-    for where, stop in _watched(config):
-        name = stop.metric.split("/")[0]
-        if name not in METRICS:
-            problems.append(f"{where}.metric: {no_such_metric(name)}")
-        elif stop.mode not in (None, METRICS[name].mode):
-            wanted = METRICS[name].mode
-            problems.append(f"{where}.mode: '{name}' is better when it is {wanted}imal; leave out mode '{stop.mode}'")
+    problems = []
+    for where, name, mode in [("metrics", name, None) for name in config.run.metrics] + [
+        (f"{where}.metric", stop.metric, stop.mode) for where, stop in _watched(config)
+    ]:
+        try:
+            wanted = direction(name)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+        else:
+            if mode not in (None, wanted):
+                told = f"'{name.split('/')[0]}' is better when it is {wanted}imal; leave out mode '{mode}'"
+                problems.append(f"{where.removesuffix('.metric')}.mode: {told}")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
@@ -186,14 +194,23 @@ def measured_metrics(config: LoadedConfig) -> list[str]:
     return list(dict.fromkeys([*config.run.metrics, *watched]))
 
 
-def check_watched(config: LoadedConfig, kinds: list[str]) -> None:
-    """Raises ConfigError where early stopping watches a metric of a kind that the data lacks."""
+def check_watched(config: LoadedConfig, parts: Split) -> None:
+    """Raises ConfigError where early stopping watches a metric of a kind that the data lacks, and for a metric of
+    labelled rows where there are no labels."""
+    kinds = list(parts.train.kinds)
     for where, stop in _watched(config):
         metric, slash, kind = stop.metric.partition("/")
-        if slash and kind not in ("pooled", *kinds):
-            known = [f"{metric}/{name}" for name in ("pooled", *kinds)]
+        groups = (*(kinds if len(kinds) > 1 else ()), *GROUPS) if is_ranking(metric) else ("pooled", *kinds)
+        if slash and kind not in groups:
+            known = [f"{metric}/{name}" for name in groups]
             near = did_you_mean(f"{metric}/{kind}", known)
             raise ConfigError(f"{where}.metric: no kind '{kind}'.{near} There are: {metric}, {', '.join(known)}")
+    of_rows = [name for name in measured_metrics(config) if not is_ranking(name)]
+    if of_rows and parts.valid.interactions.label is None:
+        raise ConfigError(
+            f"metrics and opt.early_stop: {', '.join(of_rows)} need labels, and '{parts.train.name}' has none. "
+            'Use metrics of lists such as "ndcg@10", or make labels: "data.label": {"negatives": 1}'
+        )
 
 
 def _watched(config: LoadedConfig) -> list[tuple[str, EarlyStopSettings]]:
@@ -303,10 +320,12 @@ def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[s
     metrics = measured_metrics(config)
     draw_curves(folder.rows(), metrics, folder.path / "curves.png")
     shown = {"valid": result["valid"], "test": result["test"]}
-    if result["best_possible"]:
-        shown["best possible"] = result["best_possible"]
-    folder.say(metrics_table(shown, metrics, list(parts.train.kinds)))
-    if result["best_possible"]:
-        reached, best = result["test"]["auc"], result["best_possible"]["auc"]
-        folder.say(f"macro AUC {reached:.4f} of a best possible {best:.4f}: {reached / best:.3f} of it")
+    kinds, best = list(parts.train.kinds), result["best_possible"]
+    if of_rows := [name for name in metrics if not is_ranking(name)]:
+        folder.say(metrics_table(shown | ({"best possible": best} if best else {}), of_rows, kinds))
+    if of_lists := [name for name in metrics if is_ranking(name)]:
+        folder.say(f"lists ranked {told(config.run.ranking)}\n{lists_table(shown, of_lists, [*kinds, *GROUPS])}")
+    if best and "auc" in result["test"]:
+        reached = result["test"]["auc"]
+        folder.say(f"macro AUC {reached:.4f} of a best possible {best['auc']:.4f}: {reached / best['auc']:.3f} of it")
     folder.say(f"trained in {result['seconds']:.1f} s, peak memory {result['memory_mb']:,.0f} MB; see {folder.path}")

@@ -1,0 +1,111 @@
+"""Draws items that a user has not seen: exactly, on the device, with nothing to reject and no loop over rows.
+
+The items of one kind lie on a line, each as wide as its weight. Cut out what the user has seen and push the rest
+together: a point drawn on what is left is an unseen item, each with the chance that its weight says. Where the point
+lay before the cut follows from how many of the seen items stand before it, which a binary search tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrec.datasets.recdata import RecData
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """What each user has not seen of each span of items; all tensors on one device.
+
+    edge float64[n_items + 1]: weights cumulated. begin float64[spans]: edge where a span begins.
+    offset int64[users * spans + 1]: where the seen items of a user in a span stand in ``before`` and ``cut``.
+    before float64[cells]: the place of a seen item once the seen items before it are cut out.
+    cut float64[cells + 1]: width of the seen items, cumulated over all. left float64[users * spans]: of the unseen.
+    """
+
+    edge: Tensor
+    begin: Tensor
+    offset: Tensor
+    before: Tensor
+    cut: Tensor
+    left: Tensor
+    steps: int
+    """Steps of the binary search: enough for the longest history."""
+
+    @staticmethod
+    def of(
+        user: np.ndarray,
+        item: np.ndarray,
+        n_users: int,
+        weights: np.ndarray,
+        spans: Sequence[tuple[int, int]],
+        device: torch.device,
+    ) -> Unseen:
+        """user, item int[N]: what is seen, twice or more counts once. weights float[n_items], not negative; 0 is never
+        drawn. spans: (start, stop) ranges of items, ascending, that draws keep apart, such as the kinds.
+        """
+        weights = weights.astype(np.float64)
+        edge = np.concatenate([[0.0], np.cumsum(weights)])
+        seen = np.unique(user.astype(np.int64) * len(weights) + item)
+        owner, what = np.divmod(seen, len(weights))
+        starts = np.array([start for start, _ in spans])
+        group = owner * len(spans) + np.searchsorted(starts, what, side="right") - 1
+        offset = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_users * len(spans)))])
+        cut = np.concatenate([[0.0], np.cumsum(weights[what])])
+        before = edge[what] - edge[starts][group % len(spans)] - (cut[:-1] - cut[offset[group]])
+        width = np.array([edge[stop] - edge[start] for start, stop in spans])
+        left = np.tile(width, n_users) - (cut[offset[1:]] - cut[offset[:-1]])
+        left[left < 1e-9 * np.tile(width, n_users)] = 0.0  # what rounding left of a span that is seen whole
+        longest = int(np.diff(offset).max(initial=0))
+        arrays = [torch.from_numpy(a).to(device) for a in (edge, edge[starts], offset, before, cut, left)]
+        return Unseen(*arrays, longest.bit_length())  # type: ignore[arg-type, call-arg]
+
+    def any_left(self, user: Tensor, span: Tensor) -> Tensor:
+        """bool[B]: whether there is anything to draw. user, span int64[B]."""
+        return self.left[user * len(self.begin) + span] > 0
+
+    def draw(self, user: Tensor, span: Tensor, generator: torch.Generator) -> Tensor:
+        """One unseen item of the span for each row: int64[B]. Only where ``any_left``; generator on the CPU."""
+        point = torch.rand(len(user), generator=generator, dtype=torch.float64).to(user.device)
+        return self.at(user, span, point * self.left[user * len(self.begin) + span])
+
+    def at(self, user: Tensor, span: Tensor, point: Tensor) -> Tensor:
+        """The unseen item at ``point`` float64[B], from 0 up to ``left``: with unit weights the item of that rank."""
+        group = user * len(self.begin) + span
+        low, high = self.offset[group], self.offset[group + 1]
+        for _ in range(self.steps):  # how many seen items stand at or before the point
+            middle = (low + high) // 2
+            after = (low < high) & (self.before[middle.clamp(max=len(self.before) - 1)] <= point)
+            low, high = torch.where(after, middle + 1, low), torch.where(after, high, middle)
+        place = self.begin[span] + point + self.cut[low] - self.cut[self.offset[group]]
+        return torch.searchsorted(self.edge, place, right=True).clamp(max=len(self.edge) - 1) - 1
+
+
+def unseen_items(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
+    """The items without a row in ``data``, for each user; drawn by (rows of the item) ** popularity, 0 uniform.
+
+    same_kind: spans are the kinds, else all items are one span. An item without a row counts as having one.
+    """
+    x = data.interactions
+    count = np.maximum(np.bincount(x.item, minlength=data.n_items), 1.0)
+    spans = [(t.start, t.stop) for t in data.kinds.values()] if same_kind else [(0, data.n_items)]
+    return Unseen.of(x.user, x.item, data.n_users, count**popularity, spans, device)
+
+
+def distinct_ranks(size: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """int64[B, n]: in each row n distinct numbers below ``size`` int[B], each choice as likely.
+
+    -1 stands behind the numbers of a row that has fewer. Floyd's method (Bentley and Floyd, 1987), all rows at once.
+    """
+    ranks = np.full((len(size), n), -1, np.int64)
+    few = size <= n
+    for j in range(n):
+        last = size - n + j
+        drawn = np.floor(rng.random(len(size)) * (last + 1)).astype(np.int64)
+        again = (ranks[:, :j] == drawn[:, None]).any(1)
+        ranks[:, j] = np.where(few, np.where(j < size, j, -1), np.where(again, last, drawn))
+    return ranks

@@ -1,0 +1,198 @@
+"""Top-N measurement: who is ranked what, by kind, for cold and warm users, for head and tail items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from hrec.datasets.recdata import Interactions, RecData, Split
+from hrec.datasets.unseen import Unseen, distinct_ranks
+from hrec.models.base import BaseModel
+from hrec.pipeline.devices import Processes
+from hrec.pipeline.ranking_metrics import USER_METRICS, Lists, mean_of_users, of_catalogue, parse
+from hrec.pipeline.topn import Masked, masked_scores, top_k
+from hrec.settings import RankingSettings
+
+GROUPS = ("cold_users", "warm_users", "head_items", "tail_items")
+"""What may stand behind the slash of a metric's name, beside the kinds."""
+
+
+def told(settings: RankingSettings) -> str:
+    """What the lists were ranked out of, in words."""
+    items = {"all": "all items", "known": "items with a training row", "new": "items without a training row"}
+    if settings.sampled is None:
+        return f"out of {items[settings.items]}"
+    return (
+        f"out of the liked and {settings.sampled} SAMPLED items each, of {items[settings.items]}: "
+        "not comparable with full ranking"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Measures top-N lists of a model on parts of one data set.
+
+    A candidate of a user is every item of ``settings.items`` that the user has no training row with (and, if
+    ``mask_valid``, none in validation when another part is measured). An item is relevant if it is one of
+    ``settings.items`` and the user has a row with it in the part, liked where rows have labels. Users who like
+    nothing there are left out.
+    """
+
+    settings: RankingSettings
+    metrics: Sequence[str]
+    parts: Split
+    processes: Processes = field(default_factory=Processes)
+
+    def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
+        """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several kinds;
+        '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items', the same lists with only those
+        items relevant. Metrics of the catalogue have no groups. Raises ScoreError for scores that are NaN.
+        """
+        model.eval()
+        relevant = self.relevant(part)
+        users = np.unique(relevant // self.n_items)
+        mine = users[self.processes.share(len(users))]
+        spans = self._spans(part)
+        found = self._lists(model, part, mine, list(spans.values()))
+        out: dict[str, float] = {}
+        for (name, span), item in zip(spans.items(), found, strict=True):
+            lists = self._judged(users, self.processes.gather(item, len(users)), relevant, span)
+            lists = lists if name == "" else lists.take(lists.relevant > 0)
+            for metric in self.metrics:
+                out[metric + name] = self._one(metric, lists, span)
+            if name == "":
+                out |= self._groups(lists, relevant)
+        return out
+
+    # ------------------------------------------------------------------ what is known of the data
+
+    @property
+    def n_items(self) -> int:
+        return self.parts.train.n_items
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """int64[n_items]: training rows of each item."""
+        return np.bincount(self.parts.train.interactions.item, minlength=self.n_items)
+
+    @cached_property
+    def allowed(self) -> np.ndarray:
+        """bool[n_items]: which items ``settings.items`` lets be recommended."""
+        if self.settings.items == "all":
+            return np.ones(self.n_items, bool)
+        return (self.popularity > 0) == (self.settings.items == "known")
+
+    @cached_property
+    def head(self) -> np.ndarray:
+        """bool[n_items]: the ``head_share`` of the items with the most training rows."""
+        order = np.argsort(-self.popularity, kind="stable")
+        head = np.zeros(self.n_items, bool)
+        head[order[: round(self.settings.head_share * self.n_items)]] = True
+        return head
+
+    def relevant(self, part: RecData) -> np.ndarray:
+        """int64, sorted: user * n_items + item of what is liked in a part and may be recommended."""
+        x = part.interactions
+        liked = self.allowed[x.item] if x.label is None else self.allowed[x.item] & (x.label > 0)
+        return np.unique(_keys(x, self.n_items)[liked])
+
+    def hidden(self, part: RecData) -> tuple[np.ndarray, np.ndarray]:
+        """(user, item) of the rows that make an item no candidate."""
+        parts = [self.parts.train]
+        if self.settings.mask_valid and part is not self.parts.valid:
+            parts.append(self.parts.valid)
+        rows = [p.interactions for p in parts]
+        return np.concatenate([x.user for x in rows]), np.concatenate([x.item for x in rows])
+
+    # ------------------------------------------------------------------ lists and their measures
+
+    def _spans(self, part: RecData) -> dict[str, slice]:
+        """Suffix of a metric's name -> range of items that it is about."""
+        spans = {"": slice(0, self.n_items)}
+        if len(part.kinds) > 1:
+            spans |= {f"/{kind}": slice(table.start, table.stop) for kind, table in part.kinds.items()}
+        return spans
+
+    def _lists(self, model: BaseModel, part: RecData, users: np.ndarray, spans: list[slice]) -> list[np.ndarray]:
+        """For each span int32[U, K]: the best items of each user, -1 behind the end."""
+        device, longest = model.device, max(parse(name)[1] for name in self.metrics)
+        widths = [min(longest, span.stop - span.start) for span in spans]
+        masked = Masked.of(*self.hidden(part), part.n_users, device)
+        blocked = None if self.allowed.all() else torch.from_numpy(~self.allowed).to(device)
+        drawn = self._drawn(part, device)
+        lists: list[list[torch.Tensor]] = [[] for _ in spans]
+        with torch.no_grad():
+            ranker = model.ranker()
+        user = torch.from_numpy(users.astype(np.int64)).to(device)
+        for chunk, scores in masked_scores(ranker, user, self.n_items, masked, self.settings.eval_memory_mb):
+            if blocked is not None:
+                scores[:, blocked] = -torch.inf
+            candidates = scores if drawn is None else _only(scores, *drawn.cells(chunk))
+            for found, span, width in zip(lists, spans, widths, strict=True):
+                best = top_k(candidates[:, span], width)
+                found.append(torch.where(best >= 0, best + span.start, -1).int().cpu())
+        empty = [torch.zeros(0, width, dtype=torch.int32) for width in widths]
+        return [torch.cat([none, *found]).numpy() for none, found in zip(empty, lists, strict=True)]
+
+    def _drawn(self, part: RecData, device: torch.device) -> Masked | None:
+        """The candidates where they are sampled: the user's liked items and ``sampled`` unseen ones."""
+        if self.settings.sampled is None:
+            return None
+        liked = np.divmod(self.relevant(part), self.n_items)
+        seen = self.hidden(part)
+        user, item = (np.concatenate(both) for both in zip(liked, seen, strict=True))
+        unseen = Unseen.of(user, item, part.n_users, self.allowed, [(0, self.n_items)], torch.device("cpu"))
+        users = np.unique(liked[0])
+        rng = np.random.default_rng(self.settings.seed)
+        ranks = distinct_ranks(unseen.left.numpy()[users].astype(np.int64), self.settings.sampled, rng)
+        owner, there = np.repeat(users, self.settings.sampled), ranks.ravel() >= 0
+        u, rank = torch.from_numpy(owner[there]), torch.from_numpy(ranks.ravel()[there])
+        drawn = unseen.at(u, torch.zeros_like(u), rank.double()).numpy()
+        return Masked.of(np.append(liked[0], owner[there]), np.append(liked[1], drawn), part.n_users, device)
+
+    def _judged(self, users: np.ndarray, item: np.ndarray, relevant: np.ndarray, span: slice) -> Lists:
+        """The lists with their hits; what is relevant is counted within the span."""
+        liked = relevant % self.n_items
+        inside = relevant[(liked >= span.start) & (liked < span.stop)]
+        return _with_hits(users, item, inside, self.n_items)
+
+    def _one(self, metric: str, lists: Lists, span: slice) -> float:
+        if parse(metric)[0] in USER_METRICS:
+            return mean_of_users(metric, lists)
+        return of_catalogue(metric, lists, self.popularity, int(self.allowed[span].sum()))
+
+    def _groups(self, lists: Lists, relevant: np.ndarray) -> dict[str, float]:
+        rows = np.bincount(self.parts.train.interactions.user, minlength=self.parts.train.n_users)[lists.user]
+        cold = rows <= self.settings.cold_rows
+        of_head = self.head[relevant % self.n_items]
+        groups = [
+            lists.take(cold),
+            lists.take(~cold),
+            *(_with_hits(lists.user, lists.item, relevant[of], self.n_items) for of in (of_head, ~of_head)),
+        ]
+        of_users = [m for m in self.metrics if parse(m)[0] in USER_METRICS]
+        return {
+            f"{m}/{name}": mean_of_users(m, group) for name, group in zip(GROUPS, groups, strict=True) for m in of_users
+        }
+
+
+def _with_hits(users: np.ndarray, item: np.ndarray, relevant: np.ndarray, n_items: int) -> Lists:
+    keys = np.where(item >= 0, users.astype(np.int64)[:, None] * n_items + item, -1)
+    place = np.searchsorted(users, relevant // n_items)
+    count = np.bincount(place, minlength=len(users))
+    return Lists(users, item, np.isin(keys, relevant), count)
+
+
+def _keys(x: Interactions, n_items: int) -> np.ndarray:
+    return x.user.astype(np.int64) * n_items + x.item
+
+
+def _only(scores: torch.Tensor, row: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+    """The scores of these cells, -inf everywhere else."""
+    out = torch.full_like(scores, -torch.inf)
+    out[row, item] = scores[row, item]
+    return out

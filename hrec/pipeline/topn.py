@@ -1,0 +1,86 @@
+"""The best items for each user out of the whole catalogue, in chunks of users that keep to a memory budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrec.pipeline.metrics import ScoreError
+
+ScoresOf = Callable[[Tensor], Tensor]
+"""user int64[B] -> float[B, n_items]"""
+
+COPIES = 4
+"""Matrices of the size of a chunk's scores that live at once: scores, their top-k workspace (values, int64 places)."""
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Items that are no candidates, by user, as CSR on the device: offset int64[n_users + 1], item int64[cells]."""
+
+    offset: Tensor
+    item: Tensor
+
+    @staticmethod
+    def of(user: np.ndarray, item: np.ndarray, n_users: int, device: torch.device) -> Masked:
+        order = np.argsort(user, kind="stable")
+        offset = np.zeros(n_users + 1, np.int64)
+        np.cumsum(np.bincount(user, minlength=n_users), out=offset[1:])
+        return Masked(torch.from_numpy(offset).to(device), torch.from_numpy(item[order].astype(np.int64)).to(device))
+
+    def cells(self, user: Tensor) -> tuple[Tensor, Tensor]:
+        """(row in ``user``, item) of each masked cell, int64 both."""
+        start, length = self.offset[user], self.offset[user + 1] - self.offset[user]
+        row = torch.repeat_interleave(torch.arange(len(user), device=user.device), length)
+        place = torch.arange(len(row), device=user.device) - (torch.cumsum(length, 0) - length)[row]
+        return row, self.item[start[row] + place]
+
+
+def users_at_once(n_items: int, memory_mb: float) -> int:
+    """How many users' scores of all items, with what is made of them, fit into the budget; at least one."""
+    return max(1, int(memory_mb * 1e6 / (4 * COPIES * max(n_items, 1))))
+
+
+@torch.no_grad()
+def masked_scores(
+    scores_of: ScoresOf, user: Tensor, n_items: int, masked: Masked, memory_mb: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chunks of ``user`` int64[B] and their scores float32[B, n_items], -inf where an item is no candidate.
+
+    Raises ScoreError for a score that is NaN.
+    """
+    for chunk in user.split(users_at_once(n_items, memory_mb)) if len(user) else ():
+        scores = scores_of(chunk).float()
+        if bad := int(torch.isnan(scores.sum())) and int(torch.isnan(scores).sum()):
+            raise ScoreError(f"{bad:,} of {scores.numel():,} scores are NaN: the model has diverged")
+        scores[masked.cells(chunk)] = -torch.inf
+        yield chunk, scores
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """int64[B, k]: the places of the k largest of each row, best first, of equal ones the first.
+
+    scores: float[B, n]; -1 stands where only -inf is left. The result is the same on every device, which torch.topk
+    alone does not promise for ties.
+    """
+    rows, n = scores.shape
+    width = min(k, n)
+    value, place = torch.topk(scores, min(width + 1, n), dim=1)
+    best = _ties_in_order(value[:, :width], place[:, :width])
+    if width < n:  # where the cut goes through a tie, any of the tied may have come up: sort those rows whole
+        cut = torch.nonzero((value[:, width - 1] == value[:, width]) & (value[:, width] > -torch.inf)).squeeze(1)
+        for some in cut.split(max(1, rows // 4)):
+            best[some] = torch.sort(scores[some], dim=1, descending=True, stable=True).indices[:, :width]
+    best = torch.where(torch.gather(scores, 1, best) == -torch.inf, -1, best)
+    return torch.nn.functional.pad(best, (0, k - width), value=-1)
+
+
+def _ties_in_order(value: Tensor, place: Tensor) -> Tensor:
+    """``place`` by value, and by place where values are equal."""
+    place, order = torch.sort(place, dim=1)
+    again = torch.sort(torch.gather(value, 1, order), dim=1, descending=True, stable=True).indices
+    return torch.gather(place, 1, again)

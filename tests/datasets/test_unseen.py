@@ -1,0 +1,117 @@
+"""Unseen items: never a seen one, each with the chance that its weight says, for every user and kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hrec.datasets.batches import Draw, Pairs, pairwise, per_kind
+from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.unseen import Unseen, distinct_ranks, unseen_items
+from hrec.settings import NegativeSettings
+
+CPU = torch.device("cpu")
+USERS, BOOKS, FILMS = 17, 9, 6
+
+
+def data(rows: int = 120, labels: bool = False) -> RecData:
+    rng = np.random.default_rng(3)
+    key = rng.permutation(USERS * (BOOKS + FILMS))[:rows]
+    key = key[key // (BOOKS + FILMS) < USERS - 1]  # the last user has seen nothing
+    whole = np.arange(BOOKS) + 2 * (BOOKS + FILMS)  # user 2 has seen all books
+    user, item = np.divmod(np.unique(np.append(key, whole)), BOOKS + FILMS)
+    label = rng.integers(0, 2, len(user)).astype(np.float32) if labels else None
+    x = Interactions(user.astype(np.int32), item.astype(np.int32), (item >= BOOKS).astype(np.int16), label)
+    return RecData(Table(USERS), {"book": Table(BOOKS), "film": Table(FILMS, BOOKS)}, x)
+
+
+def seen(of: RecData) -> set[tuple[int, int]]:
+    return set(zip(of.interactions.user.tolist(), of.interactions.item.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("same_kind", [True, False])
+def test_each_rank_is_one_unseen_item_in_order(same_kind: bool):
+    given = data()
+    unseen = unseen_items(given, 0.0, same_kind, CPU)
+    spans = [(0, BOOKS), (BOOKS, BOOKS + FILMS)] if same_kind else [(0, BOOKS + FILMS)]
+    for user in range(USERS):
+        for number, (start, stop) in enumerate(spans):
+            free = [i for i in range(start, stop) if (user, i) not in seen(given)]
+            u, s = torch.full((len(free),), user), torch.full((len(free),), number)
+            assert unseen.left[user * len(spans) + number] == len(free)
+            assert unseen.at(u, s, torch.arange(len(free)).double()).tolist() == free
+            assert unseen.at(u, s, torch.arange(len(free)) + 0.999).tolist() == free
+
+
+@pytest.mark.parametrize("popularity", [0.0, 0.75, 2.0])
+def test_draws_have_the_chances_of_their_weights(popularity: float):
+    given, n = data(), 200_000
+    count = np.maximum(np.bincount(given.interactions.item, minlength=BOOKS + FILMS), 1.0) ** popularity
+    unseen = unseen_items(given, popularity, True, CPU)
+    for user in (0, 5, USERS - 1):
+        u = torch.full((n,), user)
+        drawn = unseen.draw(u, torch.ones_like(u), torch.Generator().manual_seed(user)).numpy()
+        free = [i for i in range(BOOKS, BOOKS + FILMS) if (user, i) not in seen(given)]
+        expected = np.zeros(BOOKS + FILMS)
+        expected[free] = count[free] / count[free].sum()
+        np.testing.assert_allclose(np.bincount(drawn, minlength=BOOKS + FILMS) / n, expected, atol=0.006)
+
+
+def test_an_item_of_weight_0_is_never_drawn():
+    unseen = Unseen.of(np.array([0]), np.array([2]), 1, np.array([0.0, 1, 1, 0, 1, 0]), [(0, 6)], CPU)
+    zero = torch.zeros(2, dtype=torch.long)
+    assert unseen.at(zero, zero, torch.tensor([0.0, 1.0]).double()).tolist() == [1, 4] and unseen.left.tolist() == [2]
+
+
+def test_who_has_seen_all_has_nothing_left_whatever_the_weights():
+    for popularity in (0.0, 0.3):
+        unseen = unseen_items(data(), popularity, True, CPU)
+        assert unseen.any_left(torch.tensor([2, 2, 3]), torch.tensor([0, 1, 0])).tolist()[0] is False
+
+
+def test_distinct_ranks_are_distinct_fair_and_end_where_there_are_no_more():
+    ranks = distinct_ranks(np.array([3, 7, 0, 50]), 5, np.random.default_rng(0))
+    assert ranks[0].tolist() == [0, 1, 2, -1, -1] and ranks[2].tolist() == [-1] * 5
+    assert len(set(ranks[1])) == 5 and ranks[1].max() < 7 and len(set(ranks[3])) == 5
+    many = distinct_ranks(np.full(30_000, 6), 3, np.random.default_rng(1))
+    np.testing.assert_allclose(np.bincount(many.ravel(), minlength=6) / 30_000, 0.5, atol=0.015)
+
+
+def drawn(given: RecData, batch_size: int = 16, seed: int = 0, **settings: object) -> list[Pairs]:
+    sample = pairwise(NegativeSettings(**settings))
+    return list(sample(given, Draw(batch_size, torch.Generator().manual_seed(seed), CPU)))
+
+
+@pytest.mark.parametrize("pool", [1, 4])
+@pytest.mark.parametrize("same_kind", [True, False])
+def test_pairs_hold_every_liked_row_once_and_unseen_items_beside_it(pool: int, same_kind: bool):
+    given = data(labels=True)
+    batches = drawn(given, pool=pool, same_kind=same_kind)
+    x = given.interactions
+    assert x.label is not None
+    liked = {(u, i) for u, i, y in zip(x.user.tolist(), x.item.tolist(), x.label.tolist(), strict=True) if y > 0}
+    if same_kind:
+        liked -= {(2, i) for i in range(BOOKS)}  # nothing left to set against them
+    got = [(u, i) for b in batches for u, i in zip(b.user.tolist(), b.positive.tolist(), strict=True)]
+    assert sorted(got) == sorted(liked)
+    for b in batches:
+        assert b.negative.shape == (len(b), pool)
+        assert not {(u, i) for u, row in zip(b.user.tolist(), b.negative.tolist(), strict=True) for i in row} & seen(
+            given
+        )
+        if same_kind:
+            assert ((b.negative >= BOOKS) == (b.positive >= BOOKS)[:, None]).all()
+
+
+def test_the_same_seed_draws_the_same_and_an_epoch_draws_anew():
+    one, same, other = drawn(data()), drawn(data()), drawn(data(), seed=1)
+    assert all(torch.equal(a.negative, b.negative) for a, b in zip(one, same, strict=True))
+    assert not all(torch.equal(a.negative, b.negative) for a, b in zip(one, other, strict=True))
+
+
+def test_pairs_by_kind():
+    given = data()
+    draw = Draw(16, torch.Generator().manual_seed(0), CPU)
+    for step in per_kind(pairwise(NegativeSettings()))(given, draw):
+        assert (step["film"].negative >= BOOKS).all() and (step["book"].negative < BOOKS).all()
