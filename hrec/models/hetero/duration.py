@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrec.datasets.batches import Points, per_kind, pointwise
 from hrec.datasets.histories import item_history, user_history
@@ -18,7 +18,7 @@ from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.histories import HistoryLinear
-from hrec.models.layers.kinds import Kinds, joined, split, summed_bce
+from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import mlp_or_constant
 from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import alignment, topology
@@ -82,10 +82,10 @@ class DURation(InnerProductModel):
         self.user_fields = Fields(data.users, config.token_emb_size, std)
         self.kinds = Kinds(data)
         fields = {kind: Fields(table, config.token_emb_size, std) for kind, table in data.kinds.items()}
-        self.fields = nn.ModuleDict(fields)
+        self.fields = ByKind(fields)
         # f_p of section 3.2; no dropout, so that the losses on it compare the same items every time
         widths = config.item_map_hidden_size_list
-        self.maps = nn.ModuleDict({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
+        self.maps = ByKind({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
         rows = np.bincount(data.interactions.kind, minlength=len(data.kinds))
         weight = rows / rows.max() if config.weight_by_rows else np.ones(len(rows))
         self.kind_weight = dict(zip(data.kinds, weight.tolist(), strict=True))
