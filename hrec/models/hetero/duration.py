@@ -5,6 +5,8 @@ Lu et al., Deep Unified Representation for Heterogeneous Recommendation, WWW 202
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 from hrec.datasets.batches import Points, per_kind, pointwise
 from hrec.datasets.histories import item_history, user_history
 from hrec.datasets.recdata import RecData
-from hrec.models.base import InnerProductModel, Needs
+from hrec.models.base import InnerProductModel, Needs, Stage
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.histories import HistoryLinear
 from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
@@ -30,8 +32,8 @@ class DURation(InnerProductModel):
     L = C + alpha A + beta T (Eq. 8): cross-entropy (Eq. 7), alignment of the mapped attributes of the kinds (Eq. 4),
     topology of each kind's attributes before and after its map (Eq. 5-6). Departures from the paper, each a setting:
     no ReLU on the last layer and a bias (with the ReLU an inner product is never negative, so no probability falls
-    below one half); the target's own cell leaves its history in training. Attribute embeddings are trained; topology
-    takes them as given (no gradient), or it could be met by shrinking them.
+    below one half); the target's own cell leaves its history in training. Attribute embeddings are trained (or not:
+    frozen_attributes); topology takes them as given (no gradient), or it could be met by shrinking them.
 
     A kind without columns has nothing to map: its mapped attributes are one trained vector, and it takes no part in
     the alignment and topology losses.
@@ -41,6 +43,9 @@ class DURation(InnerProductModel):
         """Settings of DURation; widths as published."""
 
         token_emb_size: PositiveInt = 32
+        frozen_attributes: bool = False
+        """Attribute embeddings are drawn from N(0, 1) and stay as they are, as in the published code, which keeps them
+        outside of the model. false: drawn from N(0, history.init_std) and trained."""
         item_map_hidden_size_list: tuple[PositiveInt, ...] = (256, 64)
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
@@ -78,7 +83,7 @@ class DURation(InnerProductModel):
         super().__init__(config, data)
         self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
-        std = config.history.init_std
+        std = 1.0 if config.frozen_attributes else config.history.init_std
         self.user_fields = Fields(data.users, config.token_emb_size, std)
         self.kinds = Kinds(data)
         fields = {kind: Fields(table, config.token_emb_size, std) for kind, table in data.kinds.items()}
@@ -92,6 +97,13 @@ class DURation(InnerProductModel):
         user_width = self.users.width + self.user_fields.width
         self.user_tower = Tower(user_width, config.user_hidden_size_list, config)
         self.item_tower = Tower(self.items.width + widths[-1], config.item_hidden_size_list, config)
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """One stage, over all weights but frozen attribute embeddings."""
+        (stage,) = super().stages(data)
+        attributes = [*self.user_fields.parameters(), *self.fields.parameters()]
+        still = {id(p) for p in attributes if self.config.frozen_attributes}
+        yield replace(stage, params=[p for p in stage.params if id(p) not in still])
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """The terms of Eq. 8, already weighted: bce (summed over the kinds), align, topology."""
