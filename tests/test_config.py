@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from hrec.config import CONFIG_DIR, ConfigError, LoadedConfig, load
+from hrec.datasets import load as read
 from hrec.models import find_model
 from hrec.pipeline.run import run
 
@@ -267,32 +268,42 @@ def test_settings_cannot_be_changed_once_loaded(write):
 
 
 def make_douban(folder: Path) -> None:
-    """Files as the paper's supplement describes them, small: the kind in all_rate and all_item is a code."""
+    """Files as the paper's supplement and the published settings describe them, small.
+
+    The kind in all_rate and all_item is a code. Scores and votes are numbers in all_item, and codes in all_item_token
+    and in the files of the kinds.
+    """
     rng = np.random.default_rng(0)
-    users = [f"u{i}" for i in range(30)]
-    columns: dict[str, Callable[[int], dict[str, Any]]] = {
-        "book": lambda n: {
+    n, users, kinds = 20, [f"u{i}" for i in range(30)], ("book", "music", "movie")
+    columns: dict[str, dict[str, Any]] = {
+        "book": {
             "authors": rng.choice(["Ann", "Bob", ""], n),
             "publisher": rng.choice(["P1", "P2"], n),
             "price": rng.uniform(5, 50, n).round(2),
         },
-        "music": lambda n: {"performer_ids": rng.choice(["7", "8"], n), "style": rng.choice(["Pop", "Jazz"], n)},
-        "movie": lambda n: {"genres": rng.choice(["Drama|Crime", "Crime"], n), "mins": rng.integers(60, 180, n)},
+        "music": {"performer_ids": rng.choice(["7", "8"], n), "style": rng.choice(["Pop", "Jazz"], n)},
+        "movie": {
+            "genres": rng.choice(["Drama|Crime", "Crime"], n),
+            "directors": rng.choice(["Cid", "Dora"], n),
+            "mins": rng.integers(60, 180, n),
+        },
     }
     pd.DataFrame({"user_id": users}).to_csv(folder / "all_users.csv", index=False)
-    items, rates = [], []
-    for code, (kind, make) in enumerate(columns.items()):
-        n = 20
-        ids = [f"{kind}{i}" for i in range(n)]
-        pd.DataFrame({"item_id": ids} | make(n)).to_csv(folder / f"{kind}_item.csv", index=False)
+    items, tokens, rates = [], [], []
+    for code, kind in enumerate(kinds):
+        own = {"item_id": [f"{kind}{i}" for i in range(n)]}
         score, votes = rng.uniform(2, 10, n).round(1), rng.integers(10, 9000, n)
-        items.append(pd.DataFrame({"item_id": ids, "type": code, "douban_score": score, "douban_votes": votes}))
+        score_code, votes_code = score.astype(int), votes // 1000
+        told = {f"{kind}_douban_score": score_code, f"{kind}_douban_votes": votes_code}
+        pd.DataFrame(own | columns[kind] | told).to_csv(folder / f"{kind}_item.csv", index=False)
+        items.append(pd.DataFrame(own | {"type": code, "douban_score": score, "douban_votes": votes}))
+        tokens.append(pd.DataFrame(own | {"type": code, "douban_score": score_code, "douban_votes": votes_code}))
         user, item = np.nonzero(rng.random((len(users), n)) < 0.4)
         label = rng.integers(0, 2, len(user))
-        named = {"user_id": np.take(users, user), "item_id": np.take(ids, item), "label": label, "type": code}
-        rates.append(pd.DataFrame(named))
-    pd.concat(items).to_csv(folder / "all_item.csv", index=False)
-    pd.concat(rates).to_csv(folder / "all_rate.csv", index=False)
+        named = {"user_id": np.take(users, user), "item_id": np.take(own["item_id"], item)}
+        rates.append(pd.DataFrame(named | {"label": label, "type": code}))
+    for name, frames in {"all_item": items, "all_item_token": tokens, "all_rate": rates}.items():
+        pd.concat(frames).to_csv(folder / f"{name}.csv", index=False)
 
 
 def published(name: str, folder: Path) -> str:
@@ -302,17 +313,29 @@ def published(name: str, folder: Path) -> str:
     return str(path)
 
 
+OPT = ["opt.adjust_lr", "opt.scheduler"]
+WIDTHS = ["model.user_emb_size", "model.item_emb_size"]
 NEVER_HAD_EFFECT = {
+    "afm": OPT,
+    "autoint": OPT,
+    "cccf": ["data.pin_mem", *OPT],
+    "ddtcdr": ["data.pin_mem", *OPT],
+    "deepfm": [*OPT, *WIDTHS],
+    "deepmf": OPT,
+    "dssm": [*OPT, *WIDTHS, "model.double_tower"],
     "duration": [
         "data.pin_mem",
-        "opt.adjust_lr",
-        "opt.scheduler",
+        *OPT,
         "model.mlp_hidden_size",
         "model.dropout_prob",
         "model.align_sample_size",
     ],
-    "deepmf": ["opt.adjust_lr", "opt.scheduler"],
+    "fism": [*OPT, "model.split_to"],
+    "nais": [*OPT, "model.split_to", "model.pretrain_path"],
+    "widedeep": [*OPT, *WIDTHS],
+    "xdeepfm": ["opt.adjust_lr", *WIDTHS],
 }
+"""Every published file, and its keys that changed nothing in the published code."""
 
 
 IDS = ["data.feat.user_id", "data.feat.item_id"]
@@ -341,13 +364,27 @@ def test_the_published_settings_mean_what_they_meant(tmp_path):
     assert config.model.item_map_hidden_size_list == (256, 64)
 
 
-@pytest.mark.parametrize(
-    ("name", "kinds"), [("duration", {"book", "music", "movie"}), ("deepmf", {"0", "1", "2"})], ids=["duration", "dmf"]
-)
-def test_a_published_file_loads_and_trains(tmp_path, name, kinds):
+@pytest.mark.parametrize("name", NEVER_HAD_EFFECT)
+def test_every_column_that_a_published_file_names_is_read(tmp_path, name):
+    make_douban(tmp_path)
+    settings = loaded(published(name, tmp_path)).run.data
+    kinds = read(settings, None).kinds
+    named = [(f.source, column) for column, f in settings.feat.items() if column not in ("user_id", "item_id")]
+    expected = {(kind, column) for kind in kinds for source, column in named if source in ("item", f"item_{kind}")}
+    assert {(kind, column) for kind, table in kinds.items() for column in table.columns} == expected
+    assert len({column for _, column in expected}) == len(named)
+
+
+def test_every_published_file_is_among_those_tested():
+    assert {path.stem for path in PUBLISHED.glob("*.json")} == set(NEVER_HAD_EFFECT)
+
+
+@pytest.mark.parametrize("name", NEVER_HAD_EFFECT)
+def test_a_published_file_loads_and_trains(tmp_path, name):
     make_douban(tmp_path)
     config = loaded(published(name, tmp_path), "opt.epochs=1", "path.cache=null", "device=cpu")
     result = run(config, show=False)
+    kinds = ("book", "music", "movie") if config.model_class.keeps_kinds_apart else ("0", "1", "2")
     assert set(result["test"]) == {"auc", "auc/pooled", *(f"auc/{kind}" for kind in kinds)}
     assert 0 <= result["test"]["auc/pooled"] <= 1
     (log,) = (tmp_path / "output").glob("*/log.txt")

@@ -514,6 +514,16 @@ def test_one_kind_alone_and_implicit_rows_can_be_trained_on(name: str, board: Sp
         assert torch.isfinite(scored(trained(name, implicit, epochs=1), implicit)).all()
 
 
+@each_model
+@pytest.mark.parametrize("names", [("type", "items", "a.b"), ("train", "keys", "pop")], ids="-".join)
+def test_a_kind_may_have_any_name(name: str, names: tuple[str, str, str], board: Split):
+    """Names that torch refuses for a module, or that a dict has for a method; the scores are those of other names."""
+    kinds = dict(zip(names, board.train.kinds.values(), strict=True))
+    renamed = replace(board.train, kinds=kinds)
+    expected = scored(trained(name, board.train, epochs=1), board.train)
+    assert torch.equal(scored(trained(name, renamed, epochs=1), renamed), expected)
+
+
 # ------------------------------------------------------------------------------ settings and needs
 
 

@@ -23,7 +23,7 @@ from hrec.settings import NegativeSettings
 
 @dataclass(frozen=True)
 class Draw:
-    """How one epoch is drawn. ``rank`` of ``world`` processes takes its share of every batch."""
+    """How one epoch is drawn. ``rank`` of ``world`` processes takes its share of every batch, at least one row."""
 
     batch_size: int
     generator: torch.Generator
@@ -127,17 +127,19 @@ def per_kind(sample: Sampler) -> Sampler:
                 batch = lead if kind == longest else next(running[kind], None)
                 if batch is None:
                     running[kind] = sample(view, draw)
-                    batch = next(running[kind], None)
-                if batch is not None:  # else the kind has fewer rows than there are processes
-                    step[kind] = batch
+                    batch = next(running[kind])
+                step[kind] = batch
             yield step
 
     return sample_each
 
 
 def _slices(rows: int, draw: Draw) -> Iterator[slice]:
-    """The rows of each batch that belong to this process, every process the same number of batches."""
+    """The rows of each batch that belong to this process.
+
+    No share is empty: of a batch with fewer rows than processes some have the same row. So the processes have the same
+    number of batches, and of every kind in the same steps, and weights of a kind have a gradient on all or on none.
+    """
     for start in range(0, rows, draw.batch_size):
         stop = min(start + draw.batch_size, rows)
-        if stop - start >= draw.world:
-            yield slice(start + draw.rank, stop, draw.world)
+        yield slice(start + draw.rank % (stop - start), stop, draw.world)

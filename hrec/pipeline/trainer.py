@@ -159,7 +159,7 @@ class StageRun:
         self.stopping = EarlyStopping(stop.stop_step, stop.mode or direction(stop.metric)) if stop else None
         device = model.device
         self.scaler = torch.amp.GradScaler(device.type) if trainer.opt.precision == "16" else None
-        self.losses = _parallel(_Losses(model, stage), trainer.processes, device, settings) if stage.loss else None
+        self.losses = _parallel(model, stage, trainer.processes, settings) if stage.loss else None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state of this stage."""
@@ -328,8 +328,9 @@ class _Losses(nn.Module):
         return self.stage_loss(batch)
 
 
-def _parallel(losses: _Losses, processes: Processes, device: torch.device, settings: StageSettings) -> nn.Module:
+def _parallel(model: BaseModel, stage: Stage, processes: Processes, settings: StageSettings) -> nn.Module:
     """The loss as it is, or averaged over processes."""
+    losses, device, data = _Losses(model, stage), model.device, stage.data
     if processes.world == 1:
         return losses
     if settings.row_wise:
@@ -338,8 +339,13 @@ def _parallel(losses: _Losses, processes: Processes, device: torch.device, setti
         if isinstance(module, Table):
             module.sparse_gradient = False  # the processes average dense gradients
     devices = [device.index] if device.type == "cuda" else None
+    # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient,
+    # and must be looked for, or each process would wait for it; only then, as the search takes time in every step.
+    some_unused = len(np.unique(data.interactions.kind)) < len(data.kinds)
     # the buffers are histories and columns, the same on every process: nothing to send
-    return DistributedDataParallel(losses, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(
+        losses, device_ids=devices, broadcast_buffers=False, find_unused_parameters=some_unused
+    )
 
 
 def _freeze(model: BaseModel, moving: list[nn.Parameter]) -> set[nn.Module]:

@@ -296,7 +296,7 @@ def test_building_ddtcdr_for_three_kinds_leaves_its_settings_as_they_are():
     before = config.model_dump()
     model = DDTCDR(config, tiny())
     assert config.model_dump() == before
-    shapes = {kind: [tuple(p.shape) for p in net.parameters()] for kind, net in model.networks.items()}
+    shapes = {kind: [tuple(p.shape) for p in model.networks[kind].parameters()] for kind in STARTS}
     assert shapes["book"] == shapes["film"] == shapes["song"] == [(5, 6), (5,), (4, 5), (4,), (1, 4), (1,)]
 
 

@@ -28,6 +28,8 @@ from hrec.models.layers.histories import HistoryLinear, HistorySettings
 from hrec.models.layers.mlp import MLP
 from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import alignment, bce, topology
+from hrec.pipeline.trainer import Trainer
+from hrec.settings import OptSettings
 
 
 def rows(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -534,6 +536,24 @@ def test_a_term_of_weight_0_is_left_out(weights: dict[str, float], left: list[st
 def test_one_kind_alone_has_nothing_to_be_aligned_with():
     data = tiny()
     assert list(build(DURation, data).loss({"film": points(data, 2, 4)})) == ["bce", "topology"]
+
+
+@pytest.mark.parametrize("row_wise", [False, True], ids=["adam", "row_wise"])
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "trained"])
+def test_frozen_attribute_embeddings_stay_as_drawn_and_all_other_weights_move(
+    frozen: bool, row_wise: bool, board: Split
+):
+    torch.manual_seed(0)
+    model = DURation(DURation.Config(frozen_attributes=frozen), board.train)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    attributes = {name for name in before if name.startswith(("fields.", "user_fields."))}
+    drawn = torch.cat([before[name].flatten() for name in attributes])
+    assert len(attributes) == 4 and drawn.std().item() == pytest.approx(1.0 if frozen else 0.01, rel=0.1)
+    decay = {"lr": 0.01, "weight_decay": 0.1}  # it moves weights that have no gradient too
+    opt = OptSettings(hyper_params=decay, epochs=2, batch_size=64, row_wise=row_wise, early_stop=None)
+    Trainer(opt, 0, lambda m: {}).fit(model, board.train)
+    still = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
+    assert still == (attributes if frozen else set())
 
 
 def test_items_of_mixed_kinds_are_mapped_each_by_the_map_of_its_kind(board: Split):

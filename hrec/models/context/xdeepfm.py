@@ -64,8 +64,8 @@ class xDeepFM(ContextModel):
 class CompressedInteraction(nn.Module):
     """vectors float[B, F, d] -> float[B, width_out]: sums over d of every map that goes to the output.
 
-    X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j) (Eq. 6), the map h of layer k: all crosses of a coordinate in one row, and
-    one matrix product for all maps of all rows.
+    X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j) (Eq. 6), the map h of layer k: all crosses of a coordinate in one row,
+    and one matrix product for all maps of all rows.
     """
 
     def __init__(self, fields: int, sizes: Sequence[int], direct: bool) -> None:

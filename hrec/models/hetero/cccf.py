@@ -17,7 +17,7 @@ from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.bags import Table
 from hrec.models.layers.fields import Fields
-from hrec.models.layers.kinds import Kinds, joined, split, summed_bce
+from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import mlp_or_constant
 from hrec.models.layers.towers import TowerWidths
 
@@ -65,7 +65,7 @@ class CCCF(InnerProductModel):
         self.users = Table(data.n_users, config.user_emb_size + 1, config.init_std)
         self.items = Table(data.n_items, config.item_emb_size + 1, config.init_std)
         self.user_content = _content(Fields(data.users, config.token_emb_size, config.init_std), config, user=True)
-        self.item_content = nn.ModuleDict(
+        self.item_content = ByKind(
             {
                 kind: _content(Fields(table, config.token_emb_size, config.init_std), config)
                 for kind, table in data.kinds.items()

@@ -17,7 +17,7 @@ from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Needs
 from hrec.models.layers.bags import Table
 from hrec.models.layers.fields import Fields
-from hrec.models.layers.kinds import Kinds, summed_bce
+from hrec.models.layers.kinds import ByKind, Kinds, summed_bce
 from hrec.models.layers.mlp import MLP, mlp_or_constant
 from hrec.settings import Settings
 
@@ -65,15 +65,15 @@ class DDTCDR(BaseModel):
         super().__init__(config, data)
         self.kinds = Kinds(data)
         d, std = config.latent_dim, config.init_std
-        self.users = nn.ModuleDict({kind: Table(data.n_users, d, std) for kind in data.kinds})
+        self.users = ByKind({kind: Table(data.n_users, d, std) for kind in data.kinds})
         self.items = Table(data.n_items, d, std)
         self.user_fields = Fields(data.users, config.token_emb_size, std)
-        self.user_maps = nn.ModuleDict({kind: mlp_or_constant([self.user_fields.width, d]) for kind in data.kinds})
+        self.user_maps = ByKind({kind: mlp_or_constant([self.user_fields.width, d]) for kind in data.kinds})
         fields = {kind: Fields(table, config.token_emb_size, std) for kind, table in data.kinds.items()}
-        self.item_fields = nn.ModuleDict(fields)
-        self.item_maps = nn.ModuleDict({kind: mlp_or_constant([f.width, d]) for kind, f in fields.items()})
+        self.item_fields = ByKind(fields)
+        self.item_maps = ByKind({kind: mlp_or_constant([f.width, d]) for kind, f in fields.items()})
         widths = [2 * d, *config.layers, 1]
-        self.networks = nn.ModuleDict({kind: MLP(widths, config.dropout) for kind in data.kinds})
+        self.networks = ByKind({kind: MLP(widths, config.dropout) for kind in data.kinds})
         self.pair = {pair: number for number, pair in enumerate(combinations(data.kinds, 2))}
         self.maps = nn.Parameter(torch.stack([nn.init.orthogonal_(torch.empty(d, d)) for _ in self.pair]))
         seen = torch.zeros(data.n_users, len(data.kinds), dtype=torch.bool)
@@ -123,7 +123,7 @@ class DDTCDR(BaseModel):
         return self.items.rows(item) + self.item_maps[kind](self.item_fields[kind](self.kinds.row(kind, item)))
 
     def _own_latent(self, kind: str, user: Tensor) -> Tensor:
-        return self.users[kind].rows(user) + self.user_maps[kind](self.user_fields(user))  # type: ignore[operator]
+        return self.users[kind].rows(user) + self.user_maps[kind](self.user_fields(user))
 
     def _network(self, kind: str, user: Tensor, item: Tensor) -> Tensor:
         """RS_k, [B, d] each -> [B]"""

@@ -5,20 +5,22 @@ Lu et al., Deep Unified Representation for Heterogeneous Recommendation, WWW 202
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrec.datasets.batches import Points, per_kind, pointwise
 from hrec.datasets.histories import item_history, user_history
 from hrec.datasets.recdata import RecData
-from hrec.models.base import InnerProductModel, Needs
+from hrec.models.base import InnerProductModel, Needs, Stage
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.histories import HistoryLinear
-from hrec.models.layers.kinds import Kinds, joined, split, summed_bce
+from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import mlp_or_constant
 from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import alignment, topology
@@ -30,8 +32,8 @@ class DURation(InnerProductModel):
     L = C + alpha A + beta T (Eq. 8): cross-entropy (Eq. 7), alignment of the mapped attributes of the kinds (Eq. 4),
     topology of each kind's attributes before and after its map (Eq. 5-6). Departures from the paper, each a setting:
     no ReLU on the last layer and a bias (with the ReLU an inner product is never negative, so no probability falls
-    below one half); the target's own cell leaves its history in training. Attribute embeddings are trained; topology
-    takes them as given (no gradient), or it could be met by shrinking them.
+    below one half); the target's own cell leaves its history in training. Attribute embeddings are trained (or not:
+    frozen_attributes); topology takes them as given (no gradient), or it could be met by shrinking them.
 
     A kind without columns has nothing to map: its mapped attributes are one trained vector, and it takes no part in
     the alignment and topology losses.
@@ -41,6 +43,9 @@ class DURation(InnerProductModel):
         """Settings of DURation; widths as published."""
 
         token_emb_size: PositiveInt = 32
+        frozen_attributes: bool = False
+        """Attribute embeddings are drawn from N(0, 1) and stay as they are, as in the published code, which keeps them
+        outside of the model. false: drawn from N(0, history.init_std) and trained."""
         item_map_hidden_size_list: tuple[PositiveInt, ...] = (256, 64)
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
@@ -78,20 +83,27 @@ class DURation(InnerProductModel):
         super().__init__(config, data)
         self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
-        std = config.history.init_std
+        std = 1.0 if config.frozen_attributes else config.history.init_std
         self.user_fields = Fields(data.users, config.token_emb_size, std)
         self.kinds = Kinds(data)
         fields = {kind: Fields(table, config.token_emb_size, std) for kind, table in data.kinds.items()}
-        self.fields = nn.ModuleDict(fields)
+        self.fields = ByKind(fields)
         # f_p of section 3.2; no dropout, so that the losses on it compare the same items every time
         widths = config.item_map_hidden_size_list
-        self.maps = nn.ModuleDict({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
+        self.maps = ByKind({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
         rows = np.bincount(data.interactions.kind, minlength=len(data.kinds))
         weight = rows / rows.max() if config.weight_by_rows else np.ones(len(rows))
         self.kind_weight = dict(zip(data.kinds, weight.tolist(), strict=True))
         user_width = self.users.width + self.user_fields.width
         self.user_tower = Tower(user_width, config.user_hidden_size_list, config)
         self.item_tower = Tower(self.items.width + widths[-1], config.item_hidden_size_list, config)
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """One stage, over all weights but frozen attribute embeddings."""
+        (stage,) = super().stages(data)
+        attributes = [*self.user_fields.parameters(), *self.fields.parameters()]
+        still = {id(p) for p in attributes if self.config.frozen_attributes}
+        yield replace(stage, params=[p for p in stage.params if id(p) not in still])
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """The terms of Eq. 8, already weighted: bce (summed over the kinds), align, topology."""

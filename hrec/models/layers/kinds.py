@@ -1,8 +1,9 @@
-"""What models that keep the kinds apart share: the kind of an item, batches of every kind, and their cross-entropy."""
+"""What models that keep the kinds apart share: parts of their own, the kind of an item, batches of every kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,23 @@ from torch import Tensor, nn
 from hrec.datasets.batches import Points
 from hrec.datasets.recdata import RecData
 from hrec.models.losses import bce
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class ByKind(nn.Module, Generic[Part]):
+    """A module for each kind, found by the kind's name: ``parts[kind]``.
+
+    An ``nn.ModuleDict`` refuses names such as "type", "keys" or "a.b"; here a weight goes by its kind's number.
+    """
+
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        super().__init__()
+        self.number = {kind: number for number, kind in enumerate(parts)}
+        self.parts = nn.ModuleList(parts.values())
+
+    def __getitem__(self, kind: str) -> Part:
+        return self.parts[self.number[kind]]  # type: ignore[return-value]
 
 
 class Kinds(nn.Module):
