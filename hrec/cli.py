@@ -23,7 +23,7 @@ from hrec.pipeline.trainer import DivergedError, Interrupted
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=description)
+    p = argparse.ArgumentParser(description=description, allow_abbrev=False)
     p.add_argument("config", nargs="?", help="a name in configs/ (duration) or the path of a JSON file")
     p.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings to change: opt.epochs=5")
     p.add_argument("--device", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
@@ -49,7 +49,7 @@ def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None)
         print(error, file=sys.stderr)
         return 2
     except Interrupted as stop:
-        print(f"stopped and saved; go on with --resume {stop}", file=sys.stderr)
+        print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {stop}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -62,7 +62,10 @@ def _load(args: argparse.Namespace) -> LoadedConfig:
     if args.resume is not None:
         saved = args.resume / "config.json"
         if not saved.is_file():
-            raise ConfigError(f"{args.resume}: not a run folder, it holds no config.json")
+            raise ConfigError(
+                f"{args.resume}: holds no config.json, so it is not a run folder, or one that was stopped before it "
+                "began: then delete it and start the run again"
+            )
         overrides = [o for o in args.overrides if o.split("=")[0] == "opt.epochs"]
         if len(overrides) < len(args.overrides) or args.seed is not None:
             raise ConfigError("--resume goes on with the settings saved in the run; only opt.epochs can be changed")

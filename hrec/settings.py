@@ -140,7 +140,8 @@ PLANTED_KEYS = frozenset(
 class DataSettings(Settings):
     """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
 
-    name: str = Field("data", min_length=1)
+    name: str = Field("data", min_length=1, pattern=r"^[^/\\]+$")
+    """Stands in the names of run folders and caches."""
     planted: PlantedSettings | None = None
     USER_ID_FIELD: str = "user_id"
     ITEM_ID_FIELD: str = "item_id"

@@ -52,9 +52,10 @@ def split(
         seen, weights = pair_keys(data), popularity_weights(train)
         valid, few = with_negatives(valid, seen, fill, weights)
         test, fewer = with_negatives(test, seen, fill, weights)
+        drawn = "1 drawn negative" if data.negatives == 1 else f"{data.negatives} drawn negatives"
         log(
-            f"{data.negatives} drawn negatives for each row: now {_count(valid)} validation and {_count(test)} test "
-            f"rows; {few + fewer:,} left out because their users have seen nearly all items of the kind"
+            f"{drawn} for each row: now {_count(valid)} validation and {_count(test)} test rows; "
+            f"{few + fewer:,} left out because their users have seen nearly all items of the kind"
         )
     return Split(train, valid, test)
 

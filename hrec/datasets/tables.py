@@ -133,12 +133,13 @@ def refuse_columns(settings: DataSettings, source: str, setting: str) -> None:
 
 
 def require_known_sources(settings: DataSettings, kinds: Sequence[str]) -> None:
-    """Raises DataError where the source of a column is nearly, but not quite, the name of a kind."""
+    """Raises DataError where the source of a column names no kind, or nearly one of the kinds chosen in data.type."""
     for name in named_columns(settings):
         kind = settings.feat[name].source.removeprefix("item_")
         if settings.feat[name].source in ("user", "item") or kind in kinds:
             continue
-        if near := did_you_mean(kind, kinds):
+        near = did_you_mean(kind, kinds)
+        if near or settings.type is None:
             raise DataError(f"data.feat.{name}: source 'item_{kind}' names no kind.{near} Kinds: {', '.join(kinds)}.")
 
 

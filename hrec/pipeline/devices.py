@@ -33,6 +33,13 @@ class Processes:
         """The rows of 0..n-1 that this process works on."""
         return np.arange(self.rank, n, self.world)
 
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean over the processes of tensors of one shape."""
+        if self.world > 1:
+            dist.all_reduce(value)
+            value = value / self.world
+        return value
+
     def gather(self, mine: np.ndarray, n: int) -> np.ndarray:
         """All n rows in order, on every process, from the ``share`` that each has worked out."""
         if self.world == 1:

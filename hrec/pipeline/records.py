@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -83,6 +84,10 @@ class RunFolder(Progress):
             except OSError as error:
                 raise CheckpointError(f"{path}: cannot be made ({error.strerror}); set path.output") from None
         raise CheckpointError(f"{parent / stem}: a thousand runs of this name and second")
+
+    def remove(self) -> None:
+        """Take the folder away, with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def say(self, line: str) -> None:
         """One line to the text log, and to the terminal."""

@@ -68,7 +68,9 @@ def run(
         except Interrupted:
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
-            if folder:
+            if folder and resume is None and not Checkpoints(folder.path).last.exists():
+                folder.remove()  # nothing was saved that a run could go on from
+            elif folder:
                 with suppress(CheckpointError):  # a full disk takes no last line either
                     folder.keep([stamped(f"stopped: {error}")])
             raise
@@ -119,9 +121,10 @@ def _run(
     evaluator = Evaluator(measured_metrics(config), group, (settings.ranking, parts))
     # every process reads the checkpoints, the main one alone writes them
     checkpoints = Checkpoints(_shared_path(folder, group))
-    state = checkpoints.load_last(device) if resumed else None
+    # a run killed before its first checkpoint begins again in its folder
+    state = checkpoints.load_last(device) if resumed and checkpoints.last.exists() else None
     if folder:
-        _check_same_data(folder, parts, resumed)
+        _check_same_data(folder, parts, state is not None)
         if state:
             folder.say(_take_up(folder, settings.opt, state))
     trainer = Trainer(
@@ -198,6 +201,8 @@ def check_watched(config: LoadedConfig, parts: Split) -> None:
     """Raises ConfigError where early stopping watches a metric of a kind that the data lacks, and for a metric of
     labelled rows where there are no labels."""
     kinds = list(parts.train.kinds)
+    if taken := [kind for kind in kinds if kind in ("pooled", *GROUPS)]:
+        raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
     for where, stop in _watched(config):
         metric, slash, kind = stop.metric.partition("/")
         groups = (*(kinds if len(kinds) > 1 else ()), *GROUPS) if is_ranking(metric) else ("pooled", *kinds)
@@ -272,9 +277,14 @@ def _open_folder(
     name = f"{config.run.model['name']}-{config.run.data.name}"
     folder = RunFolder.create(Path(config.run.path.output), name) if resume is None else RunFolder(resume)
     folder.show = show
-    folder.write_json("config.json", effective_settings(config))  # a resumed run may have been given more epochs
-    folder.keep(heading.lines)
-    folder.say(f"run folder {folder.path}")
+    try:
+        folder.write_json("config.json", effective_settings(config))  # a resumed run may have been given more epochs
+        folder.keep(heading.lines)
+        folder.say(f"run folder {folder.path}")
+    except CheckpointError:
+        if resume is None:
+            folder.remove()
+        raise
     return folder
 
 

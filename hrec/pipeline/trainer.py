@@ -278,7 +278,8 @@ class StageRun:
         """Read the losses of the steps since the last look, and empty the list."""
         if not waiting:
             return
-        values = iter(torch.stack([term.float() for step in waiting for term in step.values()]).tolist())
+        terms = torch.stack([term.float() for step in waiting for term in step.values()])
+        values = iter(self.trainer.processes.mean(terms).tolist())
         first = self.at.step - len(waiting)
         for i, step in enumerate(waiting):
             row = {name: next(values) for name in step}  # a term may be missing from some steps
@@ -295,10 +296,14 @@ class StageRun:
                 self._diverged(f"{at}: the term '{name}' of the loss became {value}")
 
     def _diverged(self, what: str) -> NoReturn:
-        saved = self.trainer.checkpoints
-        good = f" The last good checkpoint is {saved.last}." if saved and saved.last.exists() else ""
+        saved, good = self.trainer.checkpoints, ""
+        if saved and saved.last.exists():
+            good = f" The last good checkpoint is {saved.last}, the state before this epoch."
+        if saved and self.stopping and self.stopping.best is not None and saved.best.exists():
+            good += f" The weights that did best are in {saved.best}."
         raise DivergedError(
-            f"stage '{self.stage.name}', {what}.{good} A smaller opt.hyper_params.lr or opt.clip_grad may help."
+            f"stage '{self.stage.name}', {what}.{good} Start again with a smaller opt.hyper_params.lr, or with "
+            "opt.clip_grad: to resume would come to the same."
         )
 
     def _stop(self) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.batches import Points, per_kind, pointwise
@@ -46,7 +46,7 @@ class DURation(InnerProductModel):
         frozen_attributes: bool = False
         """Attribute embeddings are drawn from N(0, 1) and stay as they are, as in the published code, which keeps them
         outside of the model. false: drawn from N(0, history.init_std) and trained."""
-        item_map_hidden_size_list: tuple[PositiveInt, ...] = (256, 64)
+        item_map_hidden_size_list: tuple[PositiveInt, ...] = Field((256, 64), min_length=1)
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
         """k(x, y) = exp(-gamma |x - y|^2); null: 1 over the mean squared distance of the rows drawn."""
