@@ -133,13 +133,15 @@ def refuse_columns(settings: DataSettings, source: str, setting: str) -> None:
 
 
 def require_known_sources(settings: DataSettings, kinds: Sequence[str]) -> None:
-    """Raises DataError where the source of a column names no kind, or nearly one of the kinds chosen in data.type."""
+    """Raises DataError where the source of a column is nearly, but not quite, the name of a kind.
+
+    Any other name is a kind that is not used here: its columns are passed over, with a line in the log.
+    """
     for name in named_columns(settings):
         kind = settings.feat[name].source.removeprefix("item_")
         if settings.feat[name].source in ("user", "item") or kind in kinds:
             continue
-        near = did_you_mean(kind, kinds)
-        if near or settings.type is None:
+        if near := did_you_mean(kind, kinds):
             raise DataError(f"data.feat.{name}: source 'item_{kind}' names no kind.{near} Kinds: {', '.join(kinds)}.")
 
 
