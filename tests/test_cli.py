@@ -30,8 +30,10 @@ from safetensors.torch import load_file
 from hrec.config import load
 from hrec.datasets import load_split
 from hrec.models import find_model
+from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.run import build_model
+from hrec.pipeline.run import run as pipeline_run
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -249,7 +251,11 @@ REFUSED = {
     "deepmf opt.precision=16": ["opt.precision '16' is for GPUs"],
     'deepmf data={"inter_feat_path":"no/such.csv"}': ["no/such.csv"],
     "duration": ["DURation keeps the kinds apart; run it with train_hete.py"],
-    "deepmf --resume no/such/run": ["no/such/run: not a run folder"],
+    "deepmf --resume no/such/run": ["no/such/run: holds no config.json, so it is not a run folder"],
+    "deepmf --resum x": ["unrecognized arguments"],
+    'deepmf metrics=["recal@10"]': ["metrics: no metric 'recal@k'", "Did you mean 'recall'?"],
+    "deepmf data=planted-tiny data.name=a/b": ["data.name"],
+    "deepmf data=planted-tiny opt.early_stop.metric=ndcg@5/boook": ["no kind 'boook'", "'ndcg@5/book'"],
 }
 
 
@@ -266,6 +272,7 @@ def test_a_run_that_diverges_is_told_in_a_sentence(launch, tmp_path):
     argv = [*tiny(tmp_path / "out", "opt.batch_size=64"), "opt.hyper_params.lr=1e20"]
     err = told(launch(HOMO, "deepmf", *argv))
     assert "of the loss became nan" in err or "scores are NaN" in err
+    assert "The last good checkpoint is" in err and "last.pt" in err and "Start again with a smaller" in err
     assert "lr" in err and "stopped: stage 'train'" in (only_run(tmp_path / "out") / "log.txt").read_text()
 
 
@@ -395,7 +402,7 @@ def test_a_run_that_is_interrupted_saves_says_how_to_go_on_and_does_so_to_the_sa
     argv = tiny(output, *TRAINING, *DROPOUT, "opt.save_step=50")
     done = launch(HETE, "duration", *argv, meddle=after_lines(output, 2, number))
     run = only_run(output)
-    assert told(done, 130).strip() == f"stopped and saved; go on with --resume {run}"
+    assert told(done, 130).strip() == f"stopped and saved; go on with: python {HETE} --resume {run}"
     position = torch.load(run / "last.pt", weights_only=True)["position"]
     assert position["step"] > 0 and position["epoch"] >= 2
     assert len(rows(run)) == position["epoch"]
@@ -455,6 +462,38 @@ def test_a_metric_that_early_stopping_watches_is_measured_too(launch, tmp_path):
     argv = tiny(tmp_path, "opt.epochs=1", "opt.early_stop.metric=mae/book", 'metrics=["auc"]')
     assert launch(HOMO, "deepmf", *argv).code == 0
     assert {"auc", "mae/book"} <= json.loads((only_run(tmp_path) / "result.json").read_text())["test"].keys()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again_in_its_folder(launch, tmp_path, whole):
+    output = tmp_path / "out"
+    assert launch(HETE, "duration", *tiny(output, *TRAINING, *DROPOUT)).code == 0
+    run = only_run(output)
+    for file in run.iterdir():
+        if file.name != "config.json":
+            file.unlink()
+    done = launch(HETE, "--resume", run)
+    assert done.code == 0 and only_run(output) == run
+    assert_same_run(run, whole.run)
+
+
+def test_a_run_that_cannot_write_its_first_checkpoint_leaves_no_folder(tmp_path, monkeypatch):
+    def full(self: Checkpoints, state: object) -> None:
+        raise CheckpointError(f"{self.last}: could not be written (No space left on device). Make room.")
+
+    monkeypatch.setattr(Checkpoints, "save_last", full)
+    config = load("deepmf", find_model, tiny(tmp_path / "out", "opt.epochs=1"))
+    with pytest.raises(CheckpointError, match="Make room"):
+        pipeline_run(config, show=False)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_kind_named_as_a_group_of_the_metrics_is_refused_before_training(launch, tmp_path):
+    write_rows(tmp_path / "rows.csv", 0)
+    pd.DataFrame({"item_id": range(20)}).to_csv(tmp_path / "pooled.csv", index=False)
+    files = {"inter_feat_path": str(tmp_path / "rows.csv"), "item_feat_path": {"pooled": str(tmp_path / "pooled.csv")}}
+    argv = [f"data={json.dumps(files)}", f"path.output={tmp_path / 'out'}", "path.cache=null"]
+    assert "a kind cannot be called 'pooled'" in told(launch(HOMO, "deepmf", *argv))
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_else_can_be_changed_when_a_run_goes_on(launch, tmp_path):
