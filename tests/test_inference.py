@@ -416,7 +416,7 @@ def test_users_without_a_known_item_are_left_out_and_known_users_are_told(finish
 
 def test_a_kind_tells_items_of_the_same_id_apart(finished, tmp_path, history):
     frame = pd.DataFrame({"user_id": [1, 1, 2, 2, 3, 3] * 3, "item_id": [1, 2] * 3 + [1, 3] * 3 + [2, 3] * 3})
-    frame["type"], frame["rating"] = ["a", "b", "b", "a", "a", "b"] * 3, [5, 1, 2, 4, 5, 3] * 3
+    frame["type"], frame["rating"] = ["a", "b", "b", "a", "a", "b"] * 3, [5, 5, 2, 1, 5, 3] * 3
     frame = frame.drop_duplicates(["user_id", "item_id", "type"])
     frame.to_csv(tmp_path / "rows.csv", index=False)
     settings = {"name": "ab", "inter_feat_path": str(tmp_path / "rows.csv"), "label": {"from": "rating", "above": 3}}
@@ -428,6 +428,9 @@ def test_a_kind_tells_items_of_the_same_id_apart(finished, tmp_path, history):
         new_users(trained, history("item_id,rating\n2,5\n"))
     with pytest.raises(DataError, match=r"column 'type': 'c' is no kind.* Kinds: a, b"):
         new_users(trained, history("item_id,type,rating\n2,c,5\n"))
+    only_b = load_run(finished("deepmf", f"data={json.dumps(settings)}", "data.single_type=b"), "cpu")
+    new = new_users(only_b, history("item_id,type,rating\n2,b,5\n2,a,1\n"))
+    assert len(new.rows) == 1 and item_ids(only_b.data)[new.rows.item[0]] == "2"
 
 
 @pytest.mark.parametrize(

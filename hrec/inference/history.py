@@ -58,14 +58,10 @@ def new_users(
     user_ids = _user_ids(sheet, trained.config.run.data, name)
     label, rating = _values(sheet, trained, log)
     kept = _last_of_each(user_ids, item)
-    if (again := int((item >= 0).sum()) - len(kept)) > 0:
-        log(f"{sheet.path}: {plural(again, 'row')} of a user and an item that come again further down passed over")
-    ids, first, user = np.unique(user_ids[kept], return_index=True, return_inverse=True)
-    order = np.argsort(first)  # users in the order in which they come
-    place = np.argsort(order)
+    ids, user = _numbered(user_ids[kept])
     kinds = trained.data.kinds.values()
     rows = Interactions(
-        user=place[user].astype(np.int32),
+        user=user,
         item=item[kept],
         kind=(np.searchsorted([t.start for t in kinds], item[kept], side="right") - 1).astype(np.int16),
         label=None if label is None else label[kept].astype(np.float32),
@@ -73,10 +69,12 @@ def new_users(
         # rows are taken to stand in the order of time
         time=None if trained.data.interactions.time is None else np.arange(len(kept), dtype=np.float64),
     )
+    if (again := int((item >= 0).sum()) - len(kept)) > 0:
+        log(f"{sheet.path}: {plural(again, 'row')} of a user and an item that come again further down passed over")
     if lost := sorted(set(user_ids.tolist()) - set(ids.tolist())):
         log(f"{sheet.path}: {plural(len(lost), 'user')} without a known item left out: {', '.join(lost[:3])}")
     _say_which_are_known(ids, trained, log)
-    return NewUsers(ids[order], rows)
+    return NewUsers(ids, rows)
 
 
 def _sheet(history: str | Path | pa.Table, settings: DataSettings) -> Sheet:
@@ -93,6 +91,13 @@ def _user_ids(sheet: Sheet, settings: DataSettings, name: str) -> np.ndarray:
     if settings.USER_ID_FIELD not in sheet.cells:
         return np.full(len(sheet), name)
     return encoding.as_unicode(_ids(sheet, settings.USER_ID_FIELD))
+
+
+def _numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the different ids in the order in which they come, int32[n] the place of each row's)."""
+    different, first, number = np.unique(ids, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return different[order], np.argsort(order)[number].astype(np.int32)
 
 
 def _ids(sheet: Sheet, column: str) -> pa.Array:
@@ -128,10 +133,11 @@ def _items(sheet: Sheet, trained: Trained, log: Log) -> np.ndarray:
 
 
 def _by_kind(sheet: Sheet, column: str, text: pa.Array, trained: Trained) -> np.ndarray:
-    """Each row's item looked up in the kind that the row names."""
+    """Each row's item looked up in the kind that the row names; unknown where the run uses not all kinds."""
     kinds = [kind_name(kind) for kind in _ids(sheet, column).to_pylist()]
-    known = trained.data.kinds
-    if unknown := next((kind for kind in kinds if kind not in known), None):
+    settings, known = trained.config.run.data, trained.data.kinds
+    unknown = next((kind for kind in kinds if kind not in known), None)
+    if unknown is not None and not settings.type and settings.single_type is None:
         row = np.array([kind == unknown for kind in kinds])
         _refuse(sheet, column, row, f"is no kind.{did_you_mean(unknown, known)} Kinds: {', '.join(known)}")
     item = np.full(len(text), -1, np.int32)
