@@ -107,6 +107,26 @@ def test_every_column_of_the_example_of_own_data_is_read(tmp_path: Path, monkeyp
     assert len(data.interactions) == len(Path("data/mine/interactions.csv").read_text().splitlines()) - 1
 
 
+def test_the_example_of_a_trained_model_runs(tmp_path: Path):
+    own, example = section("Bring your own data"), section("Use a trained model")
+    checkout(tmp_path, own)
+    run(commands(own)[0], tmp_path)
+    for found in FILE.finditer(example):
+        (tmp_path / found["path"]).write_text(found["text"], encoding="utf-8")
+    (folder,) = tmp_path.glob("output/DURation-mine-*")
+    known, new, export = (
+        run(c.replace("output/DURation-mine-*", str(folder)), tmp_path).splitlines() for c in commands(example)
+    )
+    shown = [line.split()[:2] for line in known]
+    (told,) = re.findall(r"```text\n(.*?)```", example, re.DOTALL)
+    assert shown == [line.split()[:2] for line in told.splitlines()]
+    assert [line.split()[0] for line in new[2:]] == ["zoe", "zoe"] and all(" video " in line for line in new[2:])
+    assert sorted(export) == sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "vectors").iterdir())
+    (program,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
+    (tmp_path / "program.py").write_text(program.replace("output/DURation-mine-20260101-120000", str(folder)))
+    run("python program.py", tmp_path)
+
+
 @pytest.mark.slow
 def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_path: Path):
     example = section("Add a model")

@@ -34,8 +34,12 @@ def load(settings: DataSettings, cache: Path | None, log: Callable[[str], None] 
 
 
 def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> Split:
-    """``load``, then the parts that ``data.split`` asks for. Raises DataError."""
-    data = load(settings, cache, log)
+    """``load``, then ``parts_of``. Raises DataError."""
+    return parts_of(load(settings, cache, log), settings, log)
+
+
+def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] = lambda line: None) -> Split:
+    """The parts that ``data.split`` asks for, with the columns made from the training part. Raises DataError."""
     try:
         return with_train_columns(split(data, settings.split, settings.sample, log), settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give

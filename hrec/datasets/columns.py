@@ -61,31 +61,56 @@ class CategoricalList:
 
 @dataclass(frozen=True, eq=False)
 class Numeric:
-    """One number per row, ``value`` float32[n], NaN where missing; as in the file, not scaled."""
+    """One number per row, ``value`` float32[n], NaN where missing; as in the file, not scaled.
+
+    ``among`` float32[m] are the rows that a model measures the numbers against, for mean, deviation and buckets, where
+    those are not the column's own: a new user's age is measured as the ages that the model was trained on.
+    """
 
     value: np.ndarray
+    among: np.ndarray | None = None
+
+    @property
+    def reference(self) -> np.ndarray:
+        return self.value if self.among is None else self.among
 
     def __len__(self) -> int:
         return len(self.value)
 
     def take(self, rows: np.ndarray) -> Numeric:
-        return Numeric(self.value[rows])
+        return Numeric(self.value[rows], self.among)
 
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A vector per row, ``value`` float32[n, d] (may be memory-mapped)."""
+    """A vector per row, ``value`` float32[n, d] (may be memory-mapped); ``among`` float32[m, d] as in Numeric."""
 
     value: np.ndarray
+    among: np.ndarray | None = None
+
+    @property
+    def reference(self) -> np.ndarray:
+        return self.value if self.among is None else self.among
 
     def __len__(self) -> int:
         return len(self.value)
 
     def take(self, rows: np.ndarray) -> Dense:
-        return Dense(self.value[rows])
+        return Dense(self.value[rows], self.among)
 
 
 Column = Categorical | CategoricalList | Numeric | Dense
+
+
+def behind_missing(n: int, column: Column, rows: np.ndarray) -> Column:
+    """``n`` rows without a value, then these rows of the column; vocabulary and measure are the column's."""
+    known = column.take(rows)
+    if isinstance(known, Categorical):
+        return Categorical(np.concatenate([np.full(n, MISSING, known.code.dtype), known.code]), known.values)
+    if isinstance(known, CategoricalList):
+        return CategoricalList(np.concatenate([np.zeros(n, np.int64), known.offset]), known.code, known.values)
+    nothing = np.full((n, *known.value.shape[1:]), np.nan, np.float32)
+    return type(known)(np.concatenate([nothing, known.value]), column.reference)  # type: ignore[union-attr]
 
 
 def joined(columns: Sequence[Column]) -> Column:

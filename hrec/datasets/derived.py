@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from hrec.datasets.columns import Numeric
-from hrec.datasets.recdata import Interactions, Split, Table
+from hrec.datasets.recdata import Interactions, RecData, Split, Table
 
 SHRINK = 3.0
 """Rows of the average value that every mean is taken with."""
@@ -35,31 +35,48 @@ def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
     return Split(*grown)
 
 
-def _with(table: Table, x: Interactions, row: np.ndarray, names: Sequence[str]) -> Table:
+def of_new_users(users: Table, x: Interactions, train: RecData, names: Sequence[str]) -> Table:
+    """Users who are none of the training part's, with the columns that ``with_train_columns`` gave those: made from
+    rows ``x`` of their own, and measured as the columns of the training part are."""
+    made = _with(users, x, x.user, names, train.interactions).columns
+    columns = dict(users.columns)
+    for name in (f"train_{name}" for name in names):
+        own, known = made[name], train.users.columns[name]
+        assert isinstance(own, Numeric) and isinstance(known, Numeric)
+        columns[name] = Numeric(own.value, known.value)
+    return replace(users, columns=columns)
+
+
+def _with(
+    table: Table, x: Interactions, row: np.ndarray, names: Sequence[str], among: Interactions | None = None
+) -> Table:
+    """``among``: the rows whose mean rating is the mean of all; None for ``x``."""
     here = (row >= 0) & (row < table.count)
     counted = np.bincount(row[here], minlength=table.count)
-    columns = {f"train_{name}": Numeric(DERIVED[name](x, row, here, counted)) for name in names}
+    columns = {
+        f"train_{name}": Numeric(DERIVED[name](x, row, here, counted, x if among is None else among)) for name in names
+    }
     return replace(table, columns={**table.columns, **columns})
 
 
-def _count(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray) -> np.ndarray:
+def _count(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> np.ndarray:
     """log(1 + rows); missing where there is none, which the missing mark then tells apart."""
     return np.where(counted > 0, np.log1p(counted), np.nan).astype(np.float32)
 
 
-def _mean(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray) -> np.ndarray:
+def _mean(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> np.ndarray:
     """Shrunk mean of the ratings (labels where there are none), less the mean of all."""
-    value = x.label if x.rating is None else x.rating
-    if value is None:
+    value, every = (y.label if y.rating is None else y.rating for y in (x, among))
+    if value is None or every is None:
         raise ValueError("data.train_columns 'mean' needs ratings or labels, and this data has neither; use 'count'")
     known = here & np.isfinite(value)
-    sums = np.bincount(row[known], value[known] - value[np.isfinite(value)].mean(dtype=np.float64), len(counted))
+    sums = np.bincount(row[known], value[known] - every[np.isfinite(every)].mean(dtype=np.float64), len(counted))
     return np.where(counted > 0, sums / (np.bincount(row[known], minlength=len(counted)) + SHRINK), np.nan).astype(
         np.float32
     )
 
 
-DERIVED: dict[str, Callable[[Interactions, np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+DERIVED: dict[str, Callable[[Interactions, np.ndarray, np.ndarray, np.ndarray, Interactions], np.ndarray]] = {
     "count": _count,
     "mean": _mean,
 }

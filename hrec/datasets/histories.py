@@ -29,10 +29,13 @@ def _rating(x: Interactions) -> np.ndarray:
     return _present(x.rating, "rating", "ratings").astype(np.float32)
 
 
-def _centred(x: Interactions) -> np.ndarray:
-    rating = _present(x.rating, "centred", "ratings").astype(np.float64)
-    known = np.isfinite(rating)
-    return (rating - rating[known].mean() if known.any() else rating).astype(np.float32)
+def _centred(x: Interactions, among: Interactions | None = None) -> np.ndarray:
+    """The mean is that of ``among``, or of ``x`` itself."""
+    rating, counted = (
+        _present(y.rating, "centred", "ratings").astype(np.float64) for y in (x, x if among is None else among)
+    )
+    counted = counted[np.isfinite(counted)]
+    return (rating - counted.mean() if len(counted) else rating).astype(np.float32)
 
 
 def _present(values: np.ndarray | None, cells: str, what: str) -> np.ndarray:
@@ -52,6 +55,11 @@ CELLS: dict[str, Callable[[Interactions], np.ndarray]] = {
 
 'centred' is the rating less the mean of all training ratings.
 """
+
+
+def cells_as_in(train: RecData, x: Interactions) -> np.ndarray:
+    """float32[N]: the cells of rows that are none of the training rows, measured as those are; NaN for no cell."""
+    return _centred(x, train.interactions) if train.cells == "centred" else CELLS[train.cells](x)
 
 
 def default_cells(x: Interactions) -> str:

@@ -92,6 +92,14 @@ def read_sheet(path: Path, setting: str, wanted: Callable[[str], bool]) -> Sheet
     return sheet
 
 
+def as_sheet(table: pa.Table, name: str) -> Sheet:
+    """Rows in memory, as if they came from a parquet file of this name. Raises DataError where there are none."""
+    path, names = Path(f"{name}.parquet"), table.column_names
+    if not len(table):
+        raise DataError(f"{name}: has no rows.")
+    return _sheet(path, table, {one: one for one in names}, tuple(names), {})
+
+
 def ending(path: Path) -> str:
     """The ending that tells the format, lower case, without .gz or .xz."""
     return Path(path.stem if path.suffix.lower() in COMPRESSED else path.name).suffix.lower()

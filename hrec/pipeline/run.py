@@ -312,16 +312,27 @@ def _take_up(folder: RunFolder, opt: OptSettings, state: dict[str, Any]) -> str:
 
 def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
     """Remember what was trained on; on resume refuse anything else."""
+    if resumed:
+        refuse_other_data(folder, parts)
+    else:
+        folder.write_json("data.json", {"name": parts.train.name, "digest": _digest(parts)})
+
+
+def refuse_other_data(folder: RunFolder, parts: Split) -> None:
+    """Raises CheckpointError where a run was trained on other rows than these."""
+    if folder.read_json("data.json")["digest"] != _digest(parts):
+        raise CheckpointError(f"{folder.path}: was trained on other rows; the data files have changed since it began")
+
+
+def _digest(parts: Split) -> str:
+    """A digest of the rows of all parts: who, what, and liked or not."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (parts.train, parts.valid, parts.test):
         x = part.interactions
         for array in (x.user, x.item, x.kind, x.label):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).data)
-    if resumed and folder.read_json("data.json")["digest"] != digest.hexdigest():
-        raise CheckpointError(f"{folder.path}: was trained on other rows; the data files have changed since it began")
-    if not resumed:
-        folder.write_json("data.json", {"name": parts.train.name, "digest": digest.hexdigest()})
+    return digest.hexdigest()
 
 
 def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:

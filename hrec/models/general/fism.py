@@ -47,6 +47,7 @@ class FISM(InnerProductModel):
 
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
+    new_user_takes_mean = ("user_bias.weight",)
     published_unused: ClassVar[dict[str, str]] = {
         "split_to": "it cut evaluation into pieces to save memory; vectors of users and items need none"
     }

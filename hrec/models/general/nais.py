@@ -57,6 +57,7 @@ class NAIS(BaseModel):
 
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
+    new_user_takes_mean = ("user_bias.weight",)
     published_unused: ClassVar[dict[str, str]] = {
         "split_to": "it cut evaluation into pieces to save memory; the pieces here are always small",
         "pretrain_path": "training starts from random weights",

@@ -46,27 +46,28 @@ def of_categories(column: Categorical | CategoricalList) -> Entries:
 
 def of_numbers(column: Numeric, clip: float) -> Entries:
     """The standardised number, cut off at ``clip`` deviations, times one vector; a missing one has its own vector."""
-    scaled, known = standardised(column.value[:, None], clip)
+    scaled, known = standardised(column.value[:, None], clip, column.reference[:, None])
     weight = np.where(known[:, 0], scaled[:, 0], 1)
     return of_codes(np.where(known[:, 0], 1, MISSING), 2, weight)
 
 
 def of_buckets(column: Numeric, buckets: int) -> Entries:
     """The number's bucket, of ``buckets`` that hold nearly as many known rows each; MISSING where it is missing."""
-    known = np.isfinite(column.value)
+    known, among = np.isfinite(column.value), column.reference[np.isfinite(column.reference)]
     cuts = np.linspace(0, 1, buckets + 1)[1:-1]
-    edges = np.unique(np.quantile(column.value[known], cuts)) if known.any() else np.zeros(0)
+    edges = np.unique(np.quantile(among, cuts)) if len(among) else np.zeros(0)
     code = np.where(known, FIRST + np.searchsorted(edges, column.value, side="right"), MISSING)
     return of_codes(code, FIRST + len(edges) + 1)
 
 
-def standardised(value: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray]:
-    """float32[n, d] with mean 0 and deviation 1 over the known values, 0 where missing; bool[n, d], known."""
-    value = np.asarray(value, np.float32)
-    known = np.isfinite(value)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, value, 0).sum(0, dtype=np.float64) / count
-    deviation = np.sqrt((np.where(known, value - mean, 0) ** 2).sum(0, dtype=np.float64) / count)
+def standardised(value: np.ndarray, clip: float, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32[n, d] with mean 0 and deviation 1 over the known ones ``among`` [m, d], 0 where missing; bool[n, d],
+    known. Most often ``among`` is ``value`` itself."""
+    value, among = np.asarray(value, np.float32), np.asarray(among, np.float32)
+    known, counted = np.isfinite(value), np.isfinite(among)
+    count = np.maximum(counted.sum(0), 1)
+    mean = np.where(counted, among, 0).sum(0, dtype=np.float64) / count
+    deviation = np.sqrt((np.where(counted, among - mean, 0) ** 2).sum(0, dtype=np.float64) / count)
     scaled = (value - mean) / np.where(deviation > 0, deviation, 1)
     return np.where(known, np.clip(scaled, -clip, clip), 0).astype(np.float32), known
 

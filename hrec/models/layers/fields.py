@@ -60,8 +60,9 @@ class Fields(nn.Module):
 
 
 def _standardised(column: Column, clip: float) -> list[np.ndarray]:
-    """[n, d] float32, and a 0/1 column [n, 1] of what is missing where anything is."""
+    """[n, d] float32, and a 0/1 column [n, 1] of what is missing where anything is among the column's reference."""
     assert isinstance(column, Numeric | Dense)
-    scaled, known = standardised(np.asarray(column.value).reshape(len(column), -1), clip)
+    value, among = (np.asarray(rows).reshape(len(rows), -1) for rows in (column.value, column.reference))
+    scaled, known = standardised(value, clip, among)
     missing = np.any(~known, axis=1, keepdims=True).astype(np.float32)
-    return [scaled] if known.all() else [scaled, missing]
+    return [scaled] if np.isfinite(among).all() else [scaled, missing]

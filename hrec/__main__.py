@@ -1,0 +1,8 @@
+"""``python -m hrec`` is the command ``hrec``."""
+
+import sys
+
+from hrec.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

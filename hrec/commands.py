@@ -1,0 +1,153 @@
+"""The ``hrec`` command: what is done with a finished run. Training has scripts of its own (hrec/cli.py)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hrec.config import ConfigError
+from hrec.datasets import encoding
+from hrec.datasets.problems import DataError, require_file
+from hrec.datasets.sheets import read_sheet
+from hrec.datasets.tables import typed
+from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
+from hrec.inference.export import FORMATS, write_csv
+from hrec.inference.history import NAME
+from hrec.pipeline.checkpoints import CheckpointError, write_whole
+from hrec.pipeline.metrics import ScoreError
+from hrec.pipeline.records import table
+from hrec.settings import DataSettings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status. Problems are told in sentences, not tracebacks."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (ConfigError, DataError, CheckpointError, ScoreError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
+    commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_recommend(commands.add_parser("recommend", help="the best items for users, known ones or new ones"))
+    _add_export(commands.add_parser("export", help="the vectors of users and items, as files"))
+    return p
+
+
+def _add_run(p: argparse.ArgumentParser) -> None:
+    p.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run: output/DURation-...")
+    p.add_argument("--device", default="auto", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
+
+
+# ------------------------------------------------------------------------------------------- recommend
+
+
+def _add_recommend(p: argparse.ArgumentParser) -> None:
+    _add_run(p)
+    p.add_argument("--user", nargs="+", action="extend", default=[], metavar="ID", help="raw ids of users")
+    p.add_argument("--users-from", type=Path, metavar="FILE", help="a file of user ids: a table, or .txt, one a line")
+    p.add_argument("--all-users", action="store_true", help="every user of the data")
+    p.add_argument("--history", type=Path, metavar="FILE", help="what new users have done: items, ratings where known")
+    p.add_argument("--k", type=int, default=10, help="items for each user (10)")
+    p.add_argument("--kind", help="items of this kind alone")
+    p.add_argument("--out", type=Path, metavar="FILE", help="write a .csv or .parquet file instead of printing")
+    p.set_defaults(run=_recommend)
+
+
+def _recommend(args: argparse.Namespace) -> None:
+    _check_out(args.out)
+    if args.all_users + bool(args.user or args.users_from) + bool(args.history) == 0:
+        raise ConfigError("for whom? Give --user ID, --users-from FILE, --all-users, or --history FILE of a new user")
+    if args.all_users and (args.user or args.users_from or args.history):
+        raise ConfigError("--all-users goes without --user, --users-from and --history")
+    trained = load_run(args.folder, args.device)
+    ids = [*args.user, *_ids_from(args.users_from, trained.config.run.data)]
+    users = _new_users(trained, args.history, ids) if args.history else None if args.all_users else ids
+    rows = recommend(trained, users, args.k, args.kind, _warn)
+    if args.out:
+        write_whole(args.out, lambda path: _write(rows, path, args.out.suffix.lower()))
+        print(f"{len(rows):,} rows in {args.out}")
+    else:
+        print(_shown(rows))
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
+
+
+def _new_users(trained: Trained, history: Path, ids: list[str]) -> NewUsers:
+    """The users of a history file; ``ids`` choose among them, or name the one of a file without user ids."""
+    new = new_users(trained, history, ids[0] if len(ids) == 1 else NAME, _warn)
+    if not ids or new.ids.tolist() == ids:
+        return new
+    if unknown := [one for one in ids if one not in new.ids]:
+        column = trained.config.run.data.USER_ID_FIELD
+        raise DataError(
+            f"{history}: holds no history of {', '.join(map(repr, unknown[:3]))}. With --history, users are those of "
+            f"the file's column '{column}'; a file without it is the history of one user, whom --user names."
+        )
+    return new.take(ids)
+
+
+def _ids_from(path: Path | None, settings: DataSettings) -> list[str]:
+    """User ids from a file: lines of a .txt file; of a table the column of user ids, or its only one."""
+    if path is None:
+        return []
+    if path.suffix.lower() == ".txt":
+        require_file(path, "--users-from")
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    sheet = read_sheet(path, "--users-from", lambda name: True)
+    name = sheet.header[0] if len(sheet.header) == 1 else settings.USER_ID_FIELD
+    sheet.column(name, "Name the column of user ids so.")
+    return [one for one in typed(sheet, name, encoding.as_ids).to_pylist() if one is not None]
+
+
+def _check_out(path: Path | None) -> None:
+    """Raises ConfigError before anything is computed."""
+    if path is None:
+        return
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"--out {path}: the ending tells no format; write .csv or .parquet")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--out {path}: the folder {path.parent} is not there; make it first")
+
+
+def _write(rows: pa.Table, path: Path, ending: str) -> None:
+    if ending == ".parquet":
+        pq.write_table(rows, path)
+    else:
+        write_csv(rows, path)
+
+
+def _shown(rows: pa.Table) -> str:
+    cells = [[str(one) for one in rows[name].to_pylist()] for name in ("user", "rank", "item", "kind")]
+    scores = [f"{score:.4f}" for score in rows["score"].to_pylist()]
+    return table([rows.column_names, *map(list, zip(*cells, scores, strict=True))])
+
+
+# ---------------------------------------------------------------------------------------------- export
+
+
+def _add_export(p: argparse.ArgumentParser) -> None:
+    _add_run(p)
+    p.add_argument("--to", required=True, choices=FORMATS, help="the files' format")
+    p.add_argument("--out", type=Path, metavar="FOLDER", help="where to write them; left out: RUN/vectors")
+    p.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    folder = args.out or args.folder / "vectors"
+    for path in export(load_run(args.folder, args.device), args.to, folder):
+        print(path)

@@ -1,0 +1,235 @@
+"""What new users have done, from a file -> NewUsers: rows of known items, with ratings and labels as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from hrec.config import did_you_mean
+from hrec.datasets import encoding
+from hrec.datasets.catalogue import kind_name
+from hrec.datasets.problems import DataError, plural
+from hrec.datasets.recdata import Interactions
+from hrec.datasets.sheets import Sheet, as_sheet, read_sheet
+from hrec.datasets.tables import typed
+from hrec.inference.ids import ids_of, item_ids, item_kinds, told_unknown
+from hrec.inference.trained import Trained
+from hrec.settings import DataSettings
+
+NAME = "new"
+"""What a new user is called whose history does not tell."""
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class NewUsers:
+    """Users that training did not know, numbered from 0, and their rows with the items of the training data.
+
+    ids: text[n]. Ratings and labels of the rows are there where the training data has them.
+    """
+
+    ids: np.ndarray
+    rows: Interactions
+
+    def take(self, ids: Sequence[str]) -> NewUsers:
+        """Those of the users that have these ids, in this order."""
+        place = {one: number for number, one in enumerate(dict.fromkeys(ids))}
+        number = np.array([place.get(one, -1) for one in self.ids], np.int32)[self.rows.user]
+        rows = replace(self.rows, user=number).take(number >= 0)
+        return NewUsers(np.array(list(place), str), rows)
+
+
+def new_users(
+    trained: Trained, history: str | Path | pa.Table, name: str = NAME, log: Log = lambda line: None
+) -> NewUsers:
+    """New users from a file (or a table) of what they have done: a column of item ids, and if there are several users
+    one of user ids; if there are, columns of kinds, ratings and labels. The columns' names are those of the run's data.
+
+    Items that the run does not know are passed over. ``name``: of the one user of a file without user ids.
+    Raises DataError where no item is known, or a cell cannot be read.
+    """
+    sheet = _sheet(history, trained.config.run.data)
+    item = _items(sheet, trained, log)
+    user_ids = _user_ids(sheet, trained.config.run.data, name)
+    label, rating = _values(sheet, trained, log)
+    kept = _last_of_each(user_ids, item)
+    ids, user = _numbered(user_ids[kept])
+    kinds = trained.data.kinds.values()
+    rows = Interactions(
+        user=user,
+        item=item[kept],
+        kind=(np.searchsorted([t.start for t in kinds], item[kept], side="right") - 1).astype(np.int16),
+        label=None if label is None else label[kept].astype(np.float32),
+        rating=None if rating is None else rating[kept].astype(np.float32),
+        # rows are taken to stand in the order of time
+        time=None if trained.data.interactions.time is None else np.arange(len(kept), dtype=np.float64),
+    )
+    if (again := int((item >= 0).sum()) - len(kept)) > 0:
+        log(f"{sheet.path}: {plural(again, 'row')} of a user and an item that come again further down passed over")
+    if lost := sorted(set(user_ids.tolist()) - set(ids.tolist())):
+        log(f"{sheet.path}: {plural(len(lost), 'user')} without a known item left out: {', '.join(lost[:3])}")
+    _say_which_are_known(ids, trained, log)
+    return NewUsers(ids, rows)
+
+
+def _sheet(history: str | Path | pa.Table, settings: DataSettings) -> Sheet:
+    if isinstance(history, pa.Table):
+        sheet = as_sheet(history, "history")
+    else:
+        sheet = read_sheet(Path(history).expanduser(), "--history", lambda name: True)
+    sheet.column(settings.ITEM_ID_FIELD, "It holds the ids of the items in the history: name it so.")
+    return sheet
+
+
+def _user_ids(sheet: Sheet, settings: DataSettings, name: str) -> np.ndarray:
+    """text[n]: whose each row is."""
+    if settings.USER_ID_FIELD not in sheet.cells:
+        return np.full(len(sheet), name)
+    return encoding.as_unicode(_ids(sheet, settings.USER_ID_FIELD))
+
+
+def _numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the different ids in the order in which they come, int32[n] the place of each row's)."""
+    different, first, number = np.unique(ids, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return different[order], np.argsort(order)[number].astype(np.int32)
+
+
+def _ids(sheet: Sheet, column: str) -> pa.Array:
+    text = typed(sheet, column, encoding.as_ids)
+    _refuse(sheet, column, text.is_null().to_numpy(zero_copy_only=False), "is no id")
+    return text
+
+
+def _refuse(sheet: Sheet, column: str, bad: np.ndarray, why: str) -> None:
+    """Raises DataError about the first row where ``bad`` bool[n]."""
+    if bad.any():
+        first = int(bad.argmax())
+        raise DataError(f"{sheet.where(first, column)}: {sheet.show(first, column)} {why}. Correct the file.")
+
+
+def _items(sheet: Sheet, trained: Trained, log: Log) -> np.ndarray:
+    """int32[n]: the item of each row, -1 where it is unknown. Raises DataError where all are."""
+    settings, data = trained.config.run.data, trained.data
+    text, known = _ids(sheet, settings.ITEM_ID_FIELD), pa.array(item_ids(data), pa.string())
+    if settings.TYPE_FIELD in sheet.cells:
+        item = _by_kind(sheet, settings.TYPE_FIELD, text, trained)
+    else:
+        item = encoding.positions(text, known)
+        _refuse_shared(sheet, text, item, trained)
+    if (item < 0).any():
+        missing = np.flatnonzero(item < 0)
+        named = told_unknown([text[int(row)].as_py() for row in missing], item_ids(data))
+        told = f"{sheet.path}: {len(missing):,} of {plural(len(item), 'item')} unknown to '{data.name}': {named}"
+        if len(missing) == len(item):
+            raise DataError(f"{told}. Without a known item there is nothing to go by; correct the ids.")
+        log(f"{told}; passed over")
+    return item
+
+
+def _by_kind(sheet: Sheet, column: str, text: pa.Array, trained: Trained) -> np.ndarray:
+    """Each row's item looked up in the kind that the row names; unknown where the run uses not all kinds."""
+    kinds = [kind_name(kind) for kind in _ids(sheet, column).to_pylist()]
+    settings, known = trained.config.run.data, trained.data.kinds
+    unknown = next((kind for kind in kinds if kind not in known), None)
+    if unknown is not None and not settings.type and settings.single_type is None:
+        row = np.array([kind == unknown for kind in kinds])
+        _refuse(sheet, column, row, f"is no kind.{did_you_mean(unknown, known)} Kinds: {', '.join(known)}")
+    item = np.full(len(text), -1, np.int32)
+    for kind, table in known.items():
+        here = np.flatnonzero(np.array(kinds) == kind)
+        found = encoding.positions(text.take(pa.array(here)), pa.array(ids_of(table), pa.string()))
+        item[here] = np.where(found < 0, -1, found + table.start)
+    return item
+
+
+def _refuse_shared(sheet: Sheet, text: pa.Array, item: np.ndarray, trained: Trained) -> None:
+    """Raises DataError for an id that items of two kinds have."""
+    settings, names = trained.config.run.data, item_ids(trained.data)
+    shared = np.zeros(len(names), bool)
+    _, first, count = np.unique(names, return_index=True, return_counts=True)
+    shared[first[count > 1]] = True
+    bad = shared[item] & (item >= 0)
+    if bad.any():
+        one = text[int(bad.argmax())].as_py()
+        of = " and ".join(item_kinds(trained.data)[names == one][:2])
+        remedy = f"is an item of {of}; add a column '{settings.TYPE_FIELD}' with the kind of each row"
+        _refuse(sheet, settings.ITEM_ID_FIELD, bad, remedy)
+
+
+def _last_of_each(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """int64: rows of known items, of each pair of user and item the last, in the file's order."""
+    known = np.flatnonzero(item >= 0)
+    number = np.unique(user, return_inverse=True)[1]
+    return known[~encoding.repeated(number[known].astype(np.int64) << 32 | item[known])]
+
+
+# --------------------------------------------------------------------------------- ratings and labels
+
+
+def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(labels 1 and 0, ratings) of the rows, float64[n], each None where the training data has none.
+
+    Rows that tell neither are liked; a rating that is not told is the mean training rating of rows with that label.
+    """
+    settings, x = trained.config.run.data, trained.parts.train.interactions
+    rated = _rating_column(sheet, settings)
+    rating = None if rated is None else _numbers(sheet, rated)
+    label = None if x.label is None else _labels(sheet, trained, rated, rating, log)
+    if x.rating is None:
+        return label, None
+    if rating is None and label is None:
+        sheet.column(settings.RATING_FIELD, f"{trained.name} reads ratings: add them.")
+    if rating is None and label is not None and x.label is not None:
+        means = [_mean_rating(x, x.label == one) for one in (0, 1)]
+        rating = np.where(label > 0, means[1], means[0])
+        if trained.parts.train.cells in ("rating", "centred"):
+            log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a liked item counts as rated {means[1]:.2f}")
+    return label, rating
+
+
+def _rating_column(sheet: Sheet, settings: DataSettings) -> str | None:
+    names = [settings.RATING_FIELD, settings.label.source if settings.label else None]
+    return next((name for name in names if name in sheet.cells), None)
+
+
+def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarray | None, log: Log) -> np.ndarray:
+    settings = trained.config.run.data
+    name, how = settings.LABEL_FIELD, settings.label
+    if how is not None and how.above is not None and rated is not None and rating is not None:
+        _refuse(sheet, rated, np.isnan(rating), "is not a number, so it does not tell whether the item is liked")
+        return (rating > how.above).astype(np.float64)
+    if name in sheet.cells:
+        label = _numbers(sheet, name)
+        _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (liked) or 0 (not liked)")
+        return label
+    if trained.parts.train.cells in ("sign", "liked"):
+        if rating is not None and not trained.data.negatives:
+            sheet.column(name, f"{trained.name} reads labels, and nothing tells which ratings are liked: add it.")
+        log(f"{sheet.path}: no column '{name}', so every item counts as liked")
+    return np.ones(len(sheet))
+
+
+def _numbers(sheet: Sheet, column: str) -> np.ndarray:
+    """float64[n], NaN for an empty cell. Raises DataError for anything else that is no number."""
+    number, bad = typed(sheet, column, encoding.as_numbers)
+    _refuse(sheet, column, bad, "is not a number")
+    return number
+
+
+def _mean_rating(x: Interactions, rows: np.ndarray) -> float:
+    assert x.rating is not None
+    rating = x.rating[rows & np.isfinite(x.rating)].astype(np.float64)
+    return float(rating.mean()) if len(rating) else float("nan")
+
+
+def _say_which_are_known(ids: np.ndarray, trained: Trained, log: Log) -> None:
+    """A user of the data who is given as a new one keeps nothing of what the data has."""
+    both = ids[np.isin(ids, ids_of(trained.data.users))]
+    if len(both):
+        log(f"in the data too, where they are not looked up: {plural(len(both), 'user')}, {', '.join(both[:3])}")

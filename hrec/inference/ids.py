@@ -1,0 +1,64 @@
+"""Raw ids and the numbers that stand for them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from hrec.datasets import encoding
+from hrec.datasets.problems import DataError, plural
+from hrec.datasets.recdata import RecData, Table
+
+SHOWN = 3
+"""Unknown ids that a message names, and near ones that it names for each."""
+COMPARED = 50_000
+"""Ids that the nearest are looked for among: comparing takes about 10 microseconds each."""
+
+
+def ids_of(table: Table) -> np.ndarray:
+    """The raw ids as text[count]; where the data has none, the numbers."""
+    return np.arange(table.start, table.stop).astype(str) if table.ids is None else table.ids
+
+
+def item_ids(data: RecData) -> np.ndarray:
+    """Raw ids of the items of all kinds, text[n_items]."""
+    return np.concatenate([ids_of(table) for table in data.kinds.values()])
+
+
+def item_kinds(data: RecData) -> np.ndarray:
+    """The kind of each item, text[n_items]."""
+    return np.repeat(list(data.kinds), [table.count for table in data.kinds.values()])
+
+
+def user_numbers(data: RecData, ids: Sequence[str]) -> np.ndarray:
+    """int64[n]: the users with these raw ids. Raises DataError with the nearest ids where some are unknown."""
+    known, text = ids_of(data.users), encoding.as_ids(pa.array(ids, pa.string()))
+    number = encoding.positions(text, pa.array(known, pa.string()))
+    if (number < 0).any():
+        unknown = [one for one, place in zip(ids, number, strict=True) if place < 0]
+        which = "the user is" if len(ids) == 1 else f"{len(unknown):,} of {plural(len(ids), 'user')} are"
+        raise DataError(
+            f"'{data.name}': {which} not in the data: {told_unknown(unknown, known)}. "
+            "Correct the id, or give the user's history with --history."
+        )
+    return number.astype(np.int64)
+
+
+def told_unknown(unknown: Sequence[str], known: np.ndarray) -> str:
+    """The first few unknown ids, each with the nearest known ones, for a message."""
+    different = list(dict.fromkeys(unknown))
+    shown = [f"'{one}'{_nearest(one, known)}" for one in different[:SHOWN]]
+    more = len(different) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _nearest(one: str, known: np.ndarray) -> str:
+    """' (nearest: ...)', or nothing where none is near."""
+    if len(known) > COMPARED:  # of a long list those alone that begin alike and are about as long
+        near = np.abs(np.char.str_len(known) - len(one)) <= 1
+        known = known[near & np.char.startswith(known, one[:2])][:COMPARED]
+    close = difflib.get_close_matches(one, known.tolist(), SHOWN)
+    return f" (nearest: {', '.join(close)})" if close else ""

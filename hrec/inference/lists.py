@@ -1,0 +1,90 @@
+"""The best unseen items of each user, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from hrec.config import ConfigError, did_you_mean
+from hrec.datasets.problems import plural
+from hrec.datasets.recdata import RecData
+from hrec.inference.history import NewUsers
+from hrec.inference.ids import ids_of, item_ids, item_kinds, user_numbers
+from hrec.inference.newcomers import scores_of_new
+from hrec.inference.trained import Trained
+from hrec.pipeline.topn import Masked, masked_scores, top_k
+
+
+def recommend(
+    trained: Trained,
+    users: Sequence[str] | NewUsers | None,
+    k: int = 10,
+    kind: str | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> pa.Table:
+    """The ``k`` items with the highest scores for each user, out of those that the user has no row with in the data.
+
+    users: raw ids of known users (None: of all), or new users with their histories. kind: of this kind alone.
+    -> columns user, rank (from 1), item, kind and score, by user in the order given and by rank; of equal scores the
+    item that comes first in the data. A user with fewer than ``k`` unseen items has fewer rows, which ``log`` is told.
+
+    Raises ConfigError for k, a kind or a model that cannot be, DataError for unknown users.
+    """
+    if k < 1:
+        raise ConfigError(f"k: should be at least 1, got {k}")
+    data, device = trained.data, trained.model.device
+    span = _span(data, kind)
+    if isinstance(users, NewUsers):
+        ids, scores_of = users.ids, scores_of_new(trained, users)
+        number, seen = np.arange(len(ids)), Masked.of(users.rows.user, users.rows.item, len(ids), device)
+    else:
+        number = np.arange(data.n_users) if users is None else user_numbers(data, list(dict.fromkeys(map(str, users))))
+        ids = ids_of(data.users)[number]
+        scores_of, seen = trained.scores_of, trained.seen
+    width, parts = min(k, span.stop - span.start), []
+    memory = trained.config.run.ranking.eval_memory_mb
+    for _, scores in masked_scores(scores_of, torch.from_numpy(number).to(device), data.n_items, seen, memory):
+        inside = scores[:, span]
+        best = top_k(inside, width)
+        parts.append((best.cpu(), inside.gather(1, best.clamp(min=0)).cpu()))
+    nothing = torch.zeros(0, width)
+    place = torch.cat([nothing.long(), *(best for best, _ in parts)]).numpy()
+    score = torch.cat([nothing, *(value for _, value in parts)]).numpy()
+    _tell_short(ids, (place >= 0).sum(1), k, kind, log)
+    return _table(data, ids, np.where(place < 0, -1, place + span.start), score)
+
+
+def _span(data: RecData, kind: str | None) -> slice:
+    """The range of items to choose from. Raises ConfigError for a kind that the data lacks."""
+    if kind is None:
+        return slice(0, data.n_items)
+    if kind not in data.kinds:
+        raise ConfigError(f"no kind '{kind}'.{did_you_mean(kind, data.kinds)} Kinds: {', '.join(data.kinds)}")
+    return slice(data.kinds[kind].start, data.kinds[kind].stop)
+
+
+def _tell_short(ids: np.ndarray, found: np.ndarray, k: int, kind: str | None, log: Callable[[str], None]) -> None:
+    items = "items" if kind is None else f"items of kind '{kind}'"
+    short, none = ids[(found < k) & (found > 0)], ids[found == 0]
+    for some, what in ((none, f"no unseen {items} left"), (short, f"fewer than {k} unseen {items}")):
+        if len(some):
+            named = ", ".join(some[:3]) + (", ..." if len(some) > 3 else "")
+            log(f"{what}: {plural(len(some), 'user')} ({named})")
+
+
+def _table(data: RecData, ids: np.ndarray, item: np.ndarray, score: np.ndarray) -> pa.Table:
+    """item int64[U, k], -1 behind the end of a list; score float32[U, k]."""
+    row, rank = np.nonzero(item >= 0)
+    chosen = item[row, rank]
+    return pa.table(
+        {
+            "user": pa.array(ids[row], pa.string()),
+            "rank": pa.array((rank + 1).astype(np.int32)),
+            "item": pa.array(item_ids(data)[chosen], pa.string()),
+            "kind": pa.array(item_kinds(data)[chosen], pa.string()),
+            "score": pa.array(score[row, rank], pa.float32()),
+        }
+    )

@@ -1,0 +1,116 @@
+"""A finished run, ready to answer: its model with the best weights, its data, its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hrec.config import ConfigError, LoadedConfig, did_you_mean, load
+from hrec.datasets import load as load_data
+from hrec.datasets import parts_of
+from hrec.datasets.recdata import RecData, Split
+from hrec.models import find_model
+from hrec.models.base import BaseModel, InnerProductModel
+from hrec.pipeline.checkpoints import Checkpoints, load_into
+from hrec.pipeline.devices import pick_device
+from hrec.pipeline.records import RunFolder
+from hrec.pipeline.run import build_model, cache_folder, refuse_other_data
+from hrec.pipeline.topn import Masked, ScoresOf
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model, in evaluation mode, and what it was trained on.
+
+    data: every row there is, also those that the split dropped; none of these is recommended to its user. parts: what
+    the split made of them; the model reads ``parts.train``. What is costly is worked out once, when first asked for.
+    """
+
+    model: BaseModel
+    data: RecData
+    parts: Split
+    config: LoadedConfig
+
+    @property
+    def name(self) -> str:
+        """The model's name in the settings."""
+        return str(self.config.run.model["name"])
+
+    @cached_property
+    def scores_of(self) -> ScoresOf:
+        """user int64[B] -> scores of all items, float[B, n_items]."""
+        with torch.no_grad():
+            if isinstance(self.model, InnerProductModel):
+                return against(self.model, self.item_vectors)
+            return self.model.ranker()
+
+    @cached_property
+    def item_vectors(self) -> Tensor:
+        """float[n_items, d]; of an inner-product model only."""
+        assert isinstance(self.model, InnerProductModel)
+        return all_vectors(self.model.item_vectors, self.data.n_items, self.model)
+
+    @cached_property
+    def seen(self) -> Masked:
+        """The items of each user's rows."""
+        x = self.data.interactions
+        return Masked.of(x.user, x.item, self.data.n_users, self.model.device)
+
+
+def against(model: InnerProductModel, item_vectors: Tensor) -> ScoresOf:
+    """Scores of the model's users, whatever they are, against items whose vectors are known."""
+    return lambda user: model.user_vectors(user) @ item_vectors.T
+
+
+@torch.no_grad()
+def all_vectors(of: Callable[[Tensor], Tensor], count: int, model: BaseModel) -> Tensor:
+    """The vectors of numbers 0 to ``count``, in chunks: float[count, d] on the model's device."""
+    number = torch.arange(count, device=model.device)
+    return torch.cat([of(some) for some in number.split(model.rows_at_once)])
+
+
+def load_run(folder: str | Path, device: str = "auto", log: Callable[[str], None] = lambda line: None) -> Trained:
+    """The model of a finished run folder, on ``device`` (as --device), with its data read again.
+
+    Nothing is unpickled but tensors and numbers. Raises ConfigError for a folder that is no finished run,
+    CheckpointError for one whose weights or data are not those that it was trained with, DataError for data that
+    cannot be read.
+    """
+    folder = Path(folder)
+    where = pick_device(device)
+    require_finished(folder)
+    config = load(str(folder / "config.json"), find_model)
+    data = load_data(config.run.data, cache_folder(config), log)
+    parts = parts_of(data, config.run.data, log)
+    refuse_other_data(RunFolder(folder), parts)
+    model = build_model(config, parts.train, where)
+    _load_tested(model, folder)
+    return Trained(model.eval(), data, parts, config)
+
+
+def _load_tested(model: BaseModel, folder: Path) -> None:
+    """The weights that the run was tested with: the best of its last stage, or where none was the best, the last."""
+    rows, checkpoints = RunFolder(folder).rows(), Checkpoints(folder)
+    if not rows or any(row.get("best") and row["stage"] == rows[-1]["stage"] for row in rows):
+        checkpoints.load_best(model)
+    else:
+        load_into(model, checkpoints.load_last(model.device)["model"], checkpoints.last)
+
+
+def require_finished(folder: Path) -> None:
+    """Raises ConfigError, with a remedy, where ``folder`` is no run folder or the run has not come to its end."""
+    if not folder.is_dir():
+        names = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+        raise ConfigError(f"{folder}: no such run folder.{did_you_mean(folder.name, names)}")
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder}: not a run folder, it holds no config.json")
+    if not (folder / "result.json").is_file():
+        script = "train_hete.py (or train_homo.py, as it was begun)"
+        raise ConfigError(f"{folder}: the run is not finished, it has no result.json; go on with {script} --resume")
+    if not (folder / "data.json").is_file():
+        raise ConfigError(f"{folder}: data.json is missing, so nothing tells which data the run was trained on")

@@ -1,0 +1,672 @@
+"""Finished runs in use: lists for known and for new users, exported vectors, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hrec.commands import main
+from hrec.config import ConfigError, load
+from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Dense, Numeric, behind_missing
+from hrec.datasets.problems import DataError
+from hrec.datasets.recdata import RecData, Split
+from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
+from hrec.inference.ids import item_ids
+from hrec.inference.newcomers import scores_of_new
+from hrec.models import MODELS, find_model
+from hrec.models.base import InnerProductModel
+from hrec.pipeline.checkpoints import CheckpointError
+from hrec.pipeline.evaluator import Evaluator
+from hrec.pipeline.run import run as train
+
+ROOT = Path(__file__).parents[1]
+ANSWER_NEW_USERS = {"DMF", "DURation", "FISM", "NAIS"}
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def write_shop(folder: Path) -> dict[str, Any]:
+    """A small data set in files, with numbers for ids; user 0 has a row with every film. -> the section data."""
+    rng = np.random.default_rng(0)
+    user, item = np.nonzero(rng.random((24, 32)) < 0.4)
+    films = np.arange(20, 32)
+    user, item = np.append(user[user > 0], np.zeros(12, int)), np.append(item[user > 0], films)
+    rating = 1 + (user + item + rng.integers(0, 3, len(user))) % 5
+    rows = pd.DataFrame({"user_id": 100 + user, "item_id": 500 + item, "rating": rating})
+    rows.sample(frac=1, random_state=0).to_csv(folder / "rows.csv", index=False)
+    age = np.where(np.arange(24) % 5, np.arange(20, 44), np.nan)
+    users = {"user_id": 100 + np.arange(24), "height": np.arange(160, 184), "age": age, "town": list("abcd") * 6}
+    pd.DataFrame(users).to_csv(folder / "users.csv", index=False)
+    for kind, ids in (("book", np.arange(20)), ("film", films)):
+        pd.DataFrame({"item_id": 500 + ids, "year": 1990 + ids}).to_csv(folder / f"{kind}.csv", index=False)
+    files = {kind: str(folder / f"{kind}.csv") for kind in ("book", "film")}
+    return {
+        "name": "shop",
+        "inter_feat_path": str(folder / "rows.csv"),
+        "item_feat_path": files,
+        "feat": {"year": {"type": "float"}},
+        "label": {"from": "rating", "above": 3},
+    }
+
+
+WITH_USERS = {
+    "height": {"type": "float", "source": "user"},
+    "age": {"type": "float", "source": "user"},
+    "town": {"type": "token", "source": "user"},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Run:
+    """Trains a run, once for each line of settings: (config, settings...) -> run folder."""
+    kept: dict[tuple[str, ...], Path] = {}
+
+    def get(name: str, *settings: str) -> Path:
+        key = (name, *settings)
+        if key not in kept:
+            output = tmp_path_factory.mktemp("runs")
+            given = settings if any(s.startswith("data=") for s in settings) else ("data=planted-tiny", *settings)
+            more = ["opt.epochs=2", "opt.hyper_params.lr=0.01", "path.cache=null", f"path.output={output}"]
+            train(load(str(ROOT / "configs" / f"{name}.json"), find_model, [*more, *given, "device=cpu"]), show=False)
+            (kept[key],) = output.iterdir()
+        return kept[key]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> dict[str, Any]:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+def data_of(shop: dict[str, Any], **more: Any) -> str:
+    return f"data={json.dumps(shop | more)}"
+
+
+@torch.no_grad()
+def scored(trained: Trained) -> np.ndarray:
+    """The score of every pair, asked for one pair at a time: float[n_users, n_items]."""
+    n, m = trained.data.n_users, trained.data.n_items
+    user, item = torch.meshgrid(torch.arange(n), torch.arange(m), indexing="ij")
+    return trained.model.score(user.flatten(), item.flatten()).view(n, m).double().numpy()
+
+
+def by_hand(trained: Trained, user: int, k: int, kind: str | None = None) -> list[str]:
+    """The ids of the best unseen items, by sorting."""
+    x, score = trained.data.interactions, scored(trained)[user]
+    seen = set(x.item[x.user == user].tolist())
+    tables = trained.data.kinds.values() if kind is None else [trained.data.kinds[kind]]
+    left = [i for table in tables for i in range(table.start, table.stop) if i not in seen]
+    left.sort(key=lambda i: (-score[i], i))
+    return item_ids(trained.data)[left[:k]].tolist()
+
+
+def lists(rows: pa.Table) -> dict[str, list[str]]:
+    frame = rows.to_pandas()
+    return {user: group["item"].tolist() for user, group in frame.groupby("user", sort=False)}
+
+
+def history_of(trained: Trained, user: int, part: str = "train") -> pa.Table:
+    """The rows of a user in one part, as a table of a history."""
+    data: RecData = getattr(trained.parts, part)
+    x = data.interactions.take(data.interactions.user == user)
+    columns = {"item_id": item_ids(data)[x.item], "rating": x.rating, "label": x.label}
+    return pa.table({name: value for name, value in columns.items() if value is not None})
+
+
+# ---------------------------------------------------------------------------------------- known users
+
+
+@pytest.mark.parametrize("name", ["duration", "nais"])
+def test_lists_are_what_sorting_all_unseen_items_by_their_scores_gives(finished, name):
+    trained = load_run(finished(name), "cpu")
+    rows = recommend(trained, ["u3", "u90", "u0"], k=7)
+    assert rows.column_names == ["user", "rank", "item", "kind", "score"]
+    assert lists(rows) == {f"u{u}": by_hand(trained, u, 7) for u in (3, 90, 0)}
+    assert rows["rank"].to_pylist() == [*range(1, 8)] * 3
+    assert all(
+        item.startswith(kind) for item, kind in zip(*(rows[c].to_pylist() for c in ("item", "kind")), strict=True)
+    )
+    number = {one: i for i, one in enumerate(item_ids(trained.data))}
+    expected = [
+        scored(trained)[int(u[1:]), number[i]]
+        for u, i in zip(*(rows[c].to_pylist() for c in ("user", "item")), strict=True)
+    ]
+    assert np.allclose(rows["score"].to_numpy(), expected, atol=1e-5)
+
+
+def test_a_kind_gives_lists_of_that_kind_alone(finished):
+    trained = load_run(finished("duration"), "cpu")
+    rows = recommend(trained, ["u3", "u4"], k=5, kind="music")
+    assert set(rows["kind"].to_pylist()) == {"music"}
+    assert lists(rows) == {f"u{u}": by_hand(trained, u, 5, "music") for u in (3, 4)}
+
+
+def test_all_users_are_answered_in_chunks_as_one_by_one(finished):
+    trained = load_run(finished("deepmf"), "cpu")
+    small = replace(
+        trained,
+        config=replace(
+            trained.config,
+            run=trained.config.run.model_copy(
+                update={"ranking": trained.config.run.ranking.model_copy(update={"eval_memory_mb": 0.02})}
+            ),
+        ),
+    )
+    every = recommend(small, None, k=3)
+    assert len(lists(every)) == 120 and len(every) == 360
+    assert lists(every)["u77"] == by_hand(trained, 77, 3)
+
+
+def test_no_row_of_the_data_comes_back_whatever_the_split_made_of_it(finished):
+    trained = load_run(finished("deepmf", "data=planted-tiny", "data.sample=0.3"), "cpu")
+    everything = recommend(trained, None, k=10_000).to_pandas()
+    x = trained.data.interactions
+    assert len(trained.parts.train.interactions) < 0.3 * len(x)
+    rows = set(zip((f"u{u}" for u in x.user), item_ids(trained.data)[x.item], strict=True))
+    found = set(zip(everything["user"], everything["item"], strict=True))
+    assert not rows & found and len(rows) + len(found) == trained.data.n_users * trained.data.n_items
+
+
+def test_items_that_were_drawn_as_negatives_may_be_recommended(finished, shop):
+    trained = load_run(finished("deepmf", data_of(shop, label={"negatives": 1})), "cpu")
+    test = trained.parts.test.interactions
+    drawn = int(np.flatnonzero(test.label == 0)[0])
+    user = str(100 + test.user[drawn])
+    assert item_ids(trained.data)[test.item[drawn]] in lists(recommend(trained, [user], k=99))[user]
+
+
+def test_a_list_ends_where_the_items_end_and_a_user_with_none_left_has_no_rows(finished, shop):
+    trained, said = load_run(finished("deepmf", data_of(shop)), "cpu"), []
+    rows = recommend(trained, ["100", "101"], k=40, kind="film", log=said.append)
+    assert set(rows["user"].to_pylist()) == {"101"} and 0 < len(rows) < 12
+    assert said == [
+        "no unseen items of kind 'film' left: 1 user (100)",
+        "fewer than 40 unseen items of kind 'film': 1 user (101)",
+    ]
+
+
+# ------------------------------------------------------------------------------------------ new users
+
+
+def assert_same_as_known(trained: Trained, user: int, up_to_a_constant: bool = False) -> None:
+    """A user's training rows, given as a history, lead to the user's own scores."""
+    new = new_users(trained, history_of(trained, user))
+    ours = scores_of_new(trained, new)(torch.tensor([0]))[0].detach()
+    known = torch.from_numpy(scored(trained)[user]).float()
+    if up_to_a_constant:
+        ours, known = ours - ours.mean(), known - known.mean()
+    assert torch.allclose(ours, known, atol=2e-6)
+
+
+@pytest.mark.parametrize("cells", ["01", "liked", "rating", "sign", "centred"])
+def test_a_known_user_given_as_new_has_the_same_scores(finished, shop, cells):
+    trained = load_run(finished("deepmf", data_of(shop, inter_matrix_type=cells)), "cpu")
+    for user in (3, 11, 23):
+        assert_same_as_known(trained, user)
+
+
+@pytest.mark.parametrize("name", ["fism", "nais"])
+def test_a_bias_of_users_is_the_mean_of_all_for_a_new_one(finished, name):
+    trained = load_run(finished(name), "cpu")
+    assert_same_as_known(trained, 17, up_to_a_constant=True)
+    bias = trained.model.state_dict()["user_bias.weight"]
+    bias.fill_(float(bias.mean()))
+    trained = load_run(finished(name), "cpu")
+    trained.model.state_dict()["user_bias.weight"].copy_(bias)
+    assert_same_as_known(trained, 17)
+
+
+def test_columns_made_from_rows_are_made_from_the_history_too(finished, shop):
+    trained = load_run(finished("duration", data_of(shop, train_columns=["count", "mean"])), "cpu")
+    for user in (3, 11, 23):
+        assert_same_as_known(trained, user)
+
+
+def test_columns_of_a_new_user_are_missing_as_those_of_a_known_one_may_be(finished, shop):
+    users = {"user_feat_path": shop["inter_feat_path"].replace("rows", "users"), "feat": shop["feat"] | WITH_USERS}
+    trained = load_run(finished("duration", data_of(shop, **users)), "cpu")
+    columns = dict(trained.parts.train.users.columns)
+    columns |= {"age": Numeric(columns["age"].value.copy()), "town": Categorical(columns["town"].code.copy(), "abcd")}
+    columns["town"].code[7] = MISSING
+    assert np.isnan(columns["age"].value[5]) and np.isfinite(columns["age"].value[7])
+    new = scores_of_new(trained, new_users(trained, history_of(trained, 5)))(torch.tensor([0]))[0].detach()
+    # the same user, of mean height (which is what a height means that nobody lacks) and without a town
+    height = columns["height"].value.copy()
+    height[5] = height.mean()
+    town = columns["town"].code.copy()
+    town[5] = MISSING
+    changed = columns | {
+        "height": Numeric(height, columns["height"].value),
+        "town": Categorical(town, columns["town"].values),
+    }
+    train_part = replace(trained.parts.train, users=replace(trained.parts.train.users, columns=changed))
+    again = trained.config.model_class(trained.config.model, train_part).eval()
+    again.load_state_dict(trained.model.state_dict())
+    with torch.no_grad():
+        expected = again.ranker()(torch.tensor([5]))[0]
+    assert torch.allclose(new, expected, atol=2e-6)
+
+
+def test_new_users_do_not_change_each_others_lists_nor_those_of_known_ones(finished):
+    trained = load_run(finished("duration"), "cpu")
+    before = recommend(trained, ["u9"], k=5)
+    tables = [history_of(trained, user) for user in (2, 40, 77)]
+    alone = [recommend(trained, new_users(trained, t, name), k=5) for t, name in zip(tables, "abc", strict=True)]
+    named = [t.append_column("user_id", pa.array([name] * len(t))) for t, name in zip(tables, "abc", strict=True)]
+    together = recommend(trained, new_users(trained, pa.concat_tables([named[i] for i in (2, 0, 1)])), k=5)
+    assert lists(together) == {name: lists(alone["abc".index(name)])[name] for name in "cab"}
+    assert recommend(trained, ["u9"], k=5).equals(before)
+
+
+def test_the_history_of_a_new_user_is_not_recommended(finished):
+    trained = load_run(finished("fism"), "cpu")
+    new = new_users(trained, pa.table({"item_id": ["book_1", "film_2"], "rating": [5, 1]}))
+    found = lists(recommend(trained, new, k=10_000))["new"]
+    assert len(found) == trained.data.n_items - 2 and not {"book_1", "film_2"} & set(found)
+
+
+def made(name: str, parts: Split, model_class: Any = None) -> Trained:
+    """An untrained model as if it came from a run."""
+    config = load(str(ROOT / "configs/duration.json"), find_model, ["data=planted-tiny"])
+    cls = model_class or find_model(name)
+    run = config.run.model_copy(update={"model": {"name": name}})
+    config = replace(config, run=run, model_class=cls, model=cls.Config())
+    return Trained(cls(config.model, parts.train).eval(), parts.train, parts, config)
+
+
+def rows_of(train: RecData, user: int) -> NewUsers:
+    x = train.interactions.take(train.interactions.user == user)
+    return NewUsers(np.array(["new"]), replace(x, user=np.zeros_like(x.user)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_answers_for_a_new_user_or_says_that_it_knows_none(board, name):
+    trained = made(name, board)
+    new = rows_of(board.train, 4)
+    if name in ANSWER_NEW_USERS:
+        assert len(recommend(trained, new, k=5)) == 5
+    else:
+        with pytest.raises(ConfigError, match=f"{name} keeps a vector for each user and knows none for a new one"):
+            recommend(trained, new)
+
+
+def test_as_many_new_users_as_known_ones_do_not_get_the_weights_of_those(board):
+    n = board.train.n_users
+    for several in (n - 2, n - 1, n):
+        x = board.train.interactions.take(board.train.interactions.user < several)
+        new = NewUsers(np.arange(several).astype(str), x)
+        with pytest.raises(ConfigError, match="knows none for a new one"):
+            scores_of_new(made("CCCF", board), new)
+        assert not scores_of_new(made("DMF", board), new)(torch.arange(several)).isnan().any()
+
+
+class Popular(InnerProductModel):
+    """Reads the training rows in a way that new users cannot take part in."""
+
+    def __init__(self, config: Any, data: RecData) -> None:
+        super().__init__(config, data)
+        count = np.bincount(data.interactions.item, minlength=data.n_items)
+        self.register_buffer("count", torch.from_numpy(count).float(), persistent=False)
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        return self.weight * self.count.sum() * torch.ones(len(user), 1)
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        return self.count[item][:, None]
+
+
+def test_a_model_that_reads_more_than_histories_of_the_training_part_is_found_out(board):
+    with pytest.raises(ConfigError, match="Popular cannot answer for new users: a user of the training data"):
+        recommend(made("Popular", board, Popular), rows_of(board.train, 4))
+
+
+def test_rows_behind_missing_ones_keep_vocabulary_and_measure():
+    rows, values = np.array([2, 0]), np.array(["x", "y"])
+    one = behind_missing(2, Categorical(np.array([3, 2, 0], np.int32), values), rows)
+    assert one.code.tolist() == [MISSING, MISSING, 0, FIRST + 1] and one.size == 4
+    several = CategoricalList(np.array([0, 1, 1, 3]), np.array([2, 3, 2], np.int32), values)
+    several = behind_missing(2, several, rows)
+    assert np.diff(several.offset).tolist() == [0, 0, 2, 1] and several.code.tolist() == [3, 2, 2]
+    number = behind_missing(1, Numeric(np.array([1, 2, 3], np.float32)), rows)
+    assert np.isnan(number.value[0]) and number.value[1:].tolist() == [3, 1] and number.reference.tolist() == [1, 2, 3]
+    assert behind_missing(1, Dense(np.ones((3, 2), np.float32)), rows).value.shape == (3, 2)
+
+
+# -------------------------------------------------------------------------------- files of histories
+
+
+@pytest.fixture
+def history(tmp_path) -> Callable[[str], Path]:
+    def write(text: str, name: str = "history.csv") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def told(finished: Run, shop: dict[str, Any], path: Path, **more: Any) -> tuple[NewUsers, list[str]]:
+    said: list[str] = []
+    return new_users(load_run(finished("deepmf", data_of(shop, **more)), "cpu"), path, log=said.append), said
+
+
+def test_a_file_with_user_ids_holds_several_users_in_the_order_they_come(finished, shop, history):
+    new, said = told(finished, shop, history("user_id,item_id,rating\nzoe,500,5\namy,531,1\nzoe,520,2\n"))
+    assert new.ids.tolist() == ["zoe", "amy"] and said == []
+    assert new.rows.user.tolist() == [0, 1, 0] and new.rows.item.tolist() == [0, 31, 20]
+    assert new.rows.kind.tolist() == [0, 1, 1]
+    assert new.rows.rating.tolist() == [5, 1, 2] and new.rows.label.tolist() == [1, 0, 0]
+
+
+def test_unknown_items_are_counted_and_passed_over_but_not_when_all_are(finished, shop, history):
+    new, said = told(finished, shop, history("item_id,rating\n500,5\n5310,4\n999,4\n"))
+    assert new.rows.item.tolist() == [0]
+    (line,) = said
+    assert "2 of 3 items unknown to 'shop': '5310' (nearest: " in line and line.endswith("passed over")
+    with pytest.raises(DataError, match=r"2 of 2 items unknown to 'shop': 'a', 'b'. Without a known item"):
+        told(finished, shop, history("item_id\na\nb\n"))
+
+
+def test_a_history_without_ratings_is_of_liked_items(finished, shop, history):
+    new, said = told(finished, shop, history("item_id\n500\n501\n"))
+    x = load_run(finished("deepmf", data_of(shop)), "cpu").parts.train.interactions
+    assert new.rows.label.tolist() == [1, 1]
+    assert new.rows.rating[0] == pytest.approx(x.rating[x.label > 0].mean())
+    assert "no column 'rating', so a liked item counts as rated 4." in said[0]
+
+
+def test_labels_may_stand_in_for_ratings(finished, shop, history):
+    new, _ = told(finished, shop, history("item_id,label\n500,1\n501,0\n"))
+    assert new.rows.label.tolist() == [1, 0] and new.rows.rating[0] > 3 > new.rows.rating[1]
+
+
+def test_of_a_row_that_comes_twice_the_last_counts(finished, shop, history):
+    new, said = told(finished, shop, history("item_id,rating\n500,1\n501,3\n500,5\n"))
+    assert sorted(zip(new.rows.item.tolist(), new.rows.rating.tolist(), strict=True)) == [(0, 5), (1, 3)]
+    assert "1 row of a user and an item that come again" in said[0]
+
+
+def test_users_without_a_known_item_are_left_out_and_known_users_are_told(finished, shop, history):
+    new, said = told(finished, shop, history("user_id,item_id\nzoe,77777\n101,500\n"), inter_matrix_type="01")
+    assert new.ids.tolist() == ["101"]
+    assert "1 user without a known item left out: zoe" in said[1]
+    assert "in the data too, where they are not looked up: 1 user, 101" in said[2]
+
+
+def test_a_kind_tells_items_of_the_same_id_apart(finished, tmp_path, history):
+    frame = pd.DataFrame({"user_id": [1, 1, 2, 2, 3, 3] * 3, "item_id": [1, 2] * 3 + [1, 3] * 3 + [2, 3] * 3})
+    frame["type"], frame["rating"] = ["a", "b", "b", "a", "a", "b"] * 3, [5, 5, 2, 1, 5, 3] * 3
+    frame = frame.drop_duplicates(["user_id", "item_id", "type"])
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    settings = {"name": "ab", "inter_feat_path": str(tmp_path / "rows.csv"), "label": {"from": "rating", "above": 3}}
+    trained = load_run(finished("deepmf", f"data={json.dumps(settings)}"), "cpu")
+    new = new_users(trained, history("item_id,type,rating\n2,b,5\n2,a,1\n"))
+    names = [(item_ids(trained.data)[i], "ab"[k]) for i, k in zip(new.rows.item, new.rows.kind, strict=True)]
+    assert names == [("2", "b"), ("2", "a")]
+    with pytest.raises(DataError, match="line 2, column 'item_id': '2' is an item of a and b; add a column 'type'"):
+        new_users(trained, history("item_id,rating\n2,5\n"))
+    with pytest.raises(DataError, match=r"column 'type': 'c' is no kind.* Kinds: a, b"):
+        new_users(trained, history("item_id,type,rating\n2,c,5\n"))
+    only_b = load_run(finished("deepmf", f"data={json.dumps(settings)}", "data.single_type=b"), "cpu")
+    new = new_users(only_b, history("item_id,type,rating\n2,b,5\n2,a,1\n"))
+    assert len(new.rows) == 1 and item_ids(only_b.data)[new.rows.item[0]] == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("item,rating\n500,5\n", "no column 'item_id'. Did you mean 'item'?"),
+        ("item_id,rating\n500,five\n", "line 2, column 'rating': 'five' is not a number"),
+        ("item_id,rating\n,5\n", "line 2, column 'item_id': an empty cell is no id"),
+        ("item_id,rating\n500,\n", "is not a number, so it does not tell whether the item is liked"),
+        ("item_id,label\n500,2\n", "'2' is no label"),
+        ("item_id\n", "has columns but no rows"),
+        ("", "the file is empty"),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_told_with_its_place(finished, shop, history, text, sentence):
+    with pytest.raises(DataError) as error:
+        told(finished, shop, history(text))
+    assert sentence in str(error.value)
+
+
+# -------------------------------------------------------------------------------------------- vectors
+
+
+@pytest.mark.parametrize("name", ["duration", "deepmf", "fism", "cccf", "dssm"])
+def test_the_inner_product_of_exported_vectors_is_the_score(finished, tmp_path, name):
+    trained = load_run(finished(name), "cpu")
+    assert [path.name for path in export(trained, "parquet", tmp_path / "out")] == ["users.parquet", "items.parquet"]
+    users, items = (pq.read_table(tmp_path / "out" / f"{side}.parquet") for side in ("users", "items"))
+    assert users.schema.types == [pa.string(), pa.list_(pa.float32())]
+    assert items.column_names == ["id", "kind", "vector"]
+    assert users["id"].to_pylist()[:2] == ["u0", "u1"] and items["id"].to_pylist() == item_ids(trained.data).tolist()
+    assert items["kind"].to_pylist() == ["book"] * 80 + ["music"] * 60 + ["film"] * 50
+    left, right = (np.array(table["vector"].to_pylist()) for table in (users, items))
+    assert np.allclose(left @ right.T, scored(trained), atol=1e-4)
+
+
+def test_vectors_as_npy_stand_in_the_order_of_their_ids(finished, tmp_path):
+    trained = load_run(finished("duration"), "cpu")
+    export(trained, "npy", tmp_path)
+    left, right = (np.load(tmp_path / f"{side}.npy") for side in ("users", "items"))
+    assert left.dtype == np.float32 and np.allclose(left @ right.T, scored(trained), atol=1e-4)
+    assert pd.read_csv(tmp_path / "users.csv")["id"].tolist() == [f"u{u}" for u in range(120)]
+    items = pd.read_csv(tmp_path / "items.csv")
+    assert items["id"].tolist() == item_ids(trained.data).tolist() and items["kind"][100] == "music"
+    assert not list(tmp_path.glob(".*"))  # nothing half-written stays
+
+
+def test_faiss_gets_an_index_of_inner_products_for_each_kind(finished, tmp_path, monkeypatch):
+    class Index:
+        def __init__(self, width: int) -> None:
+            self.width = width
+
+        def add(self, vectors: np.ndarray) -> None:
+            assert vectors.flags.c_contiguous and vectors.shape[1] == self.width
+            self.vectors = vectors
+
+    def write(index: Index, path: str) -> None:
+        np.save(path, index.vectors)
+        Path(f"{path}.npy").rename(path)
+
+    monkeypatch.setitem(sys.modules, "faiss", SimpleNamespace(IndexFlatIP=Index, write_index=write))
+    trained = load_run(finished("duration"), "cpu")
+    export(trained, "faiss", tmp_path)
+    users = np.load(tmp_path / "users.npy")
+    for kind, table in trained.data.kinds.items():
+        found = np.load((tmp_path / f"items-{kind}.faiss").open("rb"))
+        assert np.allclose(users @ found.T, scored(trained)[:, table.start : table.stop], atol=1e-4)
+        assert pd.read_csv(tmp_path / f"items-{kind}.csv")["id"].tolist() == table.ids.tolist()
+
+
+def test_a_faiss_index_answers_as_the_model_does(finished, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    trained = load_run(finished("duration"), "cpu")
+    export(trained, "faiss", tmp_path)
+    index = faiss.read_index(str(tmp_path / "items-film.faiss"))
+    score, place = index.search(np.load(tmp_path / "users.npy")[:3], 4)
+    films = scored(trained)[:3, trained.data.kinds["film"].start :]
+    assert (place == np.argsort(-films, axis=1)[:, :4]).all() and np.allclose(score, -np.sort(-films)[:, :4], atol=1e-4)
+
+
+def test_without_faiss_the_command_says_what_to_install(finished, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match="pip install faiss-cpu"):
+        export(load_run(finished("duration"), "cpu"), "faiss", tmp_path)
+
+
+def test_a_model_without_vectors_has_none_to_export(finished, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"not by an inner product, so it has no vectors to export. Models that have: DMF"
+    ):
+        export(load_run(finished("nais"), "cpu"), "parquet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------------------------------- run folders
+
+
+def copied(run: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(run, folder / run.name))
+
+
+def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
+    run = copied(finished("deepmf"), tmp_path)
+    with pytest.raises(ConfigError, match=f"no such run folder. Did you mean '{run.name}'"):
+        load_run(tmp_path / run.name[:-1])
+    with pytest.raises(ConfigError, match=r"not a run folder, it holds no config.json"):
+        load_run(tmp_path)
+    (run / "data.json").rename(tmp_path / "data.json")
+    with pytest.raises(ConfigError, match=r"data.json is missing"):
+        load_run(run)
+    (run / "result.json").unlink()
+    with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; go on with .*--resume"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("stop", ["opt.early_stop=null", "opt.early_stop.metric=auc"])
+def test_the_weights_are_those_that_the_run_was_tested_with(finished, stop):
+    run = finished("deepmf", "data=planted-tiny", stop, "opt.epochs=4", "opt.hyper_params.lr=0.3", "opt.batch_size=64")
+    best = [json.loads(line).get("best") for line in (run / "log.jsonl").read_text().splitlines()]
+    assert best == [None] * 4 if stop.endswith("null") else (True in best and not best[-1])
+    trained = load_run(run, "cpu")
+    measured = Evaluator(["auc", "logloss"]).measure(trained.model, trained.parts.test)
+    result = json.loads((run / "result.json").read_text())["test"]
+    assert {name: result[name] for name in measured} == pytest.approx(measured, abs=1e-6)
+
+
+def test_data_and_weights_that_are_not_those_of_the_run_are_refused(finished, tmp_path):
+    data = write_shop(tmp_path)
+    run = copied(finished("deepmf", data_of(data)), tmp_path)
+    weights = (run / "best.safetensors").read_bytes()
+    (run / "best.safetensors").write_bytes(weights[:500])
+    with pytest.raises(CheckpointError, match=r"best.safetensors: cannot be read"):
+        load_run(run)
+    (run / "best.safetensors").write_bytes(weights)
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    (tmp_path / "rows.csv").write_text("\n".join(rows[:-1]) + "\n")
+    with pytest.raises(CheckpointError, match="was trained on other rows; the data files have changed"):
+        load_run(run)
+
+
+# ----------------------------------------------------------------------------------- the command line
+
+
+def test_the_command_prints_a_table_and_nothing_else(finished):
+    command = [sys.executable, "-m", "hrec", "recommend", str(finished("duration")), "--user", "u7", "u8", "--k", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    heading, rule, *rows = done.stdout.splitlines()
+    assert heading.split() == ["user", "rank", "item", "kind", "score"] and set(rule) == {"-"}
+    trained = load_run(finished("duration"), "cpu")
+    assert [row.split()[:3] for row in rows] == [
+        [f"u{u}", str(rank + 1), item] for u in (7, 8) for rank, item in enumerate(by_hand(trained, u, 2))
+    ]
+
+
+def test_the_command_writes_csv_and_parquet(finished, tmp_path, capsys):
+    run = str(finished("fism"))
+    (tmp_path / "some.txt").write_text("u4\n\nu5\n")
+    pd.DataFrame({"user_id": ["u6"], "more": [1]}).to_csv(tmp_path / "some.csv", index=False)
+    chosen = ["--user", "u3", "--user", "u4", "--users-from"]
+    assert main(["recommend", run, *chosen, str(tmp_path / "some.txt"), "--out", str(tmp_path / "a.csv")]) == 0
+    assert main(["recommend", run, *chosen, str(tmp_path / "some.csv"), "--out", str(tmp_path / "a.parquet")]) == 0
+    assert capsys.readouterr().out.startswith(f"30 rows in {tmp_path / 'a.csv'}")
+    text, packed = pd.read_csv(tmp_path / "a.csv"), pd.read_parquet(tmp_path / "a.parquet")
+    assert list(dict.fromkeys(text["user"])) == ["u3", "u4", "u5"] and list(dict.fromkeys(packed["user"])) == [
+        "u3",
+        "u4",
+        "u6",
+    ]
+    assert text["item"][:20].tolist() == packed["item"][:20].tolist() and list(text) == list(packed)
+    assert np.allclose(text["score"][:20], packed["score"][:20])
+    assert main(["recommend", run, "--all-users", "--k", "1", "--out", str(tmp_path / "all.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 120
+
+
+def test_the_command_answers_for_new_users(finished, tmp_path, capsys):
+    run, path = str(finished("duration")), tmp_path / "history.csv"
+    path.write_text("item_id,rating\nbook_1,5\nfilm_3,1\nfilm_99,4\n")
+    assert main(["recommend", run, "--history", str(path), "--user", "zoe", "--k", "1", "--kind", "film"]) == 0
+    done = capsys.readouterr()
+    assert done.out.splitlines()[2].split()[:2] == ["zoe", "1"] and "1 of 3 items unknown" in done.err
+    path.write_text("user_id,item_id,rating\namy,book_1,5\nzoe,film_3,1\n")
+    for users, expected in (
+        ([], ["amy", "zoe"]),
+        (["--user", "zoe"], ["zoe"]),
+        (["--user", "zoe", "amy"], ["zoe", "amy"]),
+    ):
+        assert main(["recommend", run, "--history", str(path), "--k", "1", *users]) == 0
+        assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == expected
+    assert main(["recommend", run, "--history", str(path), "--user", "bob"]) == 2
+    assert "holds no history of 'bob'" in capsys.readouterr().err
+
+
+def test_the_command_exports_into_the_run_folder_or_elsewhere(finished, tmp_path, capsys):
+    run = copied(finished("deepmf"), tmp_path)
+    assert main(["export", str(run), "--to", "npy"]) == 0
+    assert capsys.readouterr().out.split() == [
+        str(run / "vectors" / name) for name in ("users.npy", "users.csv", "items.npy", "items.csv")
+    ]
+    assert main(["export", str(run), "--to", "parquet", "--out", str(tmp_path / "there")]) == 0
+    assert (tmp_path / "there" / "items.parquet").is_file()
+    (tmp_path / "file").write_text("")
+    assert main(["export", str(run), "--to", "npy", "--out", str(tmp_path / "file")]) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+REFUSED = {
+    "--user u999 u1": ["1 of 2 users are not in the data: 'u999' (nearest: u99"],
+    "--user zzz": ["the user is not in the data: 'zzz'", "--history"],
+    "--user u1 --kind boook": ["no kind 'boook'. Did you mean 'book'? Kinds: book, music, film"],
+    "--user u1 --k 0": ["k: should be at least 1, got 0"],
+    "--user u1 --out lists.xlsx": ["--out lists.xlsx: the ending tells no format"],
+    "--user u1 --out no/such/lists.csv": ["the folder no/such is not there"],
+    "": ["for whom?"],
+    "--all-users --user u1": ["--all-users goes without --user"],
+    "--users-from no.txt": ["no.txt: no such file", "--users-from"],
+    "--history no.csv": ["no.csv: no such file", "--history"],
+    "--user u1 --device cuda:x": ["device 'cuda:x'"],
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_cannot_be_done_is_refused_with_a_sentence(finished, capsys, line):
+    assert main(["recommend", str(finished("duration")), *line.split()]) == 2
+    done = capsys.readouterr()
+    assert done.out == "" and all(sentence in done.err for sentence in REFUSED[line])
+
+
+def test_help_names_the_commands_and_their_options(capsys):
+    for argv, names in (
+        (["--help"], ["recommend", "export"]),
+        (["recommend", "--help"], ["--user", "--users-from", "--all-users", "--history", "--k", "--kind", "--out"]),
+        (["export", "--help"], ["--to", "parquet", "npy", "faiss", "--out"]),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 0
+        printed = capsys.readouterr().out
+        assert all(name in printed for name in names)
