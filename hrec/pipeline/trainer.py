@@ -347,9 +347,9 @@ def _parallel(model: BaseModel, stage: Stage, processes: Processes, settings: St
     # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient,
     # and must be looked for, or each process would wait for it; only then, as the search takes time in every step.
     some_unused = len(np.unique(data.interactions.kind)) < len(data.kinds)
-    # the buffers are histories and columns, the same on every process: nothing to send
+    # the buffers are histories and columns, the same on every process: nothing to send at each step
     return DistributedDataParallel(
-        losses, device_ids=devices, broadcast_buffers=False, find_unused_parameters=some_unused
+        losses, device_ids=devices, forward_sync_buffers=False, find_unused_parameters=some_unused
     )
 
 
