@@ -15,9 +15,7 @@ from hrec.models import MODELS, find_model
 from hrec.settings import StageSettings
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from benchmarks import models, timing  # noqa: E402
+from benchmarks import models, timing
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import importlib
 import json
 import lzma
 import os
-import sys
 import zipfile
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from hrec.settings import DataSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("HREC_SHARED", ROOT.parent / "shared"))
-sys.path.insert(0, str(ROOT / "scripts"))
 epinions, amazon, douban, movielens = (
     importlib.import_module(f"prepare_{name}") for name in ("epinions", "amazon", "douban", "movielens")
 )

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from experiments import duration, figures, statistics  # noqa: E402
+from experiments import duration, figures, statistics
 
 
 def test_holm_multiplies_by_the_tests_that_are_left_and_never_falls():

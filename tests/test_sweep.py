@@ -21,15 +21,13 @@ from hrec.models import find_model
 from hrec.pipeline.trainer import DivergedError
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import sweep  # noqa: E402
-from experiments import runs  # noqa: E402
-from sweeps import study as studies  # noqa: E402
-from sweeps import trial as trials  # noqa: E402
-from sweeps import work  # noqa: E402
-from sweeps.space import check_space, read_space  # noqa: E402
-from sweeps.study import Study  # noqa: E402
+import sweep
+from experiments import runs
+from sweeps import study as studies
+from sweeps import trial as trials
+from sweeps import work
+from sweeps.space import check_space, read_space
+from sweeps.study import Study
 
 SPACE = {
     "opt.hyper_params.lr": {"type": "float", "low": 0.001, "high": 0.1, "log": True},

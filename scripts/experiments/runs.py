@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _workers import workers
 
 from hrec.config import LoadedConfig, load
 from hrec.datasets import load_split
@@ -92,15 +91,10 @@ def _worked_off(jobs: Sequence[Job], out: Path, side_by_side: int) -> Iterator[t
         for job in jobs:
             yield job, *do(job, out)
         return
-    threads = max(1, (os.cpu_count() or 1) // side_by_side)
-    with ProcessPoolExecutor(side_by_side, get_context("spawn"), _few_threads, (threads,)) as pool:
+    with workers(side_by_side) as pool:
         waiting = {pool.submit(do, job, out): job for job in jobs}
         for future in as_completed(waiting):
             yield waiting[future], *future.result()
-
-
-def _few_threads(threads: int) -> None:
-    torch.set_num_threads(threads)
 
 
 _kept: dict[str, Split] = {}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any
 
-import torch
+from _workers import workers
 from optuna import Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.trainer import DivergedError
 from sweeps.study import PATIENCE, Study
 
@@ -43,7 +39,7 @@ def work_off(
     """
     running: dict[Future[float], Trial] = {}
     waiting = False
-    with _executor(jobs) as executor:
+    with Here() if jobs == 1 else workers(jobs) as executor:
         while True:
             while len(running) < jobs and (trial := study.take(wanted)):
                 running[executor.submit(do, trial)] = trial
@@ -69,17 +65,3 @@ def _close(study: Study, trial: Trial, future: Future[float]) -> FrozenTrial:
         return study.close(trial, TrialState.PRUNED)
     except DivergedError as error:
         return study.diverged(trial, str(error))
-
-
-def _executor(jobs: int) -> Executor:
-    if jobs == 1:
-        return Here()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    return ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads,))
-
-
-def _begin(threads: int) -> None:
-    """What a process does first: take its share of the cores."""
-    torch.set_num_threads(threads)
-    reuse_memory()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # between two trials Ctrl-C ends it without a traceback

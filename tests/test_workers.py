@@ -1,0 +1,58 @@
+"""Workers of a script end with it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+SCRIPT = """
+import sys, time
+sys.path[:0] = [{root!r}, {scripts!r}, {here!r}]
+import task
+from _workers import workers
+
+if __name__ == "__main__":
+    with workers(1) as pool:
+        pool.submit(task.long, {mark!r}).result()
+"""
+TASK = """
+import os, pathlib, time
+def long(mark):
+    pathlib.Path(mark).write_text(str(os.getpid()))
+    time.sleep(100)
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits to be asked for its status does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
+def test_workers_of_a_script_that_is_killed_end(tmp_path: Path):
+    mark = tmp_path / "pid"
+    (tmp_path / "task.py").write_text(TASK)
+    paths = {"root": str(ROOT), "scripts": str(ROOT / "scripts"), "here": str(tmp_path), "mark": str(mark)}
+    (tmp_path / "main.py").write_text(SCRIPT.format(**paths))
+    script = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
+    deadline = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    worker = int(mark.read_text())
+    assert alive(worker)
+    os.kill(script.pid, signal.SIGKILL)
+    script.wait()
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(worker)
