@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import models, timing
 
 from hrec.datasets.recdata import RecData, Split, keep_kinds
 from hrec.models import MODELS, find_model
 from hrec.settings import StageSettings
 
 ROOT = Path(__file__).parents[1]
-from benchmarks import models, timing
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import duration, figures, statistics
 
 ROOT = Path(__file__).parents[1]
-from experiments import duration, figures, statistics
 
 
 def test_holm_multiplies_by_the_tests_that_are_left_and_never_falls():

@@ -11,9 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+import sweep
+from experiments import runs
 from optuna import TrialPruned, create_study
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
+from sweeps import study as studies
+from sweeps import trial as trials
+from sweeps import work
+from sweeps.space import check_space, read_space
+from sweeps.study import Study
 
 from hrec.config import ConfigError, load
 from hrec.datasets.recdata import Split
@@ -21,13 +28,6 @@ from hrec.models import find_model
 from hrec.pipeline.trainer import DivergedError
 
 ROOT = Path(__file__).parents[1]
-import sweep
-from experiments import runs
-from sweeps import study as studies
-from sweeps import trial as trials
-from sweeps import work
-from sweeps.space import check_space, read_space
-from sweeps.study import Study
 
 SPACE = {
     "opt.hyper_params.lr": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
