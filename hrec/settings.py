@@ -55,7 +55,8 @@ class LabelSettings(Settings):
     above: float | None = None
     """A rating above this is liked (label 1), any other is not (label 0)."""
     negatives: NonNegativeInt = 0
-    """Implicit data, every row is liked: this many unseen items of the same kind are drawn for each row."""
+    """Implicit data, every row is liked: this many unseen items of the same kind are drawn for each row. 0: none are,
+    and the data has no labels, which is enough for models of pairs and metrics of lists."""
     popularity: NonNegativeFloat = 0.0
     """Drawn with probability proportional to (count in the training part) ** popularity; 0 is uniform."""
 
@@ -63,8 +64,9 @@ class LabelSettings(Settings):
     def _one_way(self) -> LabelSettings:
         if (self.source is None) != (self.above is None):
             raise ValueError('\'from\' and \'above\' go together: {"from": "rating", "above": 3}')
-        if (self.source is None) == (self.negatives == 0):
-            raise ValueError("give either 'from' and 'above', or 'negatives' of at least 1")
+        said = self.negatives > 0 if self.source else "negatives" in self.model_fields_set
+        if said == (self.source is not None):
+            raise ValueError("give either 'from' and 'above', or 'negatives' (0: every row is liked, none is drawn)")
         return self
 
 

@@ -97,6 +97,21 @@ def item_history(train: RecData) -> History:
     return _csr(x.item, x.user, CELLS[train.cells](x), train.n_items, train.n_users)
 
 
+def liked_history(train: RecData) -> History:
+    """Row u: the items that user u likes, each once, cells of 1. Without labels every row is liked."""
+    x = train.interactions
+    liked = x if x.label is None else x.take(x.label > 0)
+    pair = np.unique(liked.user.astype(np.int64) * train.n_items + liked.item)
+    user, item = np.divmod(pair, max(train.n_items, 1))
+    return _csr(user, item, np.ones(len(pair), np.float32), train.n_users, train.n_items)
+
+
+def transposed(history: History) -> History:
+    """Row j: the rows that have a cell in column j."""
+    row = np.repeat(np.arange(len(history)), np.diff(history.offset))
+    return _csr(history.index, row, history.value, history.width, len(history))
+
+
 def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int, width: int) -> History:
     keep = np.flatnonzero(np.isfinite(value))
     keep = keep[np.lexsort((column[keep], row[keep]))]

@@ -37,8 +37,12 @@ def read(settings: DataSettings, cache: Path | None = None, log: Log = _log) -> 
         entry = caching.Entry.of(Path(cache), settings.name, _what_matters(settings), _files(settings))
         data = caching.cached(entry, lambda say: _parse(settings, say), log)
     how = settings.label
+    rows = data.interactions
+    if how and how.source is None and how.negatives == 0:
+        rows = replace(rows, label=None)  # all are liked and nothing is set against them: no label tells anything
     return replace(
         data,
+        interactions=rows,
         name=settings.name,
         cells=settings.inter_matrix_type or default_cells(data.interactions),
         negatives=how.negatives if how else 0,

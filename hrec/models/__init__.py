@@ -9,10 +9,16 @@ from hrec.models.base import BaseModel
 
 MODELS = {
     # general: ids and interactions
+    "BPRMF": "hrec.models.general.bprmf:BPRMF",
     "DMF": "hrec.models.general.dmf:DMF",
+    "EASE": "hrec.models.general.ease:EASE",
     "FISM": "hrec.models.general.fism:FISM",
+    "ItemKNN": "hrec.models.general.itemknn:ItemKNN",
+    "LightGCN": "hrec.models.general.lightgcn:LightGCN",
     "NAIS": "hrec.models.general.nais:NAIS",
     "NCF": "hrec.models.general.ncf:NCF",
+    "Popularity": "hrec.models.general.popularity:Popularity",
+    "WMF": "hrec.models.general.wmf:WMF",
     # context: columns of user and item
     "AFM": "hrec.models.context.afm:AFM",
     "AutoInt": "hrec.models.context.autoint:AutoInt",

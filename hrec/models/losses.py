@@ -16,6 +16,14 @@ def bce(logit: Tensor, label: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, label)
 
 
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    """-log sigmoid(x_ui - x_uj), mean over the batch (Rendle et al., BPR, UAI 2009, BPR-Opt without its norms).
+
+    positive float[B], negative float[B, pool]: scores of a liked item and of unseen ones, of which the largest counts.
+    """
+    return F.softplus(negative.amax(1) - positive).mean()
+
+
 def _in_full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The same loss with mixed precision off: small differences of large sums are all that counts in it."""
 

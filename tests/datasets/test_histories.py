@@ -8,7 +8,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hrec.datasets.histories import CELLS, History, default_cells, item_history, thinned, user_history
+from hrec.datasets.histories import (
+    CELLS,
+    History,
+    default_cells,
+    item_history,
+    liked_history,
+    thinned,
+    transposed,
+    user_history,
+)
 from hrec.datasets.recdata import Interactions, RecData, Table
 
 NAN = float("nan")
@@ -140,3 +149,23 @@ def test_thinning_is_the_same_each_time_and_takes_each_cell_as_often():
 def test_histories_without_a_cell_are_thinned_to_themselves():
     none = History(np.zeros(4, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), 5)
     assert cells_of(thinned(none, 1)) == [{}] * 3
+
+
+def test_a_liked_history_holds_each_liked_item_once_whatever_the_cells_are():
+    twice = {
+        name: np.append(getattr(data().interactions, name), getattr(data().interactions, name)[2])
+        for name in ("user", "item", "kind", "label", "rating")
+    }
+    liked = BY_USER["liked"]
+    for train in (data(), data(cells="rating"), data(**twice)):
+        assert cells_of(liked_history(train)) == liked
+    assert cells_of(liked_history(data(label=None))) == BY_USER["01"]
+    assert cells_of(liked_history(data(label=np.zeros(5, np.float32)))) == [{}] * 4
+
+
+@pytest.mark.parametrize("cells", CELLS)
+def test_the_history_of_users_transposed_is_that_of_items(cells: str):
+    train = data(cells=cells)
+    there = transposed(user_history(train))
+    assert cells_of(there) == cells_of(item_history(train)) and there.width == train.n_users
+    assert cells_of(transposed(there)) == cells_of(user_history(train))

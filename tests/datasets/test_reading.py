@@ -7,6 +7,7 @@ import pytest
 from hrec.datasets.columns import FIRST, MISSING, UNSEEN
 from hrec.datasets.reading import DataError
 from hrec.datasets.recdata import RecData
+from hrec.settings import DataSettings, LabelSettings
 
 
 def pairs(data: RecData) -> list[tuple[str, str, str]]:
@@ -219,6 +220,17 @@ def test_implicit_labels(files):
     data = files.read(label={"negatives": 4, "popularity": 0.5})
     assert (data.negatives, data.popularity) == (4, 0.5)
     assert data.interactions.label.tolist() == [1] * 6
+
+
+def test_rows_that_are_all_liked_without_drawn_negatives_have_no_label(files):
+    files.spoil("rates.csv", "label", "x")
+    data = files.read(label={"negatives": 0})
+    assert data.interactions.label is None and data.negatives == 0
+    again = DataSettings(**DataSettings(inter_feat_path="x", label={"negatives": 0}).model_dump(by_alias=True))
+    assert again.label == LabelSettings(negatives=0)
+    for label in ({}, {"from": "rating", "above": 3, "negatives": 1}, {"popularity": 1}):
+        with pytest.raises(ValueError, match=r"either 'from' and 'above', or 'negatives'"):
+            LabelSettings(**label)
 
 
 def test_empty_rating_is_a_gap_unless_ratings_are_needed(files):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hrec.models.hetero.duration import DURation
-from hrec.models.losses import alignment, bce, topology
+from hrec.models.losses import alignment, bce, bpr, topology
 
 
 def rows(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -190,6 +190,22 @@ def test_topology_of_half_precision_is_computed_in_single_precision():
 
 def test_topology_has_the_right_gradient():
     assert torch.autograd.gradcheck(topology, (rows(5, 4).requires_grad_(), rows(5, 3, seed=1).requires_grad_()))
+
+
+# ------------------------------------------------------------------------------------------- BPR-Opt
+
+
+def test_bpr_worked_by_hand():
+    """Differences of ln 3 and 0: -ln(3 / 4) and -ln(1 / 2). Of several negatives the largest counts."""
+    positive = torch.tensor([log(3) + 1, 5], dtype=torch.float64)
+    negative = torch.tensor([[1.0, -7.0], [2.0, 5.0]], dtype=torch.float64)
+    assert bpr(positive, negative).item() == pytest.approx((log(4 / 3) + log(2)) / 2, rel=1e-12)
+    assert bpr(positive[:1], negative[:1, :1]).item() == pytest.approx(log(4 / 3), rel=1e-12)
+
+
+def test_bpr_stays_finite_where_a_chance_rounds_to_0_or_1():
+    value = bpr(torch.tensor([1e4, -1e4]), torch.tensor([[0.0], [0.0]]))
+    assert value.item() == pytest.approx(5e3)
 
 
 # -------------------------------------------------------------------------------------- bce, Eq. 7

@@ -38,6 +38,13 @@ class RaggedRows(nn.Module):
         at = torch.repeat_interleave(shift, length, output_size=total).add_(torch.arange(total, device=start.device))
         return self.index.index_select(0, at), self.value.index_select(0, at)
 
+    def cells(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Entries of these rows, int64[B], with whose they are: place in ``row`` int64, index int64, value, [total]."""
+        length = self.offset[row + 1] - self.offset[row]
+        owner = torch.repeat_interleave(torch.arange(len(row), device=row.device), length)
+        index, value = self(row, row + 1)
+        return owner, index.long(), value
+
 
 class Table(nn.Module):
     """A weight [rows, width] read by ``bags`` or ``rows``; ``row_gradient`` marks the parameter for the optimisers.

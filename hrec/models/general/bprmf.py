@@ -1,0 +1,78 @@
+"""BPRMF: matrix factorisation that ranks what a user likes above what the user has not seen.
+
+Rendle, Freudenthaler, Gantner and Schmidt-Thieme, BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009,
+section 4.3.1. As in RecBole, against which it is measured, vectors begin with Xavier's deviation and there is no bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from hrec.datasets.batches import Pairs, pairwise
+from hrec.datasets.recdata import RecData
+from hrec.models.base import InnerProductModel, Stage
+from hrec.models.layers.bags import Table
+from hrec.models.losses import bpr
+from hrec.settings import NegativeSettings, Settings
+
+
+class BPRMF(InnerProductModel):
+    """Score p_u . q_i, with ``item_bias`` + b_i; a bias of the user would cancel from every pair."""
+
+    class Config(Settings):
+        """Settings of BPRMF."""
+
+        embedding_size: PositiveInt = 64
+        """Width of p and q."""
+        item_bias: bool = False
+        """Add a number of the item's own to its score."""
+        negatives: NegativeSettings = NegativeSettings()
+        """The unseen items that a liked one is set against."""
+        reg_weight: NonNegativeFloat = 0.0
+        """lambda of lambda / 2 (|p_u|^2 + |q_i|^2 + |q_j|^2), mean over the batch: the norms of BPR-Opt with one lambda
+        for all; q_j is the negative that counts."""
+        init_std: PositiveFloat | None = None
+        """Standard deviation of the first vectors; null: Xavier's sqrt(2 / (rows + width)) of each table."""
+
+    config: Config
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        self.users, self.items = (
+            Table(n, config.embedding_size, config.init_std or (2 / (n + config.embedding_size)) ** 0.5)
+            for n in (data.n_users, data.n_items)
+        )
+        self.bias = Table(data.n_items, 1, 0.0) if config.item_bias else None
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """One, on pairs of a liked and an unseen item."""
+        yield Stage("train", data, self.loss, pairwise(self.config.negatives), list(self.parameters()))
+
+    def loss(self, batch: Pairs) -> dict[str, Tensor]:
+        """BPR-Opt of the pairs, and the mean of their norms."""
+        user = self.user_vectors(batch.user)
+        items = torch.cat([batch.positive[:, None], batch.negative], 1)
+        vectors = self.item_vectors(items.flatten()).view(*items.shape, -1)  # one lookup: one gradient of the table
+        scores = torch.einsum("bd,bnd->bn", user, vectors)
+        terms = {"bpr": bpr(scores[:, 0], scores[:, 1:])}
+        if self.config.reg_weight:
+            of_pair = torch.stack([torch.zeros_like(batch.user), 1 + scores[:, 1:].argmax(1)], 1)
+            rows = vectors.gather(1, of_pair[:, :, None].expand(-1, -1, vectors.shape[2]))
+            d = self.config.embedding_size
+            norm = user[:, :d].square().sum(1) + rows.square().sum((1, 2))
+            terms["norm"] = self.config.reg_weight / 2 * norm.mean()
+        return terms
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """p_u, with ``item_bias`` [p_u, 1]"""
+        p = self.users.rows(user)
+        return p if self.bias is None else torch.cat([p, torch.ones_like(p[:, :1])], 1)
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """q_i, with ``item_bias`` [q_i, b_i]"""
+        q = self.items.rows(item)
+        return q if self.bias is None else torch.cat([q, self.bias.rows(item)], 1)

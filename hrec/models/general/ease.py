@@ -1,0 +1,89 @@
+"""EASE: a linear model from the items that a user likes to all items, in closed form.
+
+Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from hrec.datasets.histories import liked_history
+from hrec.datasets.recdata import RecData
+from hrec.models.base import BaseModel, Stage
+from hrec.models.layers.bags import RaggedRows
+from hrec.models.layers.cooccurrence import cooccurrences
+from hrec.settings import Settings
+
+COPIES = 3
+"""Matrices of n_items^2 float32 that live at once: B, the Gram matrix, and what its factorisation works on."""
+
+
+class EASE(BaseModel):
+    """Score X_u . B_i over the items X_u that the user likes (Eq. 1), B of |X - X B|^2 + l2 |B|^2 with diag(B) = 0.
+
+    B_ij = -P_ij / P_jj off the diagonal, P = (X^T X + l2 I)^-1 (Eq. 7 and 8).
+    """
+
+    class Config(Settings):
+        """Settings of EASE."""
+
+        l2: PositiveFloat = 250.0
+        """lambda of Eq. 2; the more rows, the larger."""
+        memory_mb: PositiveInt = 4096
+        """Refuse data whose items need more than this: three matrices of items by items."""
+
+    stage_groups = ("solve",)
+    config: Config
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        needed = COPIES * 4 * data.n_items**2 / 1e6
+        if needed > config.memory_mb:
+            raise ValueError(
+                f"EASE compares every item with every other: {data.n_items:,} items need {needed:,.0f} MB, and "
+                f"model.memory_mb allows {config.memory_mb:,}. Raise it where there is that much, or use ItemKNN"
+            )
+        self.history = liked_history(data)
+        self.rows = RaggedRows(self.history.offset, self.history.index, self.history.value)
+        self.weight = nn.Parameter(torch.zeros(data.n_items, data.n_items))
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """One sweep: it is solved."""
+        yield Stage("solve", data, solve=self.solve, group="solve")
+
+    @torch.no_grad()
+    def solve(self) -> float:
+        """Set B; returns the mean over users of |X_u - X_u B|^2, without the penalty.
+
+        With G = X^T X + l2 I and P = G^-1, X^T X = G - l2 I and I - B = P D for D = diag(1 / P_jj), so the sum over
+        users is tr(D P (G - l2 I) P D) = sum_j D_jj^2 (P_jj - l2 |P_j|^2): no further matrix is needed.
+        """
+        gram = torch.empty_like(self.weight)
+        for here, counts in cooccurrences(self.history):
+            gram[here] = counts.to(gram.device)
+        gram.diagonal().add_(self.config.l2)
+        torch.linalg.cholesky(gram, out=gram)
+        inverse = torch.cholesky_inverse(gram, out=self.weight.data)
+        diagonal = inverse.diagonal().clone()
+        squares = torch.linalg.vector_norm(inverse, dim=0).square()
+        lost = ((diagonal - self.config.l2 * squares) / diagonal.square()).double().sum()
+        inverse.div_(-diagonal)
+        inverse.fill_diagonal_(0.0)
+        return float(lost.clamp(min=0)) / max(len(self.history), 1)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        pair, liked, _ = self.rows.cells(user)
+        return self.weight.new_zeros(len(user)).index_add(0, pair, self.weight[liked, item[pair]])
+
+    def ranker(self) -> Callable[[Tensor], Tensor]:
+        def scores_of_all(user: Tensor) -> Tensor:
+            liked, _ = self.rows(user, user + 1)
+            length = self.rows.offset[user + 1] - self.rows.offset[user]
+            return F.embedding_bag(liked, self.weight, (length.cumsum(0) - length).to(liked.dtype), mode="sum")
+
+        return scores_of_all

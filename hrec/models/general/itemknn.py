@@ -1,0 +1,100 @@
+"""ItemKNN: an item is scored by how much it is like the items that the user likes.
+
+Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, TOIS 2004, section 4: cosines of the columns of the
+0/1 matrix, a few neighbours kept. There the neighbours kept are those of each item of the history; here, as in RecBole,
+those of each item that is scored, which is then never without any. ``shrink`` lowers cosines that rest on few users
+(Bell and Koren, ICDM 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from hrec.datasets.histories import liked_history
+from hrec.datasets.recdata import RecData
+from hrec.models.base import BaseModel, Stage
+from hrec.models.layers.bags import RaggedRows
+from hrec.models.layers.cooccurrence import cooccurrences
+from hrec.settings import Settings
+
+USERS = 64
+"""Users that are ranked at once: each liked item brings a row of neighbours."""
+
+
+class ItemKNN(BaseModel):
+    """Score: the sum of s_ij over the items j that the user likes among the neighbours of i.
+
+    s_ij = n_ij / (sqrt(n_i n_j) + shrink), n_ij users who like both, n_i users who like i.
+    """
+
+    class Config(Settings):
+        """Settings of ItemKNN."""
+
+        neighbours: PositiveInt = 100
+        """Items kept for each item: those most like it. Of equally alike ones at the end of the list, any."""
+        shrink: NonNegativeFloat = 0.0
+        """Added to the divisor."""
+
+    stage_groups = ("solve",)
+    config: Config
+    neighbour: Tensor
+    keys: Tensor
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        self.history = h = liked_history(data)
+        self.rows = RaggedRows(h.offset, h.index, h.value)
+        keys = np.repeat(np.arange(len(h)), np.diff(h.offset)) * data.n_items + h.index  # ascending, as h is
+        self.register_buffer("keys", torch.from_numpy(keys), persistent=False)
+        k = min(config.neighbours, data.n_items)
+        self.register_buffer("neighbour", torch.zeros(data.n_items, k, dtype=torch.int32))
+        self.similarity = nn.Parameter(torch.zeros(data.n_items, k))  # 0 where an item has fewer neighbours
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """One sweep."""
+        yield Stage("count", data, solve=self.solve, group="solve")
+
+    @torch.no_grad()
+    def solve(self) -> float:
+        """Find the neighbours of every item. There is no loss: 0."""
+        k = self.neighbour.shape[1]
+        count = torch.from_numpy(np.bincount(self.history.index, minlength=self.n_items)).to(self.similarity)
+        root = count.sqrt()
+        for here, both in cooccurrences(self.history):
+            divisor = torch.outer(root[here], root).add_(self.config.shrink)
+            alike = both.to(divisor).div_(divisor.clamp_(min=1e-12))  # 0 / 0 where nobody likes either
+            alike[torch.arange(len(alike)), torch.arange(here.start, here.stop)] = 0.0
+            self.similarity[here], self.neighbour[here] = (
+                a.to(t) for a, t in zip(torch.topk(alike, k, dim=1), (self.similarity, self.neighbour), strict=True)
+            )
+        return 0.0
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        wanted = user[:, None] * self.n_items + self.neighbour[item]
+        place = torch.searchsorted(self.keys, wanted).clamp_(max=max(len(self.keys) - 1, 0))
+        liked = self.keys[place] == wanted if len(self.keys) else torch.zeros_like(wanted, dtype=torch.bool)
+        return (self.similarity[item] * liked).sum(1)
+
+    def ranker(self) -> Callable[[Tensor], Tensor]:
+        similar = self._by_neighbour()
+
+        def scores_of(user: Tensor) -> Tensor:
+            owner, liked, _ = self.rows.cells(user)
+            cell, item, value = similar.cells(liked)
+            out = value.new_zeros(len(user) * self.n_items)
+            return out.index_add_(0, owner[cell] * self.n_items + item, value).view(len(user), self.n_items)
+
+        return lambda user: torch.cat([scores_of(few) for few in user.split(USERS)])
+
+    def _by_neighbour(self) -> RaggedRows:
+        """Row j: the items that have j as a neighbour, with their similarity."""
+        item, place = self.similarity.detach().nonzero(as_tuple=True)
+        neighbour, order = torch.sort(self.neighbour[item, place].long(), stable=True)
+        offset = torch.zeros(self.n_items + 1, dtype=torch.int64, device=item.device)
+        offset[1:] = torch.bincount(neighbour, minlength=self.n_items).cumsum(0)
+        return RaggedRows(offset, item[order], self.similarity.detach()[item, place][order])

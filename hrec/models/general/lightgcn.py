@@ -1,0 +1,102 @@
+"""LightGCN: vectors of users and items smoothed over the graph of who likes what, and nothing else.
+
+He, Deng, Wang, Li, Zhang and Wang, LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation,
+SIGIR 2020, section 3. The vectors begin as Xavier's uniform, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from hrec.datasets.batches import Pairs, pairwise
+from hrec.datasets.histories import liked_history
+from hrec.datasets.recdata import RecData
+from hrec.models.base import InnerProductModel, Stage
+from hrec.models.layers.graph import Graph
+from hrec.models.losses import bpr
+from hrec.settings import NegativeSettings, Settings
+
+
+class LightGCN(InnerProductModel):
+    """Score e_u . e_i (Eq. 5), e the mean over layers 0 to K (Eq. 4) of the vectors of K steps over the graph (Eq. 3).
+
+    The whole graph is walked once for each batch in training, and once for all scores of the same weights after it.
+    """
+
+    class Config(Settings):
+        """Settings of LightGCN, as published."""
+
+        embedding_size: PositiveInt = 64
+        """Width of the vectors."""
+        n_layers: PositiveInt = 3
+        """K."""
+        reg_weight: NonNegativeFloat = 1e-4
+        """lambda of lambda / 2 |e^(0)|^2 for the user, the liked and the unseen item of a pair, mean over the batch:
+        Eq. 15 with the rows that a pair uses, as in the authors' code."""
+        negatives: NegativeSettings = NegativeSettings()
+        """The unseen items that a liked one is set against."""
+
+    config: Config
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        self.graph = Graph(liked_history(data))
+        self.users = nn.Parameter(torch.empty(data.n_users, config.embedding_size))
+        self.items = nn.Parameter(torch.empty(data.n_items, config.embedding_size))
+        for table in (self.users, self.items):
+            nn.init.xavier_uniform_(table)
+        self._kept: tuple[tuple[object, ...], tuple[Tensor, Tensor]] | None = None
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        """One, on pairs of a liked and an unseen item."""
+        yield Stage("train", data, self.loss, pairwise(self.config.negatives), list(self.parameters()))
+
+    def loss(self, batch: Pairs) -> dict[str, Tensor]:
+        """BPR of the pairs, and the mean of the norms of their own vectors."""
+        users, items = self.propagated()
+        user = users[batch.user]
+        positive = (user * items[batch.positive]).sum(1)
+        negative = torch.einsum("bd,bnd->bn", user, items[batch.negative])
+        terms = {"bpr": bpr(positive, negative)}
+        if self.config.reg_weight:
+            worst = batch.negative.gather(1, negative.argmax(1, keepdim=True)).squeeze(1)
+            own = [self.users[batch.user], self.items[batch.positive], self.items[worst]]
+            terms["norm"] = self.config.reg_weight / 2 * torch.stack([v.square().sum(1) for v in own]).sum(0).mean()
+        return terms
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """e_u"""
+        return self.vectors()[0][user]
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """e_i"""
+        return self.vectors()[1][item]
+
+    def propagated(self) -> tuple[Tensor, Tensor]:
+        """All users' and all items' e (Eq. 3 and 4)."""
+        users, items = self.users, self.items
+        sums: tuple[Tensor, Tensor] = users, items
+        for _ in range(self.config.n_layers):
+            users, items = self.graph(users, items)
+            sums = sums[0] + users, sums[1] + items
+        share = 1 / (self.config.n_layers + 1)
+        return sums[0] * share, sums[1] * share
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """``propagated``, but while a model is only looked at it is kept until the weights move."""
+        if self.training or torch.is_grad_enabled():
+            return self.propagated()
+        # fused optimisers move weights without counting it, so ``train`` forgets too
+        now = tuple(n for p in (self.users, self.items) for n in (p._version, p.data_ptr(), str(p.device)))
+        if self._kept is None or self._kept[0] != now:
+            self._kept = now, self.propagated()
+        return self._kept[1]
+
+    def train(self, mode: bool = True) -> LightGCN:
+        if mode:
+            self._kept = None
+        return super().train(mode)

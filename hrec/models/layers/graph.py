@@ -1,0 +1,56 @@
+"""The graph of users and the items they like: each takes in the vectors of its neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hrec.datasets.histories import History, transposed
+from hrec.models.layers.bags import RaggedRows
+
+
+class Graph(nn.Module):
+    """One step over the edges, each weighted 1 / sqrt(d_u d_i): (users, items) -> (A items, A^T users).
+
+    ``history`` holds the edges by user; d counts the edges of a user or an item. Who has none gets 0. The step is
+    symmetric, so the gradient of a step is a step with the gradients, and no other matrix is kept.
+    """
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        of_user = np.diff(history.offset)
+        of_item = np.bincount(history.index, minlength=history.width)
+        by_edge = np.repeat(of_user, of_user) * of_item[history.index]
+        edges = History(history.offset, history.index, (1 / np.sqrt(by_edge)).astype(np.float32), history.width)
+        back = transposed(edges)
+        self.of_user = RaggedRows(edges.offset, edges.index, edges.value)
+        self.of_item = RaggedRows(back.offset, back.index, back.value)
+
+    def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """users float[n_users, d], items float[n_items, d] -> the same shapes"""
+        return _Step.apply(users, items, self)
+
+
+def _gathered(rows: RaggedRows, table: Tensor) -> Tensor:
+    offset = rows.offset.to(rows.index.dtype)
+    return F.embedding_bag(
+        rows.index, table, offset, mode="sum", per_sample_weights=rows.value, include_last_offset=True
+    )
+
+
+class _Step(torch.autograd.Function):
+    """A step whose gradient is a step."""
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, items: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+        ctx.graph = graph
+        return _gathered(graph.of_user, items), _gathered(graph.of_item, users)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        of_users, of_items = (g.contiguous() for g in gradients)
+        return _gathered(ctx.graph.of_user, of_items), _gathered(ctx.graph.of_item, of_users), None

@@ -1,0 +1,125 @@
+"""One half of alternating least squares: the best vector of every row while those of the columns stand still.
+
+Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008, section 4, with a confidence
+``a`` where a row has a cell and ``b`` elsewhere. For row i with cells S and the vectors V of all columns
+
+    u_i = argmin sum_{j in S} a (1 - u.v_j)^2 + sum_{j not in S} b (u.v_j)^2 + l |u|^2
+        = (G + (a - b) V_S^T V_S)^-1 a V_S^T 1,     G = b V^T V + l I the same for every row.
+
+With G = L L^T and W = V L^-T, u_i = L^-T z_i where z_i = (I + c W_S^T W_S)^-1 a W_S^T 1 and c = a - b. That is
+W_S^T (I + c W_S W_S^T)^-1 a 1 too: a system as large as the vectors are wide, or as the row has cells, whichever is
+smaller. Both are exact, and rows of similar length go through one batched Cholesky factorisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrec.models.layers.bags import RaggedRows
+
+BUDGET = 2**15
+"""Vectors that a batch of rows gathers at once; 39 MB at 300 float32 each."""
+
+
+@torch.no_grad()
+def best_rows(
+    rows: RaggedRows,
+    columns: Tensor,
+    confidence: tuple[float, float],
+    l2: float,
+    start: Tensor,
+    cg_steps: int | None = None,
+) -> Tensor:
+    """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d]; 0 for a row without cells.
+
+    confidence: (a, b). cg_steps: None solves exactly; else so many steps of conjugate gradients from ``start``
+    float[rows, d] on, preconditioned by G, which lower the objective at each step and are exact after d of them.
+    """
+    a, b = confidence
+    wide = columns.double()
+    gram = b * wide.T @ wide
+    gram.diagonal().add_(l2)
+    factor = torch.linalg.cholesky(gram)
+    inverse = torch.linalg.solve_triangular(factor, torch.eye(len(gram)).to(gram), upper=False)
+    w = torch.cat([columns @ inverse.T.to(columns.dtype), columns.new_zeros(1, columns.shape[1])])
+    z = torch.zeros_like(start)
+    for row, index in padded(rows, none=len(columns)):
+        if cg_steps is None:
+            z[row] = _exact(w, index, a, a - b)
+        else:
+            z[row] = _conjugate_gradients(w, index, a, a - b, start[row] @ factor.to(start.dtype), cg_steps)
+    return z @ inverse.to(z.dtype)
+
+
+def padded(rows: RaggedRows, none: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the rows that have cells: (rows int64[B], index int64[B, k]), filled up with ``none``.
+
+    In each batch the longest row has at most a third more cells than the shortest, and a row has at most ``BUDGET``
+    cells unless it is alone.
+    """
+    length, order = torch.sort(torch.diff(rows.offset), descending=True, stable=True)
+    shortness = -length.cpu().numpy()  # ascending
+    start, stop = 0, int(np.searchsorted(shortness, 0))
+    while start < stop:
+        k = -int(shortness[start])
+        end = min(start + max(1, BUDGET // k), int(np.searchsorted(shortness, -(3 * k // 4))))
+        row = order[start:end]
+        place = torch.arange(k, device=row.device)
+        inside = place < length[start:end, None]
+        at = (rows.offset[row, None] + place).clamp_(max=len(rows.index) - 1)
+        yield row, torch.where(inside, rows.index[at].long(), none)
+        start = end
+
+
+def _exact(w: Tensor, index: Tensor, a: float, c: float) -> Tensor:
+    """z of each row: w float[n + 1, d], whose last row is 0, index int64[B, k] -> [B, d]"""
+    x = w[index]
+    if x.shape[1] <= x.shape[2]:
+        system = x @ x.mT  # a cell that fills up adds 1 on the diagonal and nothing else: it moves no other
+        right = torch.full_like(x[:, :, :1], a)
+    else:
+        system = x.mT @ x
+        right = a * x.sum(1)[:, :, None]
+    system.mul_(c).diagonal(dim1=1, dim2=2).add_(1.0)
+    y = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    return (y.mT @ x if x.shape[1] <= x.shape[2] else y.mT).squeeze(1)
+
+
+def _conjugate_gradients(w: Tensor, index: Tensor, a: float, c: float, start: Tensor, steps: int) -> Tensor:
+    """The same by steps of conjugate gradients from ``start`` [B, d] on (Hestenes and Stiefel, 1952)."""
+    x = w[index]
+
+    def times(z: Tensor) -> Tensor:
+        return z + c * (x.mT @ (x @ z[:, :, None])).squeeze(2)
+
+    z, rest = start, a * x.sum(1) - times(start)
+    way, squared = rest, rest.square().sum(1, keepdim=True)
+    tiny = torch.finfo(z.dtype).tiny  # a row that is solved stands still
+    for _ in range(steps):
+        bent = times(way)
+        length = squared / (way * bent).sum(1, keepdim=True).clamp(min=tiny)
+        z, rest = z + length * way, rest - length * bent
+        before, squared = squared, rest.square().sum(1, keepdim=True)
+        way = rest + squared / before.clamp(min=tiny) * way
+    return z
+
+
+@torch.no_grad()
+def weighted_squares(rows: RaggedRows, vectors: Tensor, columns: Tensor, confidence: tuple[float, float]) -> float:
+    """sum_ij c_ij (R_ij - u_i.v_j)^2 over all cells, R 1 and c ``a`` in the rows' own, R 0 and c ``b`` elsewhere.
+
+    vectors float[rows, d], columns float[n, d]. Of all cells sum (u_i.v_j)^2 is tr(U^T U V^T V), so no matrix of rows
+    by columns is written: the cells of the rows alone are looked at one by one.
+    """
+    a, b = confidence
+    u, v = vectors.double(), columns.double()
+    total = b * ((u.T @ u) * (v.T @ v)).sum()
+    ended = torch.cat([columns, columns.new_zeros(1, columns.shape[1])])
+    for row, index in padded(rows, none=len(columns)):
+        s = (ended[index] @ vectors[row][:, :, None]).squeeze(2).double()
+        total += ((a * (1 - s).square() - b * s.square()) * (index < len(columns))).sum()
+    return float(total)
