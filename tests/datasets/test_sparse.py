@@ -9,8 +9,8 @@ import torch
 from scipy import sparse
 
 from hrec.datasets.columns import Sparse, joined
-from hrec.datasets.recdata import Table
 from hrec.datasets.reading import DataError
+from hrec.datasets.recdata import Table
 from hrec.models.layers.fields import Fields
 
 WORDS = np.array([[2, 0, 1, 0], [0, 0, 0, 0], [0, 3, 0, 0]], np.float32)
