@@ -98,6 +98,7 @@ def weighted_squares(score: Tensor, target: Tensor, a: float, b: float) -> Tenso
 
 def weighted_logistic(score: Tensor, target: Tensor, a: float, b: float) -> Tensor:
     """The same with the cross-entropy of ``score`` as a logit (DualNet, "Unsuccessful tactics")."""
+    target = target.to(score.dtype)
     cost = F.binary_cross_entropy_with_logits(score, target, reduction="none")
     return ((b + (a - b) * target) * cost).sum()
 
