@@ -29,8 +29,9 @@ class Settings(BaseModel):
 class FeatureSettings(Settings):
     """One column of a user or item file."""
 
-    type: Literal["token", "token_seq", "float", "vector"]
-    """token: a category; token_seq: a list of categories; float: a number; vector: a row of a .npy file."""
+    type: Literal["token", "token_seq", "float", "vector", "sparse"]
+    """token: a category; token_seq: a list of categories; float: a number; vector: a row of a .npy file; sparse: a row
+    of a .npz file, such as a bag of words."""
     source: str = Field("item", pattern=r"^(user|item|item_.+)$")
     """user, item (every kind that has the column) or item_<kind>."""
     separator: str = Field("|", min_length=1)
@@ -38,12 +39,16 @@ class FeatureSettings(Settings):
     min_count: PositiveInt = 1
     """Categories that stand in fewer rows than this share the row for unseen categories."""
     path: str | None = None
-    """type vector only: a .npy file of float[n, d], one row for each row of the source's file."""
+    """One row for each row of the source's file. type vector: a .npy file of float[n, d]; type sparse: a .npz file as
+    scipy.sparse.save_npz writes it."""
 
     @model_validator(mode="after")
     def _vectors_need_a_file(self) -> FeatureSettings:
-        if (self.type == "vector") != (self.path is not None):
-            raise ValueError("'path' names the .npy file of a feature of type 'vector', and of no other type")
+        if (self.type in ("vector", "sparse")) != (self.path is not None):
+            raise ValueError(
+                "'path' names the .npy file of a feature of type 'vector', the .npz file of one of type 'sparse', and "
+                "no other type has one"
+            )
         return self
 
 
@@ -121,8 +126,30 @@ class ColdItems(Settings):
     seed: NonNegativeInt = 0
 
 
+class InMatrix(Settings):
+    """Rows at random; then rows of valid and test whose item has no training row become training rows."""
+
+    by: Literal["in_matrix"]
+    ratio: Ratio = (3, 1, 1)
+    seed: NonNegativeInt = 0
+
+
+class ColumnSplit(Settings):
+    """A column of the file of interactions says which part each row is of: train, valid or test.
+
+    Rows where it says anything else, or nothing, are dropped.
+    """
+
+    by: Literal["column"]
+    column: str = Field(min_length=1)
+    valid_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the test rows, drawn at random, that become validation rows where the column names none."""
+    seed: NonNegativeInt = 0
+
+
 SplitSettings = Annotated[
-    RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems, Field(discriminator="by")
+    RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems | InMatrix | ColumnSplit,
+    Field(discriminator="by"),
 ]
 
 
@@ -277,8 +304,9 @@ class RankingSettings(Settings):
 
     eval_memory_mb: PositiveInt = 512
     """Memory of the scores of one chunk of users against all items, and of what the ranking makes of them."""
-    items: Literal["all", "known", "new"] = "all"
-    """Which items may be recommended: all, those with a training row (in-matrix), those without one (out-matrix)."""
+    items: Literal["all", "known", "new", "new_of_part"] = "all"
+    """Which items may be recommended: all, those with a training row (in-matrix), those without one (out-matrix), or of
+    these those that somebody likes in the part that is measured (the held-out fold of the out-matrix papers)."""
     mask_valid: bool = False
     """In test lists leave out what the user has in validation too, as RecBole does."""
     sampled: PositiveInt | None = None

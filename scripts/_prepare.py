@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import lzma
 import re
 import shutil
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy import sparse
 
 CONFIG_DIR = Path("configs/data")
 
@@ -40,7 +42,10 @@ class Prepared:
     """Tables of one data set; ids are text, a list of categories is a list of texts.
 
     users: user_id and columns. kinds: name -> item_id and columns. interactions: user_id, item_id, type and more.
-    label and feat go into the data settings as they are (hrec/settings.py: DataSettings).
+    label and feat go into the data settings as they are (hrec/settings.py: DataSettings), but that a path in feat is
+    one inside the folder; so does ``more``. matrices: name -> sparse matrix, written as <name>.npz. tables: more
+    tables, which no settings name. variants: suffix -> what settings of the same tables, named <name>-<suffix>, say
+    instead.
     """
 
     users: pd.DataFrame
@@ -48,6 +53,10 @@ class Prepared:
     interactions: pd.DataFrame
     label: dict[str, Any]
     feat: dict[str, dict[str, Any]] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    matrices: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
@@ -71,8 +80,9 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
         print(error, file=sys.stderr)
         return 1
     config = write_settings(prepared, out)
+    others = [str(write_settings(prepared, out, suffix)) for suffix in prepared.variants]
     print(counts(prepared))
-    print(f"Tables in {out}, data settings in {config}.")
+    print(f"Tables in {out}, data settings in {', '.join([str(config), *others])}.")
     return 0
 
 
@@ -109,6 +119,13 @@ def need(folder: Path, *names: str) -> Path:
     if path is None:
         raise PrepareError(f"{folder} does not hold {' or '.join(names)}.")
     return path
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, which may be compressed (.xz)."""
+    data = path.read_bytes()
+    text = (lzma.decompress(data) if path.suffix == ".xz" else data).decode("utf-8", "replace")
+    return text.removesuffix("\n").split("\n")
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -162,30 +179,40 @@ def write(prepared: Prepared, out: Path) -> None:
         new.mkdir()
         prepared.users.to_parquet(new / "users.parquet", index=False)
         prepared.interactions.to_parquet(new / "interactions.parquet", index=False)
-        for kind, items in prepared.kinds.items():
-            items.to_parquet(new / f"{kind}.parquet", index=False)
+        for name, table in {**prepared.kinds, **prepared.tables}.items():
+            table.to_parquet(new / f"{name}.parquet", index=False)
+        for name, matrix in prepared.matrices.items():
+            sparse.save_npz(new / f"{name}.npz", matrix)
         if out.exists():
             shutil.move(out, Path(parent) / "old")
         new.rename(out)
 
 
-def write_settings(prepared: Prepared, out: Path) -> Path:
-    """Write the data settings that read the tables, under the name of their folder."""
+def write_settings(prepared: Prepared, out: Path, variant: str = "") -> Path:
+    """Write the data settings that read the tables, under the name of their folder; or a variant of them."""
+    name = f"{out.name}-{variant}" if variant else out.name
     settings = {
-        "name": out.name,
+        "name": name,
         "type": list(prepared.kinds),
         "user_feat_path": (out / "users.parquet").as_posix(),
         "inter_feat_path": (out / "interactions.parquet").as_posix(),
         "item_feat_path": {kind: (out / f"{kind}.parquet").as_posix() for kind in prepared.kinds},
         "feat": prepared.feat,
         "label": prepared.label,
+        **prepared.more,
+        **(prepared.variants[variant] if variant else {}),
     }
-    path = CONFIG_DIR / f"{out.name}.json"
+    settings["feat"] = {column: _in_folder(how, out) for column, how in settings["feat"].items()}
+    path = CONFIG_DIR / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(_readable(settings) + "\n", encoding="utf-8")
     part.replace(path)
     return path
+
+
+def _in_folder(feature: dict[str, Any], out: Path) -> dict[str, Any]:
+    return feature | {"path": (out / feature["path"]).as_posix()} if "path" in feature else feature
 
 
 def _readable(settings: dict[str, Any]) -> str:

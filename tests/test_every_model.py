@@ -25,6 +25,7 @@ from hrec.models import MODELS, find_model
 from hrec.models.base import BaseModel, InnerProductModel, Needs, Stage
 from hrec.models.layers.context import PairFields
 from hrec.models.layers.fields import Fields
+from hrec.models.layers.wide import WideLinear
 from hrec.pipeline import run as pipeline_run
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into
 from hrec.pipeline.evaluator import Evaluator, scores
@@ -36,9 +37,15 @@ ROOT = Path(__file__).parents[1]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "NCF": {"embedding_size": 16, "mlp_hidden_size": [32, 16], "pretrain": True},  # all the stages that it may have
+    "CDL": {"widths": [24, 16], "b": 0.1, "lambda_u": 0.1, "lambda_n": 10},
+    "DualNet": {"levels": [24, 16], "block_items": 20},
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
-OPT: dict[str, dict[str, Any]] = {"BPRMF": {"epochs": 15}}
+OPT: dict[str, dict[str, Any]] = {
+    "BPRMF": {"epochs": 15},
+    "CDL": {"batch_size": 16, "epochs": 12},  # rows are items, of which there are few
+    "DualNet": {"batch_size": 16},
+}
 """The same for the section opt."""
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
 
@@ -48,8 +55,6 @@ IMPERSONAL = {"Popularity"}
 """Models that score an item alike for every user."""
 SEEDLESS = {"EASE", "ItemKNN", "Popularity"}
 """Models in closed form: nothing is drawn, and an untrained one scores everything 0."""
-WITHOUT_USERS = {"EASE", "ItemKNN", "Popularity"}
-"""Models that learn nothing of a user, so that their weights fit any number of users."""
 
 each_model = pytest.mark.parametrize("name", MODELS)
 
@@ -167,9 +172,9 @@ def test_a_new_user_and_new_items_have_finite_scores(name: str, board: Split, re
 @each_model
 def test_new_items_with_different_columns_have_different_scores(name: str, board: Split, ready: Callable):
     model = ready(name)
-    if not any(isinstance(m, Fields) for m in model.modules()):
+    if not any(isinstance(m, Fields | WideLinear) for m in model.modules()):
         pytest.skip("reads no columns")
-    score = scored(model, board.train)
+    score = scored(model, board.train)[np.unique(board.train.interactions.user)]  # of a new user CDL knows nothing
     for table in board.train.kinds.values():
         one, other = score[:, table.stop - 2], score[:, table.stop - 1]
         assert (one - other).abs().min() > 1e-4
@@ -258,13 +263,11 @@ def test_a_saved_model_once_loaded_scores_the_same_bit_for_bit(
 def test_weights_of_other_data_are_refused(name: str, board: Split, ready: Callable, tmp_path: Path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save_best(ready(name), {})
-    kinds = board.train.kinds
-    last = kinds["film"]
-    others = {
-        "users": replace(board.train, users=Table(board.train.n_users + 1)),
-        "items": replace(board.train, kinds=kinds | {"film": Table(last.count + 1, last.start)}),
-    }
-    other = others["items" if name in WITHOUT_USERS else "users"]
+    last = list(board.train.kinds)[-1]
+    table = board.train.kinds[last]
+    columns = {key: column.take(np.arange(table.count - 1)) for key, column in table.columns.items()}
+    kinds = {**board.train.kinds, last: replace(table, count=table.count - 1, columns=columns)}  # its last item is new
+    other = replace(board.train, users=Table(board.train.n_users + 1), kinds=kinds)
     with pytest.raises(CheckpointError, match="does not fit this model"):
         checkpoints.load_best(built(name, other))
 
@@ -321,9 +324,10 @@ class Steps:
 
 
 def with_dropout(name: str, chance: float) -> dict[str, Any]:
-    """Settings that set every dropout the model has."""
-    both = {"dropout": chance, "history": {"dropout": chance}}
-    return {key: value for key, value in both.items() if key in find_model(name).Config.model_fields}
+    """Settings that set every dropout and every noise the model has."""
+    names = ("dropout", "noise", "user_noise", "item_noise", "pretrain_noise")
+    settings = {"history": {"dropout": chance}} | dict.fromkeys(names, chance)
+    return {key: value for key, value in settings.items() if key in find_model(name).Config.model_fields}
 
 
 def resumable(name: str, board: Split, folder: Path, progress: Progress | None = None, **opt: Any) -> Trainer:
@@ -473,11 +477,17 @@ def relabelled(data: RecData, new: dict[int, np.ndarray]) -> RecData:
     return replace(data, users=rows(data.users), kinds=kinds, interactions=moved)
 
 
+UNNUMBERED = [f"{name}.maps.0.{part}" for name in ("decoder", "decoders") for part in ("weight", "bias")]
+"""Weights whose rows are inputs of content, by chance as many as there are users."""
+
+
 def relabelled_twin(name: str, model: BaseModel, data: RecData, new: dict[int, np.ndarray]) -> BaseModel:
     """A model of the relabelled data whose tables hold the same rows, in their new places."""
     twin = built(name, data, seed=8, **with_dropout(name, 0.0))
     state = {
-        key: value[np.argsort(new[len(value)])] if value.dim() and len(value) in new else value
+        key: value[np.argsort(new[len(value)])]
+        if value.dim() and len(value) in new and key not in UNNUMBERED
+        else value
         for key, value in weights(model).items()
     }
     for key, module in model.named_modules():

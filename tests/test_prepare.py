@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from scipy.io import savemat
 
+from hrec.datasets import load, load_split
 from hrec.settings import DataSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("HREC_SHARED", ROOT.parent / "shared"))
-epinions, amazon, douban, movielens = (
-    importlib.import_module(f"prepare_{name}") for name in ("epinions", "amazon", "douban", "movielens")
+epinions, amazon, douban, movielens, citeulike = (
+    importlib.import_module(f"prepare_{name}") for name in ("epinions", "amazon", "douban", "movielens", "citeulike")
 )
 common = importlib.import_module("_prepare")
 
@@ -285,6 +287,117 @@ def test_amazon_names_a_broken_line(tmp_path, capsys):
     assert "meta_Beauty.json.gz, line 3: neither JSON nor a Python literal" in capsys.readouterr().err
 
 
+# ----------------------------------------------------------------------------------------------- citeulike
+
+KEPT = {0: [0, 2], 1: [1, 2, 3], 2: [0]}  # user: articles
+TITLES = ["The Small World of Networks", "Networks: a review", "A cell's 100 proteins", ""]
+TAGS = [["small_world", "networks"], [], ["Cell-Biology"], ["networks", "todo"]]
+
+
+def lists(rows):
+    return "".join(f"{' '.join(map(str, [len(row), *row]))}\n" for row in rows)
+
+
+def write_citeulike(folder, *more):
+    """users.dat, and of the published files those named."""
+    (folder / "cdl_splits").mkdir(parents=True)
+    (folder / "users.dat").write_text(lists(KEPT.values()))
+    names = sorted({tag for row in TAGS for tag in row})
+    raw = pd.DataFrame({"doc.id": range(1, 5), "title": "?", "raw.title": TITLES, "raw.abstract": "?"})
+    published = {
+        "tags.dat": "\n".join(names),
+        "item-tag.dat": lists([[names.index(tag) for tag in row] for row in TAGS]),
+        "raw-data.csv": raw.to_csv(index=False),
+        "mult.dat": "2 0:3 4:1\n1 1:1\n0\n1 4:2",
+        "vocabulary.dat": "cell\nnetwork\nprotein\nreview\nworld\n",
+    }
+    for name in more:
+        (folder / name).write_text(published[name], encoding="latin-1")
+
+
+def bag(name, folder="data/citeulike"):
+    matrix = sparse.load_npz(f"{folder}/{name}.npz").toarray()
+    terms = pd.read_parquet(f"{folder}/{name}_terms.parquet")["term"]
+    return [{terms[i]: int(row[i]) for i in np.flatnonzero(row)} for row in matrix]
+
+
+def test_citeulike_titles_and_tags(tmp_path, capsys):
+    write_citeulike(tmp_path / "raw", "raw-data.csv", "tags.dat", "item-tag.dat")
+    assert citeulike.main(["--from", "raw"]) == 0
+    assert table("citeulike", "interactions")[["user_id", "item_id"]].values.tolist() == [
+        [str(user), str(item)] for user, items in KEPT.items() for item in items
+    ]
+    assert table("citeulike", "article")["title"].tolist() == TITLES
+    assert bag("words") == [
+        {"small": 2, "world": 2, "networks": 2},
+        {"networks": 1, "review": 1},
+        {"cell": 2, "proteins": 1, "biology": 1},
+        {"networks": 1, "todo": 1},
+    ]
+    assert bag("titles")[2:] == [{"cell": 1, "proteins": 1}, {}]
+    read = settings("citeulike")
+    assert read.feat["words"].path == "data/citeulike/words.npz" and read.split.by == "in_matrix"
+    assert settings("citeulike-titles").feat["words"].path == "data/citeulike/titles.npz"
+    said = capsys.readouterr().out
+    assert "mult.dat is not there: words are those of titles and tags, not of the papers'" in said
+    assert "splits as columns: none, their files are not there" in said
+    data = load(settings("citeulike"), None)
+    assert data.n_items == 4 and data.kinds["article"].columns["words"].width == 8
+
+
+def test_citeulike_mult_dat_is_what_the_papers_read(tmp_path, capsys):
+    write_citeulike(tmp_path / "raw", "mult.dat", "vocabulary.dat", "raw-data.csv")
+    assert citeulike.main(["--from", "raw"]) == 0
+    assert bag("words") == [{"cell": 3, "world": 1}, {"network": 1}, {}, {"world": 2}]
+    assert "title and abstract, as in the papers" in capsys.readouterr().out
+
+
+def test_citeulike_terms_are_those_of_the_largest_mean_tf_idf():
+    matrix, terms = citeulike.counts_of_terms(["cell", "cell net net net", "cell net", "rare"], most=2)
+    # cell: 3 log(4 / 3) / 4 = .22; net: 4 log(4 / 2) / 4 = .69; rare: log(4) / 4 = .35
+    assert terms == ["net", "rare"] and matrix.toarray().tolist() == [[0, 0], [3, 0], [1, 0], [0, 1]]
+
+
+def test_citeulike_splits_become_columns(tmp_path):
+    write_citeulike(tmp_path / "raw", "raw-data.csv")
+    with lzma.open("raw/cdl_splits/cf-train-1-users.dat.xz", "wt") as file:
+        file.write(lists([[2], [1], [0]]))
+    Path("raw/heater_cold_start").mkdir()
+    for name, rows in {"train": "0,0\n2,0\n0,2\n", "vali": "1,1\n", "test": "1,3\n"}.items():
+        Path(f"raw/heater_cold_start/{name}.csv").write_text(f"uid,iid\n{rows}")
+    assert citeulike.main(["--from", "raw"]) == 0
+    rows = table("citeulike", "interactions")
+    assert rows["p1"].tolist() == ["test", "train", "train", "test", "test", "train"]
+    assert [told if isinstance(told, str) else None for told in rows["cold"]] == [
+        *("train", "train", "valid", None, "test", "train")
+    ]
+    how = settings("citeulike-p1")
+    assert (
+        how.split.column == "p1" and how.name == "citeulike-p1" and not Path("configs/data/citeulike-p10.json").exists()
+    )
+    parts = load_split(how, None)
+    assert [len(p.interactions) for p in (parts.train, parts.valid, parts.test)] == [3, 0, 3 + 3]  # drawn ones beside
+
+
+def test_citeulike_says_what_does_not_fit(tmp_path, capsys):
+    write_citeulike(tmp_path / "raw", "mult.dat", "raw-data.csv")
+    Path("raw/cf-train-1-users.dat").write_text(lists([[3], [1], [0]]))
+    assert citeulike.main(["--from", "raw"]) == 1
+    assert "cf-train-1-users.dat: 1 of 3 pairs are not in users.dat" in capsys.readouterr().err
+    Path("raw/mult.dat").write_text("2 0:3 4\n")
+    assert citeulike.main(["--from", "raw"]) == 1
+    assert "mult.dat, line 1: '4' is not word:count" in capsys.readouterr().err
+    Path("raw/mult.dat").write_text("1 0:3\n")
+    assert citeulike.main(["--from", "raw"]) == 1
+    assert "words: there are 1 texts and 4 articles" in capsys.readouterr().err
+
+
+def test_citeulike_without_any_text_has_no_words(tmp_path, capsys):
+    write_citeulike(tmp_path / "raw")
+    assert citeulike.main(["--from", "raw"]) == 0
+    assert "articles have no words" in capsys.readouterr().out and not settings("citeulike").feat
+
+
 # ----------------------------------------------------------------------------------------- what they share
 
 
@@ -320,7 +433,7 @@ def test_a_failure_leaves_the_tables_that_are_there(tmp_path, monkeypatch):
     assert [p.name for p in Path("data").iterdir()] == ["douban-ga"]
 
 
-@pytest.mark.parametrize("script", [epinions, amazon, douban, movielens])
+@pytest.mark.parametrize("script", [epinions, amazon, douban, movielens, citeulike])
 def test_a_missing_file_is_named(script, capsys):
     Path("empty").mkdir()
     assert script.main(["--from", "empty"]) == 1
@@ -391,10 +504,11 @@ REAL = {  # kind: users, items, rows
         (2_216, 12_344, 165_750),
     ),
     "movielens": (movielens, "movielens_100k_text", {"film": (943, 1_682, 100_000)}, (943, 1_682, 100_000)),
+    "citeulike": (citeulike, "citeulike_a", {"article": (5_551, 16_980, 204_986)}, (5_551, 16_980, 204_986)),
 }
 
 
-@pytest.mark.parametrize("name", ["epinions", pytest.param("amazon", marks=pytest.mark.slow), "douban-ga", "movielens"])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "amazon" else n for n in REAL])
 def test_real_counts_and_committed_settings(name):
     script, folder, kinds, in_all = REAL[name]
     source = SHARED / "data" / folder
@@ -410,6 +524,13 @@ def test_real_counts_and_committed_settings(name):
     assert set(rows["user_id"]) == set(prepared.users["user_id"])
     written = common.write_settings(prepared, Path("data") / name).read_text(encoding="utf-8")
     assert written == (ROOT / "configs" / "data" / f"{name}.json").read_text(encoding="utf-8")
+    for variant in prepared.variants:
+        path = common.write_settings(prepared, Path("data") / name, variant)
+        assert path.read_text(encoding="utf-8") == (ROOT / path).read_text(encoding="utf-8")
     for column, feature in DataSettings.model_validate_json(written).feat.items():
+        if feature.path:
+            (n_items,) = map(len, prepared.kinds.values())
+            assert prepared.matrices[Path(feature.path).stem].shape[0] == n_items
+            continue
         tables = [prepared.users] if feature.source == "user" else list(prepared.kinds.values())
         assert any(column in t for t in tables)

@@ -6,7 +6,7 @@ already sit on the device: no per-row Python, no worker process. Columns are gat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -60,6 +60,27 @@ class Pairs:
         return len(self.user)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table: row int64[B], items or users as the sampler says."""
+
+    row: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some users and some items and all pairs of them, a block of R: user int64[B_u], item int64[B_v]; none twice."""
+
+    user: Tensor
+    item: Tensor
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
 def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
     """Every training row once, in a new order; for implicit rows negatives are drawn anew and mixed in."""
     x = data.interactions
@@ -100,6 +121,75 @@ def pairwise(negatives: NegativeSettings) -> Sampler:
             yield Pairs(u, item[rows[part]], drawn.view(-1, pool))
 
     return sample
+
+
+def items(all_items: bool = False) -> Sampler:
+    """Every item with a training row once, in a new order, as Rows; with ``all_items`` those without one too."""
+
+    def sample(data: RecData, draw: Draw) -> Iterator[Rows]:
+        known = _in_order_of_rows(data.interactions.item)
+        if all_items:
+            known = np.concatenate([known, np.setdiff1d(np.arange(data.n_items), known)])
+        item = _shuffled(known, draw)
+        for part in _slices(len(item), draw):
+            yield Rows(item[part])
+
+    return sample
+
+
+def dual(block_items: int | None, skip_empty: float = 0.0) -> Sampler:
+    """Dual mini-batches: blocks of draw.batch_size users by ``block_items`` items (None: all), as Block.
+
+    Users and items that have a training row are cut into groups of nearly equal size in a new order, and every pair of
+    groups comes once, in a new order: an epoch walks all of R without repetition (DualNet paper, section 4).
+    skip_empty: this share of the blocks in which no row is liked is left out, drawn anew for each epoch.
+    """
+
+    def sample(data: RecData, draw: Draw) -> Iterator[Block]:
+        x = data.interactions
+        if not len(x):
+            return
+        user, item = (_shuffled(_in_order_of_rows(a), draw) for a in (x.user, x.item))
+        users = user.tensor_split(max(1, min(-(-len(user) // draw.batch_size), len(user) // draw.world)))
+        items = item.tensor_split(-(-len(item) // (block_items or len(item))))
+        block = torch.randperm(len(users) * len(items), generator=draw.generator)
+        if skip_empty:
+            empty = _holds_no_one(data, users, items)[block]
+            at = empty.nonzero().squeeze(1)
+            left_out = at[torch.randperm(len(at), generator=draw.generator)[: round(skip_empty * len(at))]]
+            block = block[torch.ones(len(block), dtype=torch.bool).index_fill(0, left_out, False)]
+        for number in block.tolist():
+            some = users[number // len(items)]
+            yield Block(some.tensor_split(draw.world)[draw.rank], items[number % len(items)])
+
+    return sample
+
+
+def _in_order_of_rows(number: np.ndarray) -> np.ndarray:
+    """The different numbers, in the order in which they first come: no number has a meaning, so neither has theirs."""
+    different, first = np.unique(number, return_index=True)
+    return different[np.argsort(first)]
+
+
+def _shuffled(number: np.ndarray, draw: Draw) -> Tensor:
+    """int64, on the device."""
+    order = torch.randperm(len(number), generator=draw.generator)
+    return torch.from_numpy(number.astype(np.int64))[order].to(draw.device)
+
+
+def _holds_no_one(data: RecData, users: Sequence[Tensor], items: Sequence[Tensor]) -> Tensor:
+    """bool[blocks], row by row of user groups: whether no row of the block is liked."""
+    x = data.interactions
+    liked = np.ones(len(x), bool) if x.label is None else x.label > 0
+    group = []
+    for groups, n, number in ((users, data.n_users, x.user), (items, data.n_items, x.item)):
+        of = torch.zeros(n, dtype=torch.int64)
+        of[torch.cat(list(groups)).cpu()] = torch.arange(len(groups)).repeat_interleave(
+            torch.tensor([*map(len, groups)])
+        )
+        group.append(of[torch.from_numpy(number[liked]).long()])
+    count = torch.bincount(group[0] * len(items) + group[1], minlength=len(users) * len(items))
+    return count == 0
 
 
 @lru_cache(maxsize=4)

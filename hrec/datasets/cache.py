@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric
+from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, Sparse
 from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
 
 FORMAT = 1  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
-CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, Categorical, CategoricalList, Numeric, Dense)}
+COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
+CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, *COLUMNS)}
 TRUST_CLOCK_FROM = 1 << 28
 """Files of this many bytes are not hashed again while size and time of change are those recorded."""
 UNFINISHED, UNFINISHED_FOR = ".unfinished-", 24 * 3600

@@ -53,10 +53,8 @@ class CategoricalList:
         return len(self.offset) - 1
 
     def take(self, rows: np.ndarray) -> CategoricalList:
-        length = np.diff(self.offset)[rows]
-        offset = np.concatenate([[0], np.cumsum(length)])
-        index = np.arange(offset[-1]) + np.repeat(self.offset[:-1][rows] - offset[:-1], length)
-        return CategoricalList(offset, self.code[index], self.values)
+        offset, at = slices(self.offset, rows)
+        return CategoricalList(offset, self.code[at], self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +97,37 @@ class Dense:
         return Dense(self.value[rows], self.among)
 
 
-Column = Categorical | CategoricalList | Numeric | Dense
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """A vector of ``width`` numbers per row, most of them 0, as CSR: row r holds ``value[offset[r]:offset[r + 1]]``.
+
+    ``offset`` int64[n + 1]; ``index`` int32[cells], the place of each value in its row's vector, ascending and each
+    once; ``value`` float32[cells].
+    """
+
+    offset: np.ndarray
+    index: np.ndarray
+    value: np.ndarray
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def take(self, rows: np.ndarray) -> Sparse:
+        offset, at = slices(self.offset, rows)
+        return Sparse(offset, self.index[at], self.value[at], self.width)
+
+
+Column = Categorical | CategoricalList | Numeric | Dense | Sparse
+
+
+def slices(offset: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows of a CSR, in the order given: their offset, and where their entries stand in the old arrays."""
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    length = np.diff(offset)[rows]
+    new = np.concatenate([[0], np.cumsum(length)])
+    return new, np.arange(new[-1]) + np.repeat(offset[:-1][rows] - new[:-1], length)
 
 
 def behind_missing(n: int, column: Column, rows: np.ndarray) -> Column:
@@ -123,10 +151,20 @@ def joined(columns: Sequence[Column]) -> Column:
         raise ValueError("is of type " + " and ".join(dict.fromkeys(type(c).__name__ for c in columns)))
     if isinstance(first, Categorical | CategoricalList):
         return _joined_categories(columns)  # type: ignore[arg-type]
+    if isinstance(first, Sparse):
+        return _joined_sparse(columns)  # type: ignore[arg-type]
     values = [c.value for c in columns]  # type: ignore[union-attr]
     if len({v.shape[1:] for v in values}) > 1:
         raise ValueError("holds vectors of " + " and ".join(str(v.shape[1]) for v in values) + " numbers")
     return type(first)(np.concatenate(values))
+
+
+def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:
+    if len({c.width for c in columns}) > 1:
+        raise ValueError("holds vectors of " + " and ".join(str(c.width) for c in columns) + " numbers")
+    length = np.concatenate([np.diff(c.offset) for c in columns])
+    index, value = (np.concatenate([getattr(c, name) for c in columns]) for name in ("index", "value"))
+    return Sparse(np.concatenate([[0], np.cumsum(length)]), index, value, columns[0].width)
 
 
 def _joined_categories(columns: Sequence[Categorical | CategoricalList]) -> Categorical | CategoricalList:

@@ -8,21 +8,28 @@ import pyarrow.compute as pc
 
 from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue
+from hrec.datasets.columns import Column
 from hrec.datasets.problems import DataError, Log, RowCheck, plural
 from hrec.datasets.recdata import Interactions
 from hrec.datasets.sheets import Sheet
 from hrec.datasets.tables import typed
-from hrec.settings import DataSettings
+from hrec.settings import ColumnSplit, DataSettings
 
 
 def columns_to_read(settings: DataSettings) -> set[str]:
     names = {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD, settings.LABEL_FIELD}
     names |= {settings.RATING_FIELD, settings.TIME_FIELD}
-    return names | ({settings.label.source} if settings.label and settings.label.source else set())
+    names |= {settings.label.source} if settings.label and settings.label.source else set()
+    return names | ({column} if (column := split_column(settings)) else set())
 
 
 def needs_time(settings: DataSettings) -> bool:
     return settings.split.by in ("time", "leave_one_out")
+
+
+def split_column(settings: DataSettings) -> str | None:
+    """The column that tells the part of each row, where there is one."""
+    return settings.split.column if isinstance(settings.split, ColumnSplit) else None
 
 
 def build_interactions(
@@ -56,9 +63,19 @@ def build_interactions(
             label=pick(label, np.float32),
             rating=pick(rating, np.float32),
             time=pick(time, np.float64),
+            columns={name: column.take(rows) for name, column in _columns(sheet, settings).items()},
         ),
         user_ids,
     )
+
+
+def _columns(sheet: Sheet, settings: DataSettings) -> dict[str, Column]:
+    """The columns of the interactions themselves that the run needs."""
+    name = split_column(settings)
+    if name is None:
+        return {}
+    sheet.column(name, "Correct data.split.column or the header.")
+    return {name: encoding.categorical([typed(sheet, name, encoding.as_text)])[0]}
 
 
 def _place_items(

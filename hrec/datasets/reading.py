@@ -13,7 +13,7 @@ from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue, read_catalogue
 from hrec.datasets.columns import Column
 from hrec.datasets.histories import default_cells
-from hrec.datasets.interactions import build_interactions, columns_to_read, needs_time
+from hrec.datasets.interactions import build_interactions, columns_to_read, needs_time, split_column
 from hrec.datasets.problems import DataError, Log
 from hrec.datasets.recdata import RecData, Table
 from hrec.datasets.sheets import Sheet, is_atomic, read_sheet
@@ -108,6 +108,7 @@ def _what_matters(settings: DataSettings) -> dict[str, Any]:
         "label": [how.source, how.above] if how else None,
         "rating_is_needed": settings.inter_matrix_type in ("rating", "centred"),
         "time_is_needed": needs_time(settings),
+        "split_column": split_column(settings),
         # an atomic file separates by blanks where the setting is left out
         "separators": sorted(name for name, feat in settings.feat.items() if "separator" in feat.model_fields_set),
     }

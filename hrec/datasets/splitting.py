@@ -14,13 +14,26 @@ from functools import singledispatch
 import numpy as np
 
 from hrec.config import did_you_mean
+from hrec.datasets.columns import FIRST, Categorical
 from hrec.datasets.negatives import pair_keys, popularity_weights, with_negatives
 from hrec.datasets.recdata import RecData, Split
-from hrec.settings import ColdItems, ColdUsers, LeaveOneOut, RandomSplit, Settings, TimeSplit, UserSplit
+from hrec.settings import (
+    ColdItems,
+    ColdUsers,
+    ColumnSplit,
+    InMatrix,
+    LeaveOneOut,
+    RandomSplit,
+    Settings,
+    TimeSplit,
+    UserSplit,
+)
 
 TRAIN, VALID, TEST, DROPPED = range(4)
+NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
+"""What a column that tells the parts may say."""
 
-AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems
+AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems | InMatrix | ColumnSplit
 Log = Callable[[str], None]
 to_logger: Log = logging.getLogger(__name__).info
 
@@ -38,7 +51,7 @@ def split(
     Implicit data (``data.negatives`` > 0): valid and test rows get label 1, and drawn rows with label 0 follow them,
     of pairs that no row of ``data`` holds, dropped rows included. Training negatives are the sampler's business.
     log: gets one line with the sizes and one for each sort of row left out.
-    Raises ValueError where the data lacks the time that a split needs, for an unknown kind and for a bad share.
+    Raises ValueError where the data lacks the time or column that a split needs, for an unknown kind and a bad share.
     """
     # one stream of random numbers each, so that thinning the training part leaves the drawn negatives as they were
     place, thin, fill = np.random.default_rng(settings.seed).spawn(3)
@@ -120,6 +133,40 @@ def _cold_items(settings: ColdItems, data: RecData, rng: np.random.Generator, lo
     item, first, of_row = np.unique(data.interactions.item, return_index=True, return_inverse=True)
     kind = data.interactions.kind[first]
     return cut(kind, rng.permutation(len(item)), settings.ratio)[of_row]
+
+
+@assign.register
+def _in_matrix(settings: InMatrix, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    """DualNet paper, section 5.1: all items of validation and test have appeared in training."""
+    part = cut(_one_group(data), rng.permutation(len(data.interactions)), settings.ratio)
+    item = data.interactions.item
+    known = np.bincount(item[part == TRAIN], minlength=data.n_items) > 0
+    moved = ~known[item]
+    part[moved] = TRAIN
+    log(f"in-matrix: {moved.sum():,} validation and test rows of items without a training row are training rows")
+    return part
+
+
+@assign.register
+def _column(settings: ColumnSplit, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
+    name, columns = settings.column, data.interactions.columns
+    column = columns.get(name)
+    if not isinstance(column, Categorical):
+        raise ValueError(f"data.split.column: '{data.name}' has no column '{name}' that tells the part of each row")
+    part_of = np.full(column.size, DROPPED, np.int8)
+    part_of[FIRST:] = [NAMES.get(value, DROPPED) for value in column.values.tolist()]
+    part = part_of[column.code]
+    if not (part == TRAIN).any():
+        told = ", ".join(f"'{value}'" for value in column.values[:5].tolist()) or "nothing"
+        raise ValueError(f"data.split.column: '{name}' should say 'train', 'valid' or 'test'; it says {told}")
+    if dropped := int(np.sum(part == DROPPED)):
+        log(f"split by column '{name}': {dropped:,} rows dropped, of which it says neither train, valid nor test")
+    if settings.valid_share and not (part == VALID).any():
+        tested = np.flatnonzero(part == TEST)
+        moved = rng.permutation(tested)[: round(settings.valid_share * len(tested))]
+        part[moved] = VALID
+        log(f"split by column '{name}': {len(moved):,} of {len(tested):,} test rows are validation rows")
+    return part
 
 
 def cut(group: np.ndarray, order: np.ndarray, ratio: tuple[float, float, float]) -> np.ndarray:

@@ -16,10 +16,17 @@ from hrec.datasets.columns import Column, Dense, Numeric
 from hrec.datasets.encoding import NotText
 from hrec.datasets.problems import DataError, Log, RowCheck, missing_column
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
+from hrec.datasets.sparse import read_sparse
 from hrec.datasets.vectors import read_vectors
 from hrec.settings import DataSettings
 
 T = TypeVar("T")
+
+OF_THEIR_OWN_FILE: Mapping[str, Callable[[Path, Sheet, str], Column]] = {
+    "vector": lambda path, sheet, setting: Dense(read_vectors(path, sheet, setting)),
+    "sparse": read_sparse,
+}
+"""Types of column that stand in a file beside that of their source, row by row; how each is read."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ def readers(fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log) -> d
         else:
             unused.append(field.name)
             continue
-        if field.type != "vector":
+        if field.type not in OF_THEIR_OWN_FILE:
             kinds = [kind for kind in kinds if field.name in sheets[kind].header]
             if not kinds:
                 raise _no_column(field, sheets)
@@ -201,10 +208,10 @@ def encode_columns(sheets: Mapping[str, Sheet], fields: Mapping[str, Sequence[Fi
 def _encode(field: Field, sheets: Sequence[Sheet]) -> Sequence[Column]:
     """The same column of several sheets."""
     name = field.name
-    if field.type == "vector":
+    if field.type in OF_THEIR_OWN_FILE:
         assert field.path is not None  # FeatureSettings sees to it
-        path = Path(field.path).expanduser()
-        return [Dense(read_vectors(path, sheet, f"{field.setting}.path")) for sheet in sheets]
+        path, read = Path(field.path).expanduser(), OF_THEIR_OWN_FILE[field.type]
+        return [read(path, sheet, f"{field.setting}.path") for sheet in sheets]
     if field.type == "float":
         return [Numeric(encoding.as_numbers(sheet.cells[name])[0].astype(np.float32)) for sheet in sheets]
     if field.type == "token":

@@ -29,6 +29,9 @@ MODELS = {
     "LR": "hrec.models.context.lr:LR",
     "WideDeep": "hrec.models.context.widedeep:WideDeep",
     "xDeepFM": "hrec.models.context.xdeepfm:xDeepFM",
+    # content: texts, images and other columns of items
+    "CDL": "hrec.models.content.cdl:CDL",
+    "DualNet": "hrec.models.content.dualnet:DualNet",
     # hetero: several kinds, each with its own columns
     "CCCF": "hrec.models.hetero.cccf:CCCF",
     "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",

@@ -51,7 +51,11 @@ class Stage:
 
     A stage that is solved rather than descended gives ``solve`` (one sweep; returns its loss) and no ``loss``.
     ``group`` names the stage in the settings; ``monitor`` is the metric watched, None for the one in the settings;
-    ``then`` is called once the stage is over and its best weights are back in place.
+    ``each_epoch`` is called before the first batch of every epoch of a descended stage (a closed-form step between
+    epochs of descent, say); what it changes must be in the model's state, because a run resumed in the middle of an
+    epoch does not call it again. ``then`` is called once the stage is over and its best weights are back in place.
+    ``measured`` False: the score means nothing yet (pretraining without labels), so the stage trains for its epochs
+    without evaluation, early stopping or choice of the best weights.
     """
 
     name: str
@@ -62,7 +66,9 @@ class Stage:
     solve: Callable[[], float] | None = None
     group: str = "train"
     monitor: str | None = None
+    each_epoch: Callable[[], None] = lambda: None
     then: Callable[[], None] = lambda: None
+    measured: bool = True
 
 
 class BaseModel(nn.Module, ABC):

@@ -94,3 +94,31 @@ def _centred(x: Tensor) -> Tensor:
 def _at_least_float32(x: Tensor) -> Tensor:
     """Half precision is too coarse for sums of squares."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def weighted_squares(score: Tensor, target: Tensor, a: float, b: float) -> Tensor:
+    """Sum over the cells of a block of c (R - score)^2, c = a where R = 1 and b where R = 0 (DualNet, Eq. 4).
+
+    score, target: [..., ...] of one shape; target holds R, 1 or 0.
+    """
+    return ((b + (a - b) * target) * (target - score).square()).sum()
+
+
+def weighted_logistic(score: Tensor, target: Tensor, a: float, b: float) -> Tensor:
+    """The same with the cross-entropy of ``score`` as a logit (DualNet, "Unsuccessful tactics")."""
+    target = target.to(score.dtype)
+    cost = F.binary_cross_entropy_with_logits(score, target, reduction="none")
+    return ((b + (a - b) * target) * cost).sum()
+
+
+@_in_full_precision
+def weighted_squares_of_all(user: Tensor, item: Tensor, cells: tuple[Tensor, Tensor], a: float, b: float) -> Tensor:
+    """``weighted_squares`` of all pairs of rows of user [B, d] and item [n, d], scores their inner products.
+
+    cells: (row in ``user``, row in ``item``) of each R = 1, int64[cells] both. As if all cells were 0, and then each 1
+    set right: b sum_ij s_ij^2 + sum over the ones of a (1 - s)^2 - b s^2, where sum_ij s_ij^2 =
+    tr(U^T U V^T V). The product of B x n is never written: (B + n) d^2 multiplications instead of B n d.
+    """
+    u, v = _at_least_float32(user), _at_least_float32(item)
+    of_ones = (u.index_select(0, cells[0]) * v.index_select(0, cells[1])).sum(1)
+    return b * ((u.T @ u) * (v.T @ v)).sum() + (a * (1 - of_ones).square() - b * of_ones.square()).sum()

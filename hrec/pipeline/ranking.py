@@ -23,7 +23,12 @@ GROUPS = ("cold_users", "warm_users", "head_items", "tail_items")
 
 def told(settings: RankingSettings) -> str:
     """What the lists were ranked out of, in words."""
-    items = {"all": "all items", "known": "items with a training row", "new": "items without a training row"}
+    items = {
+        "all": "all items",
+        "known": "items with a training row",
+        "new": "items without a training row",
+        "new_of_part": "items without a training row that are liked in the part",
+    }
     if settings.sampled is None:
         return f"out of {items[settings.items]}"
     return (
@@ -57,13 +62,13 @@ class Ranking:
         users = np.unique(relevant // self.n_items)
         mine = users[self.processes.share(len(users))]
         spans = self._spans(part)
-        found = self._lists(model, part, mine, list(spans.values()))
+        found, allowed = self._lists(model, part, mine, list(spans.values())), self.allowed(part)
         out: dict[str, float] = {}
         for (name, span), item in zip(spans.items(), found, strict=True):
             lists = self._judged(users, self.processes.gather(item, len(users)), relevant, span)
             lists = lists if name == "" else lists.take(lists.relevant > 0)
             for metric in self.metrics:
-                out[metric + name] = self._one(metric, lists, span)
+                out[metric + name] = self._one(metric, lists, int(allowed[span].sum()))
             if name == "":
                 out |= self._groups(lists, relevant)
         return out
@@ -79,12 +84,14 @@ class Ranking:
         """int64[n_items]: training rows of each item."""
         return np.bincount(self.parts.train.interactions.item, minlength=self.n_items)
 
-    @cached_property
-    def allowed(self) -> np.ndarray:
-        """bool[n_items]: which items ``settings.items`` lets be recommended."""
+    def allowed(self, part: RecData) -> np.ndarray:
+        """bool[n_items]: which items ``settings.items`` lets be recommended where this part is measured."""
         if self.settings.items == "all":
             return np.ones(self.n_items, bool)
-        return (self.popularity > 0) == (self.settings.items == "known")
+        allowed = (self.popularity > 0) == (self.settings.items == "known")
+        if self.settings.items == "new_of_part":
+            allowed &= np.bincount(part.interactions.item[_liked(part)], minlength=self.n_items) > 0
+        return allowed
 
     @cached_property
     def head(self) -> np.ndarray:
@@ -97,8 +104,7 @@ class Ranking:
     def relevant(self, part: RecData) -> np.ndarray:
         """int64, sorted: user * n_items + item of what is liked in a part and may be recommended."""
         x = part.interactions
-        liked = self.allowed[x.item] if x.label is None else self.allowed[x.item] & (x.label > 0)
-        return np.unique(_keys(x, self.n_items)[liked])
+        return np.unique(_keys(x, self.n_items)[self.allowed(part)[x.item] & _liked(part)])
 
     def hidden(self, part: RecData) -> tuple[np.ndarray, np.ndarray]:
         """(user, item) of the rows that make an item no candidate."""
@@ -122,7 +128,8 @@ class Ranking:
         device, longest = model.device, max(parse(name)[1] for name in self.metrics)
         widths = [min(longest, span.stop - span.start) for span in spans]
         masked = Masked.of(*self.hidden(part), part.n_users, device)
-        blocked = None if self.allowed.all() else torch.from_numpy(~self.allowed).to(device)
+        allowed = self.allowed(part)
+        blocked = None if allowed.all() else torch.from_numpy(~allowed).to(device)
         drawn = self._drawn(part, device)
         lists: list[list[torch.Tensor]] = [[] for _ in spans]
         with torch.no_grad():
@@ -145,7 +152,7 @@ class Ranking:
         liked = np.divmod(self.relevant(part), self.n_items)
         seen = self.hidden(part)
         user, item = (np.concatenate(both) for both in zip(liked, seen, strict=True))
-        unseen = Unseen.of(user, item, part.n_users, self.allowed, [(0, self.n_items)], torch.device("cpu"))
+        unseen = Unseen.of(user, item, part.n_users, self.allowed(part), [(0, self.n_items)], torch.device("cpu"))
         users = np.unique(liked[0])
         rng = np.random.default_rng(self.settings.seed)
         ranks = distinct_ranks(unseen.left.numpy()[users].astype(np.int64), self.settings.sampled, rng)
@@ -160,10 +167,10 @@ class Ranking:
         inside = relevant[(liked >= span.start) & (liked < span.stop)]
         return _with_hits(users, item, inside, self.n_items)
 
-    def _one(self, metric: str, lists: Lists, span: slice) -> float:
+    def _one(self, metric: str, lists: Lists, candidates: int) -> float:
         if parse(metric)[0] in USER_METRICS:
             return mean_of_users(metric, lists)
-        return of_catalogue(metric, lists, self.popularity, int(self.allowed[span].sum()))
+        return of_catalogue(metric, lists, self.popularity, candidates)
 
     def _groups(self, lists: Lists, relevant: np.ndarray) -> dict[str, float]:
         rows = np.bincount(self.parts.train.interactions.user, minlength=self.parts.train.n_users)[lists.user]
@@ -185,6 +192,12 @@ def _with_hits(users: np.ndarray, item: np.ndarray, relevant: np.ndarray, n_item
     place = np.searchsorted(users, relevant // n_items)
     count = np.bincount(place, minlength=len(users))
     return Lists(users, item, np.isin(keys, relevant), count)
+
+
+def _liked(part: RecData) -> np.ndarray:
+    """bool[N]: the rows that are liked, all of them where there are no labels."""
+    label = part.interactions.label
+    return np.ones(len(part.interactions), bool) if label is None else label > 0
 
 
 def _keys(x: Interactions, n_items: int) -> np.ndarray:

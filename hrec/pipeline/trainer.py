@@ -154,7 +154,7 @@ class StageRun:
         self.still = [module for module in model.modules() if module in still]
         self.optimizers = Optimizers(moving, settings)
         self.scheduler = Scheduler(self.optimizers, settings)
-        stop = settings.early_stop
+        stop = settings.early_stop if stage.measured else None
         self.watched = stage.monitor or (stop.metric if stop else None)
         self.stopping = EarlyStopping(stop.stop_step, stop.mode or direction(stop.metric)) if stop else None
         device = model.device
@@ -194,7 +194,7 @@ class StageRun:
             row["lr"] = self.optimizers.parts[0].param_groups[0]["lr"] if self.optimizers.parts else 0.0
             self.scheduler.after_epoch()
             last_epoch = epoch == s.epochs
-            if epoch % s.eval_step == 0 or last_epoch:
+            if self.stage.measured and (epoch % s.eval_step == 0 or last_epoch):
                 best_saved = self._evaluate(row) or best_saved
             last_epoch |= bool(self.stopping and self.stopping.finished)
             row["seconds"] = round(time.perf_counter() - self.trainer.began, 3)
@@ -241,6 +241,8 @@ class StageRun:
         assert self.stage.sample is not None and self.losses is not None
         generator = torch.Generator().manual_seed(_mix(t.seed, at.stage, at.epoch))
         if at.step == 0:
+            torch.manual_seed(_mix(t.seed, at.stage, at.epoch))  # the same on every process
+            self.stage.each_epoch()
             torch.manual_seed(_mix(t.seed, at.stage, at.epoch, t.processes.rank + 1))
         self.model.train()
         for module in self.still:

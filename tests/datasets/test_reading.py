@@ -248,3 +248,18 @@ def test_dates_become_seconds(files):
     table.to_parquet(files.folder / "rates.parquet")
     times = files.read(inter_feat_path=str(files.folder / "rates.parquet")).interactions.time
     assert times.tolist() == [1_000_000_000.5] * 6
+
+
+def test_the_column_that_tells_the_parts_is_read_with_the_interactions(files):
+    lines = (files.folder / "rates.csv").read_text().splitlines()
+    files.write("rates.csv", "\n".join(f"{row},{part}" for row, part in zip(lines, ["p1", *PARTS], strict=True)))
+    folder = files.folder / "cache"
+    files.read(folder)  # without the column: another entry of the cache
+    for _ in range(2):
+        column = files.read(folder, split={"by": "column", "column": "p1"}).interactions.columns["p1"]
+        assert ["" if c < FIRST else column.values[c - FIRST] for c in column.code] == PARTS
+    with pytest.raises(DataError, match=r"rates.csv, line 1: no column 'p2'"):
+        files.read(split={"by": "column", "column": "p2"})
+
+
+PARTS = ["train", "test", "train", "", "valid", "test"]

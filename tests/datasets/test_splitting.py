@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from hrec.datasets import encoding
 from hrec.datasets.recdata import Interactions, RecData, Split, Table
 from hrec.datasets.splitting import part_sizes, split
-from hrec.settings import ColdItems, ColdUsers, LeaveOneOut, RandomSplit, TimeSplit, UserSplit
+from hrec.settings import ColdItems, ColdUsers, ColumnSplit, InMatrix, LeaveOneOut, RandomSplit, TimeSplit, UserSplit
 
 WAYS = [
     RandomSplit(seed=3),
@@ -18,6 +20,7 @@ WAYS = [
     TimeSplit(by="time", seed=3),
     ColdUsers(by="cold_users", seed=3),
     ColdItems(by="cold_items", seed=3),
+    InMatrix(by="in_matrix", seed=3),
 ]
 DRAWN = [way for way in WAYS if way.by not in ("time", "leave_one_out")]
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.by)
@@ -328,3 +331,48 @@ def test_negatives_that_cannot_be_drawn_are_counted():
     done = split(data, RandomSplit(), log=lines.append)
     assert done.test.interactions.label.tolist() == [1]
     assert "6 left out" in lines[-1]
+
+
+# ------------------------------------------------------------------------ in-matrix, and parts by a column
+
+
+def test_in_matrix_no_item_is_new_in_validation_or_test():
+    data, said = made(400, items=(100, 200)), []
+    plain = split(data, RandomSplit(ratio=(3, 1, 1), seed=3))
+    known = set(plain.train.interactions.item)
+    expected = [[r for r in rows(part) if data.interactions.item[r] in known] for part in (plain.valid, plain.test)]
+    done = split(data, InMatrix(by="in_matrix", seed=3), log=said.append)
+    assert [rows(done.valid), rows(done.test)] == expected
+    moved = 400 - sum(map(len, expected)) - len(rows(plain.train))
+    assert moved and f"in-matrix: {moved} validation and test rows" in said[0]
+    assert sorted([row for part in parts(done) for row in part]) == list(range(400))
+
+
+TOLD = ["train", "test", "train", None, "valid", "test", "later"]
+
+
+def told(*values: str | None) -> RecData:
+    """Rows of seven users, with a column that tells their part."""
+    data = of_users(*range(len(values)))
+    column = encoding.categorical([pa.array(values, pa.string())])[0]
+    return data.with_interactions(replace(data.interactions, columns={"p1": column}))
+
+
+def test_a_column_tells_the_part_of_each_row():
+    said: list[str] = []
+    assert parts(split(told(*TOLD), ColumnSplit(by="column", column="p1"), log=said.append)) == ([0, 2], [4], [1, 5])
+    assert "split by column 'p1': 2 rows dropped" in said[0]
+
+
+def test_a_share_of_the_test_rows_is_validation_where_the_column_names_none():
+    way = ColumnSplit(by="column", column="p1", valid_share=0.25)
+    train, valid, test = parts(split(told("train", *["test"] * 8), way))
+    assert train == [0] and len(valid) == 2 and sorted(valid + test) == list(range(1, 9))
+    assert parts(split(told(*TOLD), way)) == ([0, 2], [4], [1, 5])  # where it names some, they are the ones
+
+
+def test_a_column_that_is_not_there_or_tells_nothing_is_said():
+    with pytest.raises(ValueError, match=r"data.split.column: 'data' has no column 'p9'"):
+        split(told(*TOLD), ColumnSplit(by="column", column="p9"))
+    with pytest.raises(ValueError, match=r"should say 'train', 'valid' or 'test'; it says 'a', 'b'"):
+        split(told("a", "b"), ColumnSplit(by="column", column="p1"))

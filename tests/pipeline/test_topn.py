@@ -133,6 +133,14 @@ def test_known_and_new_items_are_tables_of_their_own():
     assert new["recall@1"] == pytest.approx((1 / 2 + 1) / 2)
 
 
+def test_new_items_of_the_part_are_those_that_somebody_likes_there():
+    # new: 1 and 3, both liked in test; once user 0's row with 1 is disliked, 3 is the only candidate
+    assert measured("coverage@1", items="new_of_part")["coverage@1"] == pytest.approx(1 / 2)
+    labels = Split(part(TRAIN), part(VALID), part(TEST, [0, 1, 1, 1, 1]))
+    got = measured("recall@1", "coverage@1", parts=labels, items="new_of_part")
+    assert got == got | {"recall@1": 1.0, "coverage@1": 1.0}
+
+
 def test_disliked_rows_are_not_relevant_and_a_part_without_users_has_no_value():
     labels = Split(part(TRAIN), part(VALID), part(TEST, [1, 0, 0, 0, 1]))
     assert measured("recall@3", parts=labels)["recall@3"] == 1

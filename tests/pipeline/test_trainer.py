@@ -6,6 +6,7 @@ import copy
 import math
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -449,6 +450,20 @@ def test_weights_are_measured_every_eval_step_and_after_the_last_epoch():
     assert [row["epoch"] for row in rows if "auc" in row] == [2, 4, 5]
 
 
+def test_a_stage_that_is_not_measured_trains_to_its_end_and_keeps_the_last_weights(tmp_path):
+    def never(model: Toy) -> dict[str, float]:
+        raise AssertionError("nothing is to be measured")
+
+    model = Toy(("first",))
+    (stage,) = model.stages(NOTHING)
+    model.stages = lambda data: iter([replace(stage, measured=False)])  # type: ignore[method-assign]
+    rows = fit(model, opt(early_stop={"metric": "auc", "stop_step": 1}), tmp_path, never).rows
+    plain = Toy(("first",))
+    fit(plain, opt())
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and "auc" not in rows[0]
+    assert same(model, plain) and not (tmp_path / "best.safetensors").exists()
+
+
 # ---------------------------------------------------------------------------------------------- resume
 
 
@@ -510,6 +525,55 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(tmp
     assert 0 < len(recorder.rows) <= len(rows)
     for again, before in zip(recorder.rows[::-1], rows[::-1], strict=False):
         assert again | {"seconds": 0} == before | {"seconds": 0}
+
+
+class Alternating(Toy):
+    """A number solved before each epoch, with what is drawn at random, and weights that descend towards it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def stages(self, data):
+        yield Stage("first", data, self.loss_a, self.draw, self.a.parameters(), group="first", each_epoch=self.before)
+
+    def before(self) -> None:
+        self.calls += 1
+        self.solved += torch.rand(()) + self.a[0].weight.detach().sum()
+
+    def loss_a(self, x: Tensor) -> dict[str, Tensor]:
+        return self._terms("first", self.a(x) - 0.01 * self.solved, x)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 6, 8, 10, 12])
+def test_a_run_with_a_step_before_each_epoch_goes_on_to_the_same_weights(tmp_path, step):
+    """5 steps an epoch: the step before an epoch is not taken again when the run stopped in the middle of one."""
+    whole, broken = Alternating(), Alternating()
+    fit(whole, opt())
+    assert whole.calls == 4
+    running = trainer(opt(), tmp_path)
+
+    def ask(stage: str, number: int) -> None:
+        running.stop_asked = running.stop_asked or number == step
+
+    broken.on_step = ask
+    with pytest.raises(Interrupted):
+        running.fit(broken, NOTHING)
+    rest = Alternating()
+    torch.rand(3)
+    trainer(opt(), tmp_path).fit(rest, NOTHING, Checkpoints(tmp_path).load_last(CPU))
+    assert same(rest, whole) and broken.calls + rest.calls == 4
+
+
+@pytest.mark.parametrize("step", [3, 6, 8, 13])
+def test_a_killed_run_with_a_step_before_each_epoch_goes_on_to_the_same_weights(tmp_path, step):
+    whole, broken, rest = Alternating(), Alternating(), Alternating()
+    fit(whole, opt())
+    broken.on_step = kill_at("first", step)
+    with pytest.raises(Killed):
+        fit(broken, opt(), tmp_path)
+    trainer(opt(), tmp_path).fit(rest, NOTHING, Checkpoints(tmp_path).load_last(CPU))
+    assert same(rest, whole)
 
 
 def test_a_finished_run_that_is_resumed_trains_nothing_and_has_the_same_weights(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from hrec.datasets.columns import Column, Dense, Numeric, joined
+from hrec.datasets.columns import Column, Dense, Numeric, Sparse, joined
 from hrec.datasets.recdata import RecData
 from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
@@ -46,7 +46,8 @@ class PairFields(nn.Module):
         super().__init__()
         shared, left_out = _shared(data)
         columns = {"user": dict(data.users.columns), "item": shared}
-        left_out |= {n: "holds vectors" for side in columns.values() for n, c in side.items() if isinstance(c, Dense)}
+        every = [pair for side in columns.values() for pair in side.items()]
+        left_out |= {name: "holds vectors" for name, column in every if isinstance(column, Dense | Sparse)}
         if left_out and settings.refuse_columns:
             told = "; ".join(f"column '{name}' {why}" for name, why in left_out.items())
             raise ValueError(f"cannot use {told}. Leave it out of data.feat, or set model.refuse_columns to false")
@@ -123,7 +124,7 @@ def _fields(side: str, columns: Mapping[str, Column], count: int, settings: Cont
             fields[name] = entries.of_buckets(column, settings.buckets)
         elif isinstance(column, Numeric):
             fields[name] = entries.of_numbers(column, settings.clip)
-        elif not isinstance(column, Dense):
+        elif not isinstance(column, Dense | Sparse):
             fields[name] = entries.of_categories(column)
     return fields
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric
+from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric, Sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,25 @@ def of_categories(column: Categorical | CategoricalList) -> Entries:
     if isinstance(column, Categorical):
         return of_codes(column.code, column.size)
     length = np.diff(column.offset)
-    offset = np.concatenate([[0], np.cumsum(np.maximum(length, 1))])
-    code = np.full(offset[-1], MISSING, column.code.dtype)
-    code[np.arange(len(column.code)) + np.repeat(offset[:-1] - column.offset[:-1], length)] = column.code
-    kept = np.maximum(length, 1)
-    return Entries(offset, code, np.repeat(1 / kept, kept).astype(np.float32), column.size)
+    return _weighted(column.offset, column.code, np.repeat(1 / np.maximum(length, 1), length), column.size)
+
+
+def of_sparse(column: Sparse) -> Entries:
+    """The mean of the entries' vectors, weighted by their values, of which the sizes sum to 1; MISSING if all are 0."""
+    size = np.abs(column.value)
+    row = np.repeat(np.arange(len(column)), np.diff(column.offset))
+    total = np.bincount(row, size, len(column))
+    return _weighted(column.offset, FIRST + column.index, column.value / total[row], FIRST + column.width)
+
+
+def _weighted(offset: np.ndarray, code: np.ndarray, weight: np.ndarray, size: int) -> Entries:
+    """Codes with weights; a row without any is the one code MISSING, of weight 1."""
+    length = np.diff(offset)
+    filled = np.concatenate([[0], np.cumsum(np.maximum(length, 1))])
+    codes, weights = np.full(filled[-1], MISSING, np.int32), np.ones(filled[-1], np.float32)
+    at = np.arange(len(code)) + np.repeat(filled[:-1] - offset[:-1], length)
+    codes[at], weights[at] = code, weight
+    return Entries(filled, codes, weights, size)
 
 
 def of_numbers(column: Numeric, clip: float) -> Entries:

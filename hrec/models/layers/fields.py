@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse
 from hrec.datasets.recdata import Table as RecTable
 from hrec.models.layers.bags import RaggedRows, Table
-from hrec.models.layers.entries import of_categories, side_by_side, standardised
+from hrec.models.layers.entries import of_categories, of_sparse, side_by_side, standardised
 
 
 class Fields(nn.Module):
     """Rows of a user or item table -> float[B, width].
 
     One embedding matrix serves all categorical fields, offset by field; every field has rows of its own for missing
-    and unseen values. A list is the mean of its entries. Numbers and vectors are standardised over the table, 0 where
-    missing, with a 0/1 column beside each number that is missing somewhere. They are cut off at ``clip`` deviations, so
-    that one price of a million does not drown the rest.
+    and unseen values. A list is the mean of its entries, a sparse vector their mean weighted by its values. Numbers and
+    dense vectors are standardised over the table, 0 where missing, with a 0/1 column beside each number that is missing
+    somewhere. They are cut off at ``clip`` deviations, so that one price of a million does not drown the rest.
     """
 
     numbers: Tensor
@@ -35,11 +35,15 @@ class Fields(nn.Module):
     ) -> None:
         super().__init__()
         chosen = {name: table.columns[name] for name in (table.columns if columns is None else columns)}
-        tokens = [c for c in chosen.values() if isinstance(c, Categorical | CategoricalList)]
+        tokens = [
+            of_sparse(c) if isinstance(c, Sparse) else of_categories(c)
+            for c in chosen.values()
+            if isinstance(c, Categorical | CategoricalList | Sparse)
+        ]
         self.n_tokens = len(tokens)
         self.token_width = width
         if tokens:
-            self.rows = RaggedRows(*side_by_side([of_categories(c) for c in tokens]))
+            self.rows = RaggedRows(*side_by_side(tokens))
             self.table = Table(sum(c.size for c in tokens), width, init_std)
         numbers = [part for c in chosen.values() if isinstance(c, Numeric | Dense) for part in _standardised(c, clip)]
         stacked = np.concatenate(numbers, axis=1) if numbers else np.zeros((table.count, 0), np.float32)

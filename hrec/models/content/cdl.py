@@ -1,0 +1,164 @@
+"""CDL: matrix factorisation whose item vectors are tied to the codes of a stacked denoising autoencoder.
+
+Wang, Wang and Yeung, Collaborative Deep Learning for Recommender Systems, KDD 2015, sections 3.2 to 3.4; settings as in
+the DualNet paper, section 5.2 (there Eq. 5). With x~ the content x with masking noise, minimise
+
+    1/2 sum_ij c_ij (R_ij - u_i . v_j)^2 + l_u/2 sum_i |u_i|^2 + l_v/2 sum_j |v_j - enc(x~_j)|^2
+        + l_n/2 sum_j |dec(enc(x~_j)) - x_j|^2 + l_w/2 |W|^2,   c_ij = a where R_ij = 1, b elsewhere.
+
+Before each epoch U and V are solved in closed form with the codes of the clean content as prior means of V; in the
+epoch the weights of the autoencoder descend on the last three terms, noise and dropout on. As in the authors' Matlab
+code all layers are sigmoids and the autoencoder is pretrained layer by layer; their MXNet demonstration has ReLU and no
+pretraining (``activation``). As in Wang and Blei's code, items without a training row have no cells: they weigh in no
+u_i, and their vector is their code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from hrec.datasets.batches import Rows, items
+from hrec.datasets.histories import History, liked_by_user, users_who_like
+from hrec.datasets.recdata import RecData
+from hrec.models.base import InnerProductModel, Stage
+from hrec.models.layers.als import solve_rows
+from hrec.models.layers.bags import RaggedRows
+from hrec.models.layers.content import ContentSettings, content
+from hrec.models.layers.levels import Decoders, Levels, Shape
+
+Chance = Annotated[float, Field(ge=0, lt=1)]
+
+
+class CDL(InnerProductModel):
+    """Score u_i . v_j; v_j of an item without a training row is enc(x_j).
+
+    Stages: ``pretrain/1..L``, each layer of the autoencoder with its decoder; ``train``, closed-form steps and descent.
+    """
+
+    class Config(ContentSettings):
+        """Settings of CDL."""
+
+        widths: tuple[PositiveInt, ...] = Field((2000, 1000, 300), min_length=1)
+        """Hidden layers up to the middle one, which is as wide as u and v; the decoder mirrors them."""
+        activation: Literal["sigmoid", "relu", "tanh"] = "sigmoid"
+        """Of all hidden layers."""
+        output: Literal["sigmoid", "linear"] = "sigmoid"
+        """Of the reconstruction; the inputs are between 0 and 1."""
+        noise: Chance = 0.3
+        """Share of the inputs that are set to 0 in training: what x~ is made by."""
+        dropout: Chance = 0.1
+        """Chance that an input of a layer above the first is left out in training."""
+        a: PositiveFloat = 1.0
+        b: NonNegativeFloat = 0.01
+        """c_ij, the weight of a cell: a where R is 1, b elsewhere."""
+        lambda_u: PositiveFloat = 1.0
+        lambda_v: PositiveFloat = 10.0
+        lambda_n: PositiveFloat = 1000.0
+        lambda_w: NonNegativeFloat = 0.0005
+        sweeps: PositiveInt = 1
+        """Times that U and V are solved before each epoch."""
+        pretrain: bool = True
+        """Train each layer with its decoder first, from the bottom up."""
+        all_items: bool = False
+        """Learn from the content of items without a training row too, as the paper does; out-matrix prediction is not
+        to know it."""
+
+        @model_validator(mode="after")
+        def _ones_weigh_more(self) -> Self:
+            if self.b > self.a:
+                raise ValueError(f"b, the weight of the zeros, is at most a, got b {self.b} and a {self.a}")
+            return self
+
+    stage_groups = ("pretrain", "train")
+    config: Config
+    known: Tensor
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        shape = Shape(config.widths, config.activation, config.dropout, row_gradient=False)  # |W|^2 reads all of W
+        self.encoder = Levels(content(data, config), shape)
+        self.decoder = Decoders(self.encoder, config.output)
+        self.users = nn.Parameter(torch.randn(data.n_users, config.widths[-1]) * 0.01)
+        self.items = nn.Parameter(torch.randn(data.n_items, config.widths[-1]) * 0.01)
+        self.liked, self.liked_by = _rows(liked_by_user(data)), _rows(users_who_like(data))
+        known = torch.zeros(data.n_items, dtype=torch.bool)
+        known[torch.from_numpy(data.interactions.item).long()] = True
+        self.register_buffer("known", known, persistent=False)
+        wide = self.encoder.first.wide
+        self.remarks.append(f"the autoencoder reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        sample, last = items(self.config.all_items), len(self.config.widths) - 1
+        for number in range(last + 1) if self.config.pretrain else ():
+            yield Stage(
+                f"pretrain/{number + 1}",
+                data,
+                partial(self._layer_loss, number),
+                sample,
+                [*self.encoder.level_parts(number), *self.decoder.maps[number].parameters()],
+                group="pretrain",
+                then=self._begin if number == last else lambda: None,
+                measured=False,
+            )
+        moving = [*self.encoder.parameters(), *self.decoder.parameters()]
+        yield Stage("train", data, self.loss, sample, moving, each_epoch=self.solve)
+
+    def _layer_loss(self, number: int, batch: Rows) -> dict[str, Tensor]:
+        return {"reconstruction": self.decoder.loss(self.encoder, number, batch.row, self.config.noise)}
+
+    def loss(self, batch: Rows) -> dict[str, Tensor]:
+        """The terms that move the autoencoder, over the number of items: a mean over the batch, and |W|^2 over it."""
+        config, wide = self.config, self.encoder.first.wide
+        code = self._codes(batch.row, config.noise if self.training else 0.0)
+        made = self.decoder(self.encoder, code)
+        # an item without a training row has its code for a vector, so nothing pulls at the code
+        away = (code - self.items[batch.row].detach()).square().sum(1) * self.known[batch.row]
+        missed = (made - wide.dense(batch.row)).square().sum(1)
+        squares = sum(p.square().sum() for net in (self.encoder, self.decoder) for p in net.parameters())
+        return {
+            "code": config.lambda_v / 2 * away.mean(),
+            "reconstruction": config.lambda_n / 2 * missed.mean(),
+            "weights": config.lambda_w / 2 / self.n_items * squares,
+        }
+
+    def _codes(self, item: Tensor, noise: float = 0.0) -> Tensor:
+        """enc(x) of items, int64[B] -> float[B, d]"""
+        return self.encoder.activation(self.encoder(item, len(self.config.widths), noise)[-1])
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """V begins at the codes of the pretrained autoencoder."""
+        self.eval()
+        for item in torch.arange(self.n_items, device=self.device).split(self.rows_at_once):
+            self.items[item] = self._codes(item)
+
+    @torch.no_grad()
+    def solve(self) -> None:
+        """U and V in closed form, in turns: each u_i given V, then each v_j given U and its code."""
+        self.eval()
+        item = torch.arange(self.n_items, device=self.device)
+        code = torch.cat([self._codes(some) for some in item.split(self.rows_at_once)])
+        c = self.config
+        for _ in range(c.sweeps):
+            seen = self.items * self.known[:, None]
+            self.users.copy_(solve_rows(self.liked, seen, c.a, c.b, c.lambda_u))
+            solved = solve_rows(self.liked_by, self.users, c.a, c.b, c.lambda_v, code)
+            self.items.copy_(torch.where(self.known[:, None], solved, code))
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        return self.users[user]
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        vectors = self.items[item]
+        new = (~self.known[item]).nonzero().squeeze(1)  # their codes have moved with the weights
+        return vectors.index_copy(0, new, self._codes(item[new])) if len(new) else vectors
+
+
+def _rows(history: History) -> RaggedRows:
+    return RaggedRows(history.offset, history.index, history.value)

@@ -1,0 +1,241 @@
+"""DualNet: a network on the content of items and one on the histories of users, matched level by level.
+
+Xiong, Lin, Niu, Cheng and Li, Collaborative Deep Embedding via Dual Networks (submitted to ICLR 2017), sections 3 and
+4. R is 1 where a user likes an item in the training part and 0 elsewhere. Items without a training row are in no batch:
+nothing is known of their cells, and they are encoded afterwards like all others.
+
+What the paper leaves open, and what is done here: c_ij is a where R is 1 and b elsewhere, with CDL's a = 1 and b = 0.01
+as first values; the branches are linear maps that begin as the identity; the top level is linear, its tanh a setting;
+the user network begins small.
+
+A user's history holds the item that is being predicted, as in the paper, whose remedy is noise on the history: the
+more of it, the more often the cell to be predicted is not there. ``hide_block`` is the stricter way: the items of a
+block are taken out of the histories of its users for that step, so that no cell of a block ever sees itself, at no
+cost. It changes what is learnt from "say again what you read" to "say what was left out", which is what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from hrec.datasets.batches import Block, Rows, dual, items
+from hrec.datasets.histories import History, item_history, liked_by_user, user_history
+from hrec.datasets.recdata import RecData
+from hrec.models.base import InnerProductModel, Stage
+from hrec.models.layers.content import ContentSettings, content
+from hrec.models.layers.histories import POWER
+from hrec.models.layers.levels import ACTIVATIONS, Decoders, Levels, Shape
+from hrec.models.layers.wide import Ones, Wide
+from hrec.models.losses import weighted_logistic, weighted_squares, weighted_squares_of_all
+
+Chance = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DualNet(InnerProductModel):
+    """Score <f(x_j), g(r_i)>, summed over the levels that the design matches (section 3.2); trained on Eq. 4.
+
+    Stages: ``pretrain/1..L``, each level of the item network as a denoising autoencoder; ``refine/1..L``, both networks
+    with their lowest 1..L levels; ``train``, the whole.
+    """
+
+    class Config(ContentSettings):
+        """Settings of DualNet."""
+
+        levels: tuple[PositiveInt, ...] = Field((200, 200, 50), min_length=1)
+        """Widths of both networks from the bottom up."""
+        design: Literal["basic", "multi_level", "branching"] = "branching"
+        """basic: the top levels are matched; multi_level: every level with its dual, dot products summed; branching:
+        each level but the top through a map of its own (Figure 1 a, b, c)."""
+        top: Literal["linear", "tanh"] = "linear"
+        """What stands behind the sum of the top level."""
+        a: PositiveFloat = 1.0
+        """Weight c_ij of a cell where R is 1."""
+        b: NonNegativeFloat = 0.01
+        """Weight c_ij of a cell where R is 0."""
+        loss: Literal["squared", "logistic"] = "squared"
+        """The squared error of Eq. 4, or a cross-entropy with the same weights ("Unsuccessful tactics")."""
+        block_items: PositiveInt = 512
+        """Items of a dual mini-batch; opt.batch_size is the number of its users."""
+        all_pairs: bool = False
+        """Each step takes all items: the loss of its users over all of them, exact, without a pass over the zeros (Gram
+        matrices). block_items has no effect."""
+        skip_empty_blocks: Annotated[float, Field(ge=0, le=1)] = 0.0
+        """Share of the dual mini-batches without any 1 that an epoch leaves out ("Unsuccessful tactics"); with large
+        blocks there are none."""
+        hide_block: bool = False
+        """Take the items of a dual mini-batch out of the histories of its users."""
+        user_noise: Chance = 0.0
+        """Share of the cells of a history that are set to 0 in training (noise injection)."""
+        item_noise: Chance = 0.0
+        """Share of the cells of an item's content that are set to 0 in training."""
+        dropout: Chance = 0.0
+        """Chance that an input of a level above the first, or of a branch, is left out in training."""
+        batch_norm: bool = False
+        """Batch normalisation of the sums of every level."""
+        history_scale: Literal["sum", "sqrt", "mean"] = "sqrt"
+        """A history of n cells as it is (the paper's r_i), over the square root of n, or over n."""
+        item_history: bool = False
+        """The item network reads who the item's users are too: what remains where items have no column."""
+        user_gain: PositiveFloat = 0.1
+        """About the deviation of the first sums of the user network."""
+        pretrain: bool = True
+        """Pretrain the item network, level by level."""
+        pretrain_noise: Chance = 0.3
+        """Share of the inputs that are set to 0 in pretraining."""
+        all_items: bool = False
+        """Pretrain on items without a training row too: their content, of which out-matrix prediction is not to
+        know."""
+        refine: bool = True
+        """Train both networks with one level, then two, and so on, before the whole."""
+
+        @model_validator(mode="after")
+        def _all_pairs_fits(self) -> Self:
+            clash = [
+                name
+                for name, given in (
+                    ("loss 'logistic', which no Gram matrix can sum", self.loss == "logistic"),
+                    ("skip_empty_blocks: there are no blocks", self.skip_empty_blocks > 0),
+                    ("hide_block, which would take all items out of the histories", self.hide_block),
+                )
+                if self.all_pairs and given
+            ]
+            if clash:
+                raise ValueError(f"all_pairs does not go with {clash[0]}")
+            return self
+
+    stage_groups = ("pretrain", "refine", "train")
+    config: Config
+
+    def __init__(self, config: Config, data: RecData) -> None:
+        super().__init__(config, data)
+        beside = item_history(data) if config.item_history else None
+        history = _scaled(user_history(data), POWER[config.history_scale])
+        shape = partial(Shape, config.levels, dropout=config.dropout, batch_norm=config.batch_norm)
+        self.item_net = Levels(content(data, config, beside), shape())
+        self.user_net = Levels(Wide(history), shape(gain=config.user_gain))
+        self.matches = nn.ModuleDict({side: _Match(config) for side in ("user", "item")})
+        self.decoders = Decoders(self.item_net) if config.pretrain else None
+        self.ones = Ones(liked_by_user(data))
+        x = data.interactions
+        cells = len(np.unique(x.user)) * len(np.unique(x.item))
+        self.cost_of_nothing = config.a * max(len(self.ones.rows.index), 1) / max(cells, 1)
+        """Mean cost of a cell of R where all scores are 0, by Eq. 4."""
+        self.depth = len(config.levels)
+        """The levels that a score is made of: while the networks are refined, those that are there."""
+        wide = self.item_net.first.wide
+        self.remarks.append(f"the item network reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
+
+    def stages(self, data: RecData) -> Iterator[Stage]:
+        config, levels = self.config, len(self.config.levels)
+        for number in range(levels if self.decoders else 0):
+            yield self._pretraining(number, data)
+        sample = dual(None if config.all_pairs else config.block_items, config.skip_empty_blocks)
+        for depth in range(1, levels + 1) if config.refine else ():
+            self.depth = depth
+            yield Stage(f"refine/{depth}", data, self.loss, sample, self._moving(depth), group="refine")
+        self.depth = levels
+        yield Stage("train", data, self.loss, sample, self._moving(levels))
+
+    def _pretraining(self, number: int, data: RecData) -> Stage:
+        """Level ``number`` of the item network, counted from 0, as a denoising autoencoder."""
+        assert self.decoders is not None
+        moving = [*self.item_net.level_parts(number), *self.decoders.maps[number].parameters()]
+        return Stage(
+            f"pretrain/{number + 1}",
+            data,
+            partial(self._reconstruction, number),
+            items(self.config.all_items),
+            moving,
+            group="pretrain",
+            measured=False,
+        )
+
+    def _moving(self, depth: int) -> list[nn.Parameter]:
+        nets = [*self.user_net.parts(depth), *self.item_net.parts(depth)]
+        return nets + [p for match in self.matches.values() for p in match.parts(depth)]  # type: ignore[operator]
+
+    def _reconstruction(self, number: int, batch: Rows) -> dict[str, Tensor]:
+        assert self.decoders is not None
+        return {"reconstruction": self.decoders.loss(self.item_net, number, batch.row, self.config.pretrain_noise)}
+
+    def loss(self, batch: Block) -> dict[str, Tensor]:
+        """Eq. 4 as the mean cost of a cell over the mean cost where all scores are 0: at 1 nothing is learnt yet.
+
+        The scale depends neither on the size of a block nor on that of R, and so the learning rate need not either; the
+        mean over the blocks of an epoch, were they of equal size, is the value for the whole of R.
+        """
+        config = self.config
+        hidden = None
+        if config.hide_block:
+            hidden = torch.zeros(self.n_items, dtype=torch.bool, device=batch.item.device)
+            hidden[batch.item] = True
+        u, v = self._of_users(batch.user, hidden), self.item_vectors(batch.item)
+        if config.all_pairs:
+            cells = self.ones.cells(batch.user, batch.item)
+            cost = weighted_squares_of_all(u, v, cells, config.a, config.b)
+            return {"squared": cost / (len(u) * len(v) * self.cost_of_nothing)}
+        cost = _COSTS[config.loss](u @ v.T, self.ones.block(batch.user, batch.item), config.a, config.b)
+        return {config.loss: cost / (len(u) * len(v) * self.cost_of_nothing)}
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        return self._of_users(user)
+
+    def _of_users(self, user: Tensor, hidden: Tensor | None = None) -> Tensor:
+        noise = self.config.user_noise if self.training else 0.0
+        return self.matches["user"](self.user_net(user, self.depth, noise, hidden))
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        noise = self.config.item_noise if self.training else 0.0
+        return self.matches["item"](self.item_net(item, self.depth, noise))
+
+
+class _Match(nn.Module):
+    """What of the levels of one network is multiplied with its dual: the sums of the levels -> [B, d]."""
+
+    def __init__(self, config: DualNet.Config) -> None:
+        super().__init__()
+        below = config.levels[:-1] if config.design == "branching" else ()
+        self.branches = nn.ModuleList(_identity(width) for width in below)
+        self.dropout = nn.Dropout(config.dropout)
+        self.top = ACTIVATIONS[config.top]
+        self.below = _BELOW[config.design]
+
+    def forward(self, sums: list[Tensor]) -> Tensor:
+        """One vector: the dot products of its parts with their duals are summed by one product of the whole."""
+        return torch.cat([self.top(sums[-1]), *self.below(self, [torch.tanh(level) for level in sums[:-1]])], 1)
+
+    def parts(self, depth: int) -> list[nn.Parameter]:
+        """The weights that are used while there are ``depth`` levels."""
+        return [p for branch in self.branches[: depth - 1] for p in branch.parameters()]
+
+
+_BELOW: dict[str, Callable[[_Match, list[Tensor]], list[Tensor]]] = {
+    "basic": lambda match, levels: [],
+    "multi_level": lambda match, levels: levels,
+    "branching": lambda match, levels: [b(match.dropout(x)) for b, x in zip(match.branches, levels, strict=False)],
+}
+"""What a design matches of the levels below the top."""
+
+_COSTS = {"squared": weighted_squares, "logistic": weighted_logistic}
+
+
+def _identity(width: int) -> nn.Linear:
+    """A branch that begins by changing nothing, so that a level is matched as before when one is stacked on it."""
+    branch = nn.Linear(width, width)
+    nn.init.eye_(branch.weight)
+    nn.init.zeros_(branch.bias)
+    return branch
+
+
+def _scaled(history: History, power: float) -> History:
+    """Each row's n cells over n ** power."""
+    length = np.diff(history.offset)
+    scale = np.repeat(np.maximum(length, 1) ** -power, length).astype(np.float32)
+    return History(history.offset, history.index, history.value * scale, history.width)
