@@ -137,6 +137,8 @@ def behind_missing(n: int, column: Column, rows: np.ndarray) -> Column:
         return Categorical(np.concatenate([np.full(n, MISSING, known.code.dtype), known.code]), known.values)
     if isinstance(known, CategoricalList):
         return CategoricalList(np.concatenate([np.zeros(n, np.int64), known.offset]), known.code, known.values)
+    if isinstance(known, Sparse):
+        return Sparse(np.concatenate([np.zeros(n, np.int64), known.offset]), known.index, known.value, known.width)
     nothing = np.full((n, *known.value.shape[1:]), np.nan, np.float32)
     return type(known)(np.concatenate([nothing, known.value]), column.reference)  # type: ignore[union-attr]
 

@@ -13,7 +13,7 @@ from hrec.datasets.recdata import Interactions, RecData, Split
 from hrec.datasets.unseen import Unseen, distinct_ranks
 from hrec.models.base import BaseModel
 from hrec.pipeline.devices import Processes
-from hrec.pipeline.ranking_metrics import USER_METRICS, Lists, mean_of_users, of_catalogue, parse
+from hrec.pipeline.ranking_metrics import USER_METRICS, Lists, mean_of_users, of_catalogue, of_users, parse
 from hrec.pipeline.topn import Masked, masked_scores, top_k
 from hrec.settings import RankingSettings
 
@@ -57,21 +57,36 @@ class Ranking:
         '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items', the same lists with only those
         items relevant. Metrics of the catalogue have no groups. Raises ScoreError for scores that are NaN.
         """
+        relevant, spans, allowed = self.relevant(part), self._spans(part), self.allowed(part)
+        out: dict[str, float] = {}
+        for (name, span), lists in zip(spans.items(), self.lists(model, part, list(spans.values())), strict=True):
+            of_span = lists if name == "" else lists.take(lists.relevant > 0)
+            for metric in self.metrics:
+                out[metric + name] = self._one(metric, of_span, int(allowed[span].sum()))
+            if name == "":
+                out |= self._groups(lists, relevant)
+        return out
+
+    def of_each_user(self, model: BaseModel, part: RecData) -> dict[str, np.ndarray]:
+        """Metric of users -> float[n_users], over all items; NaN for users who like nothing in the part."""
+        (lists,) = self.lists(model, part, [slice(0, self.n_items)])
+        out = {}
+        for metric in self.metrics:
+            if parse(metric)[0] in USER_METRICS:
+                out[metric] = np.full(part.n_users, np.nan)
+                out[metric][lists.user] = of_users(metric, lists)
+        return out
+
+    def lists(self, model: BaseModel, part: RecData, spans: Sequence[slice]) -> list[Lists]:
+        """For each range of items the lists of the users who like anything in the part, with their hits."""
         model.eval()
         relevant = self.relevant(part)
         users = np.unique(relevant // self.n_items)
         mine = users[self.processes.share(len(users))]
-        spans = self._spans(part)
-        found, allowed = self._lists(model, part, mine, list(spans.values())), self.allowed(part)
-        out: dict[str, float] = {}
-        for (name, span), item in zip(spans.items(), found, strict=True):
-            lists = self._judged(users, self.processes.gather(item, len(users)), relevant, span)
-            lists = lists if name == "" else lists.take(lists.relevant > 0)
-            for metric in self.metrics:
-                out[metric + name] = self._one(metric, lists, int(allowed[span].sum()))
-            if name == "":
-                out |= self._groups(lists, relevant)
-        return out
+        return [
+            self._judged(users, self.processes.gather(item, len(users)), relevant, span)
+            for item, span in zip(self._best(model, part, mine, spans), spans, strict=True)
+        ]
 
     # ------------------------------------------------------------------ what is known of the data
 
@@ -123,7 +138,7 @@ class Ranking:
             spans |= {f"/{kind}": slice(table.start, table.stop) for kind, table in part.kinds.items()}
         return spans
 
-    def _lists(self, model: BaseModel, part: RecData, users: np.ndarray, spans: list[slice]) -> list[np.ndarray]:
+    def _best(self, model: BaseModel, part: RecData, users: np.ndarray, spans: Sequence[slice]) -> list[np.ndarray]:
         """For each span int32[U, K]: the best items of each user, -1 behind the end."""
         device, longest = model.device, max(parse(name)[1] for name in self.metrics)
         widths = [min(longest, span.stop - span.start) for span in spans]

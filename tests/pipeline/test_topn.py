@@ -226,3 +226,10 @@ def test_the_evaluator_measures_rows_and_lists_together():
     assert {"auc", "auc/pooled", "recall@2", "recall@2/film", "recall@2/warm_users"} <= got.keys()
     with pytest.raises(ValueError, match="recall@2 needs"):
         Evaluator(["recall@2"])
+
+
+def test_each_users_value_stands_at_the_users_number():
+    only = replace(PARTS, test=part([(0, 1), (0, 3), (2, 0), (2, 3)]))
+    of_each = Ranking(RankingSettings(), ["recall@1", "coverage@1"], only).of_each_user(Told(), only.test)
+    assert of_each.keys() == {"recall@1"}
+    np.testing.assert_array_equal(of_each["recall@1"], [1 / 2, np.nan, 1 / 2])
