@@ -2,6 +2,7 @@
 
     python scripts/reproduce.py duration table3 --data planted --seeds 3 --trials 2
     python scripts/reproduce.py duration figure2 --data amazon
+    python scripts/reproduce.py dualnet table1 --data citeulike_a --seeds 3
 
 Every run is kept under --out and done once: repeat the command after a stop and it goes on. Markdown, CSV and pictures
 land in <out>/<experiment>-<data>/, with a line for each claim of the paper: holds, does not hold, or not decided.
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from experiments import duration, figures
+from experiments import dualnet, duration, figures
 
 from hrec.config import ConfigError
 from hrec.datasets.problems import DataError
@@ -28,23 +29,37 @@ EXPERIMENTS = {
         "figure2": figures.figure2,
         "figure3": figures.figure3,
         "figure4": figures.figure4,
-    }
+    },
+    "dualnet": {
+        "table1": dualnet.table1,
+        "table2": dualnet.table2,
+        "table3": dualnet.table3,
+        "noise": dualnet.noise,
+    },
 }
+PAPERS = {"duration": duration, "dualnet": dualnet}
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    papers = p.add_subparsers(dest="paper", required=True)
+    for name, paper in PAPERS.items():
+        of_paper = papers.add_parser(name, description=paper.__doc__)
+        of_paper.add_argument("experiment", choices=EXPERIMENTS[name])
+        of_paper.add_argument("--data", choices=paper.SOURCES, default="planted")
+        of_paper.add_argument("--seeds", type=int, default=5)
+        of_paper.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
+        of_paper.add_argument("--trials", type=int, default=2, help="settings tried of every row")
+        models = list(paper.Options.models)
+        of_paper.add_argument("--models", nargs="+", choices=paper.CONFIGS, default=models)
+        of_paper.add_argument("--out", type=Path, default=Path("output/reproduce"))
+    return p
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paper", choices=EXPERIMENTS)
-    parser.add_argument("experiment", choices=EXPERIMENTS["duration"])
-    parser.add_argument("--data", choices=duration.SOURCES, default="planted")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
-    parser.add_argument("--trials", type=int, default=2, help=f"settings tried a row, 1 to {len(duration.TRIALS)}")
-    parser.add_argument("--models", nargs="+", choices=duration.CONFIGS, default=list(duration.CONFIGS))
-    parser.add_argument("--out", type=Path, default=Path("output/reproduce"))
-    args = parser.parse_args()
+    args = parser().parse_args()
     reuse_memory()
-    options = duration.Options(args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models))
+    options = PAPERS[args.paper].Options(args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models))
     try:
         EXPERIMENTS[args.paper][args.experiment](options)
     except (ConfigError, DataError) as error:

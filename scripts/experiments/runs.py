@@ -21,7 +21,9 @@ from hrec.datasets.recdata import Split
 from hrec.models import find_model
 from hrec.models.base import BaseModel
 from hrec.pipeline.evaluator import scores
-from hrec.pipeline.run import cache_folder, effective_settings, run
+from hrec.pipeline.ranking import Ranking
+from hrec.pipeline.ranking_metrics import is_ranking
+from hrec.pipeline.run import cache_folder, effective_settings, measured_metrics, run
 
 Look = Callable[[BaseModel, Split, Path], None]
 
@@ -42,6 +44,8 @@ class Job:
         """Parent of the run folder; it goes by the settings as they take effect, so two ways to say one thing meet."""
         settings = effective_settings(self.load())
         told = {key: settings[key] for key in ("data", "model", "opt", "metrics")}
+        if any(is_ranking(name) for name in settings["metrics"]):
+            told["ranking"] = {k: v for k, v in settings["ranking"].items() if k != "eval_memory_mb"}
         digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=5).hexdigest()
         return out / "runs" / f"{self.config}-{digest}-seed{self.seed}"
 
@@ -54,8 +58,13 @@ class Done:
     result: dict[str, Any]
 
     def test_scores(self) -> np.ndarray:
-        """Score of each row of the test part, float32[n]."""
+        """Score of each row of the test part, float32[n], where it has labels."""
         return np.load(self.folder / "test_scores.npy")
+
+    def test_users(self) -> dict[str, np.ndarray]:
+        """Each metric of lists -> float[users] of the test part, NaN for users without a liked row."""
+        with np.load(self.folder / "test_users.npz") as file:
+            return dict(file)
 
 
 def finished(job: Job, out: Path) -> Done | None:
@@ -78,9 +87,10 @@ def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable
     for number, (job, seconds, result) in enumerate(_worked_off(todo, out, side_by_side), start=1):
         left = (time.perf_counter() - began) / number * (len(todo) - number)
         told = f"{job.config} {' '.join(job.overrides)} seed {job.seed}"
+        metric = next(iter(result["valid"]))
         say(
-            f"{number}/{len(todo)}  {result['model']}: valid auc {result['valid']['auc']:.4f}, "
-            f"test {result['test']['auc']:.4f}, {seconds:.0f} s, about {left / 60:.0f} min left  ({told[:150]})"
+            f"{number}/{len(todo)}  {result['model']}: valid {metric} {result['valid'][metric]:.4f}, "
+            f"test {result['test'][metric]:.4f}, {seconds:.0f} s, about {left / 60:.0f} min left  ({told[:150]})"
         )
     done = [finished(job, out) for job in jobs]
     return [d for d in done if d is not None]
@@ -111,9 +121,13 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any]]:
         )
 
     def look(model: BaseModel, parts: Split, folder: Path) -> None:
-        rows = parts.test.interactions
-        user, item = (torch.from_numpy(a.astype(np.int64)) for a in (rows.user, rows.item))
-        np.save(folder / "test_scores.npy", scores(model, user, item).cpu().numpy())
+        rows, lists = parts.test.interactions, [name for name in measured_metrics(config) if is_ranking(name)]
+        if rows.label is not None:
+            user, item = (torch.from_numpy(a.astype(np.int64)) for a in (rows.user, rows.item))
+            np.save(folder / "test_scores.npy", scores(model, user, item).cpu().numpy())
+        if lists:
+            of_users = Ranking(config.run.ranking, lists, parts).of_each_user(model, parts.test)
+            np.savez(folder / "test_users.npz", **of_users)
         if job.look:
             job.look(model, parts, folder)
 
