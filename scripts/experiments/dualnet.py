@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -168,8 +168,8 @@ def written(
         table.append([*row.labels, *cells, *printed])
     report.table(table)
     report.say(
-        f"Test recall in per cent over all users with a test row, mean and deviation over {options.seeds} seeds of first "
-        f"weights and batches; one split. Each model was tuned over the first {options.trials} of its trials "
+        f"Test recall in per cent over all users with a test row, mean and deviation over {options.seeds} seeds of "
+        f"first weights and batches; one split. Each model was tuned over the first {options.trials} of its trials "
         "(scripts/experiments/dualnet.py) on the validation part."
     )
     if options.source.text:
@@ -266,7 +266,7 @@ def noise(options: Options) -> None:
         for share in (0.0, 0.3)
     ]
     # the noise is what is compared, so no trial may set it
-    runs = measured(Options(**vars(options) | {"trials": 0}), rows, cuts)
+    runs = measured(replace(options, trials=0), rows, cuts)
     report = written(options, "noise", ("split", "noise"), rows, runs, cuts)
     for number, (split, k) in enumerate(PAPER_NOISE):
         plain, noisy = PAPER_NOISE[split, k]
