@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments import duration, figures, statistics
+from experiments import dualnet, duration, figures, runs, statistics
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,3 +90,26 @@ def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
     again = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0 and " to do" not in again.stdout
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")} == stamps
+
+
+@pytest.mark.slow
+def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
+    options = dualnet.Options("tiny", tmp_path, seeds=2, trials=2, models=("WMF", "DualNet"))
+    dualnet.table1(options)
+    report = (tmp_path / "dualnet-table1-tiny" / "report.md").read_text()
+    assert "| in-matrix | WMF |" in report and "Claims" not in report  # without CDL there is no pair to compare
+    # of two trials with seed 0 each, the better has seed 1 too
+    assert len(list(tmp_path.rglob("result.json"))) == 2 * 3
+    done = [runs.Done(p.parent, json.loads(p.read_text())) for p in tmp_path.rglob("result.json")]
+    for run in done:
+        users = run.test_users()["recall@50"]
+        assert np.nanmean(users) == pytest.approx(run.result["test"]["recall@50"])
+
+
+def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: Path):
+    options = dualnet.Options("tiny", tmp_path)
+    for model, trials in {name: dualnet.TRIALS.get(name, [()]) for name in dualnet.CONFIGS}.items():
+        for trial in trials:
+            settings = options.job(model, (50, 100), *options.source.out_matrix, *trial).load().run
+            assert settings.ranking.items == "new_of_part" and settings.data.split.by == "cold_items"
+            assert settings.opt.early_stop is None or settings.opt.early_stop.metric == "recall@100"
