@@ -123,10 +123,11 @@ class Ranking:
 
     def hidden(self, part: RecData) -> tuple[np.ndarray, np.ndarray]:
         """(user, item) of the rows that make an item no candidate."""
-        parts = [self.parts.train]
+        rows = [self.parts.train.interactions]
         if self.settings.mask_valid and part is not self.parts.valid:
-            parts.append(self.parts.valid)
-        rows = [p.interactions for p in parts]
+            valid = self.parts.valid
+            # where negatives are drawn for validation, nobody has seen them
+            rows.append(valid.interactions.take(_liked(valid)) if self.parts.train.negatives else valid.interactions)
         return np.concatenate([x.user for x in rows]), np.concatenate([x.item for x in rows])
 
     # ------------------------------------------------------------------ lists and their measures

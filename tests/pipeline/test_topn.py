@@ -125,6 +125,15 @@ def test_validation_rows_are_hidden_in_test_lists_if_asked():
     assert with_valid["recall@3"] == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)  # user 0 cannot get item 1 any more
 
 
+def test_drawn_negatives_of_validation_are_not_hidden():
+    valid = part([(0, 1), (0, 3)], [1, 0])
+    drawn = Split(replace(part(TRAIN), negatives=1), valid, part(TEST))
+    assert Ranking(RankingSettings(mask_valid=True), ["hit@1"], drawn).hidden(drawn.test)[1].tolist() == [0, 2, 4, 1]
+    explicit = Split(part(TRAIN), valid, part(TEST))
+    hidden = Ranking(RankingSettings(mask_valid=True), ["hit@1"], explicit).hidden(explicit.test)
+    assert hidden[1].tolist() == [0, 2, 4, 1, 3]
+
+
 def test_known_and_new_items_are_tables_of_their_own():
     # known: 0, 2, 4; new: 1, 3. user 0 likes 1 and 3, user 1 likes 2, user 2 likes 0 and 3
     known = measured("recall@1", "coverage@2", items="known")
