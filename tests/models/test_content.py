@@ -76,7 +76,7 @@ def weighted(model: Any) -> Any:
 
 
 def dualnet(data: RecData | None = None, **settings: Any) -> DualNet:
-    return weighted(DualNet(DualNet.Config(**{"levels": [3, 4, 2]} | settings), data or tiny()))
+    return weighted(DualNet(DualNet.Config(**{"levels": [3, 4, 2], "scale": "max"} | settings), data or tiny()))
 
 
 def cdl(data: RecData | None = None, **settings: Any) -> CDL:
@@ -176,7 +176,7 @@ def test_first_sums_have_the_deviation_asked_for():
     rng = np.random.default_rng(0)
     wide = Wide(sparse((rng.random((500, 300)) < 0.1) * rng.normal(2, 1, (500, 300)).astype(np.float32)))
     torch.manual_seed(0)
-    assert float(WideLinear(wide, 200, gain=0.1)(torch.arange(500)).std()) == pytest.approx(0.1, rel=0.1)
+    assert WideLinear(wide, 200, gain=0.1)(torch.arange(500)).std().item() == pytest.approx(0.1, rel=0.1)
 
 
 # --------------------------------------------------------------------------------- blocks and batches
@@ -351,6 +351,19 @@ def test_the_items_of_a_block_are_hidden_from_the_histories_of_its_users():
     )
     close(model.loss(Block(user, item))["squared"], cost / 4 / (7 / 15))
     close(model.score(torch.tensor([0]), torch.tensor([0])), [literal_score(model, HISTORIES[0], CONTENT[0])])
+
+
+def test_the_users_of_a_block_are_hidden_from_the_histories_of_its_items():
+    model = dualnet(hide_block=True, item_history=True)
+    block = Block(torch.tensor([0, 2]), torch.tensor([0, 4]))
+    before = model._of_items(block.item, block.user)
+    with torch.no_grad():
+        model.item_net.first.table.weight[[0, 2]] += (
+            1.0  # what users 0 and 2 say of an item: the first inputs are users
+        )
+    torch.testing.assert_close(model._of_items(block.item, block.user), before)
+    assert not torch.allclose(model.item_vectors(block.item), before)
+    close(model.item_net.first.wide.dense(ITEMS)[:, 4:].double(), CONTENT)
 
 
 @pytest.mark.parametrize("clash", [{"loss": "logistic"}, {"skip_empty_blocks": 0.5}, {"hide_block": True}])

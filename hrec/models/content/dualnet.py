@@ -6,7 +6,7 @@ nothing is known of their cells, and they are encoded afterwards like all others
 
 What the paper leaves open, and what is done here: c_ij is a where R is 1 and b elsewhere, with CDL's a = 1 and b = 0.01
 as first values; the branches are linear maps that begin as the identity; the top level is linear, its tanh a setting;
-the user network begins small.
+both networks begin small; words are weighed by tf-idf; the loss is a mean over cells, on a scale that ``loss`` names.
 
 A user's history holds the item that is being predicted, as in the paper, whose remedy is noise on the history: the
 more of it, the more often the cell to be predicted is not there. ``hide_block`` is the stricter way: the items of a
@@ -29,7 +29,7 @@ from hrec.datasets.batches import Block, Rows, dual, items
 from hrec.datasets.histories import History, item_history, liked_by_user, user_history
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
-from hrec.models.layers.content import ContentSettings, content
+from hrec.models.layers.content import ContentSettings, Scale, content
 from hrec.models.layers.histories import POWER
 from hrec.models.layers.levels import ACTIVATIONS, Decoders, Levels, Shape
 from hrec.models.layers.wide import Ones, Wide
@@ -70,7 +70,8 @@ class DualNet(InnerProductModel):
         """Share of the dual mini-batches without any 1 that an epoch leaves out ("Unsuccessful tactics"); with large
         blocks there are none."""
         hide_block: bool = False
-        """Take the items of a dual mini-batch out of the histories of its users."""
+        """Take the items of a dual mini-batch out of the histories of its users, and with item_history its users out of
+        those of its items."""
         user_noise: Chance = 0.0
         """Share of the cells of a history that are set to 0 in training (noise injection)."""
         item_noise: Chance = 0.0
@@ -84,7 +85,11 @@ class DualNet(InnerProductModel):
         item_history: bool = False
         """The item network reads who the item's users are too: what remains where items have no column."""
         user_gain: PositiveFloat = 0.1
-        """About the deviation of the first sums of the user network."""
+        """About the deviation of the first sums of the lowest level of the user network."""
+        item_gain: PositiveFloat = 0.1
+        """The same of the item network. With 1 the first scores are of the order of 10 on CiteULike, and training takes
+        many epochs to come back from there."""
+        scale: Scale = "tfidf"
         pretrain: bool = True
         """Pretrain the item network, level by level."""
         pretrain_noise: Chance = 0.3
@@ -118,7 +123,7 @@ class DualNet(InnerProductModel):
         beside = item_history(data) if config.item_history else None
         history = _scaled(user_history(data), POWER[config.history_scale])
         shape = partial(Shape, config.levels, dropout=config.dropout, batch_norm=config.batch_norm)
-        self.item_net = Levels(content(data, config, beside), shape())
+        self.item_net = Levels(content(data, config, beside), shape(gain=config.item_gain))
         self.user_net = Levels(Wide(history), shape(gain=config.user_gain))
         self.matches = nn.ModuleDict({side: _Match(config) for side in ("user", "item")})
         self.decoders = Decoders(self.item_net) if config.pretrain else None
@@ -172,11 +177,8 @@ class DualNet(InnerProductModel):
         mean over the blocks of an epoch, were they of equal size, is the value for the whole of R.
         """
         config = self.config
-        hidden = None
-        if config.hide_block:
-            hidden = torch.zeros(self.n_items, dtype=torch.bool, device=batch.item.device)
-            hidden[batch.item] = True
-        u, v = self._of_users(batch.user, hidden), self.item_vectors(batch.item)
+        u = self._of_users(batch.user, batch.item if config.hide_block else None)
+        v = self._of_items(batch.item, batch.user if config.hide_block and config.item_history else None)
         if config.all_pairs:
             cells = self.ones.cells(batch.user, batch.item)
             cost = weighted_squares_of_all(u, v, cells, config.a, config.b)
@@ -187,13 +189,18 @@ class DualNet(InnerProductModel):
     def user_vectors(self, user: Tensor) -> Tensor:
         return self._of_users(user)
 
-    def _of_users(self, user: Tensor, hidden: Tensor | None = None) -> Tensor:
-        noise = self.config.user_noise if self.training else 0.0
-        return self.matches["user"](self.user_net(user, self.depth, noise, hidden))
-
     def item_vectors(self, item: Tensor) -> Tensor:
+        return self._of_items(item)
+
+    def _of_users(self, user: Tensor, without: Tensor | None = None) -> Tensor:
+        """The vectors of users, int64[B], as if none of the items ``without`` were in their histories."""
+        noise = self.config.user_noise if self.training else 0.0
+        return self.matches["user"](self.user_net(user, self.depth, noise, _marked(self.user_net, without)))
+
+    def _of_items(self, item: Tensor, without: Tensor | None = None) -> Tensor:
+        """The vectors of items, int64[B], as if none of the users ``without`` were in their histories."""
         noise = self.config.item_noise if self.training else 0.0
-        return self.matches["item"](self.item_net(item, self.depth, noise))
+        return self.matches["item"](self.item_net(item, self.depth, noise, _marked(self.item_net, without)))
 
 
 class _Match(nn.Module):
@@ -232,6 +239,14 @@ def _identity(width: int) -> nn.Linear:
     nn.init.eye_(branch.weight)
     nn.init.zeros_(branch.bias)
     return branch
+
+
+def _marked(net: Levels, column: Tensor | None) -> Tensor | None:
+    """bool[cells' columns of the input]: those of ``column``; the users are the first of an item's inputs."""
+    if column is None:
+        return None
+    wide = net.first.wide
+    return torch.zeros(wide.cell_width, dtype=torch.bool, device=column.device).index_fill_(0, column, True)
 
 
 def _scaled(history: History, power: float) -> History:

@@ -13,13 +13,15 @@ from hrec.datasets.recdata import RecData
 from hrec.models.layers.wide import Csr, Wide
 from hrec.settings import Settings
 
+Scale = Literal["max", "binary", "unit", "tfidf"]
+
 
 class ContentSettings(Settings):
     """What a model of content reads."""
 
     columns: tuple[str, ...] | None = None
     """The columns of items to read; null: all of them."""
-    scale: Literal["max", "binary", "unit", "tfidf"] = "max"
+    scale: Scale = "max"
     """What a cell of a sparse vector, a list or a category holds: its value over the largest of its place, as CDL does;
     1; its value with the cells of an item scaled to length 1; or value * log(items / items with the place), scaled so.
     Numbers and dense vectors are brought to the range from 0 to 1."""
