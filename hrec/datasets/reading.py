@@ -44,7 +44,7 @@ def read(settings: DataSettings, cache: Path | None = None, log: Log = _log) -> 
         data,
         interactions=rows,
         name=settings.name,
-        cells=settings.inter_matrix_type or default_cells(data.interactions),
+        cells=settings.inter_matrix_type or default_cells(rows),
         negatives=how.negatives if how else 0,
         popularity=how.popularity if how else 0.0,
     )

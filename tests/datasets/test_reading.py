@@ -226,6 +226,8 @@ def test_rows_that_are_all_liked_without_drawn_negatives_have_no_label(files):
     files.spoil("rates.csv", "label", "x")
     data = files.read(label={"negatives": 0})
     assert data.interactions.label is None and data.negatives == 0
+    files.spoil("rates.csv", "rating", "y")
+    assert files.read(label={"negatives": 0}).cells == "01"  # without labels and ratings a cell can only be a one
     again = DataSettings(**DataSettings(inter_feat_path="x", label={"negatives": 0}).model_dump(by_alias=True))
     assert again.label == LabelSettings(negatives=0)
     for label in ({}, {"from": "rating", "above": 3, "negatives": 1}, {"popularity": 1}):
