@@ -19,9 +19,9 @@ from hrec.models.base import BaseModel
 from hrec.models.content.cdl import CDL
 from hrec.models.content.dualnet import DualNet
 from hrec.models.layers import content as contents
-from hrec.models.layers.als import solve_rows
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.content import ContentSettings, content
+from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
 from hrec.models.layers.wide import Wide, WideLinear
 from hrec.pipeline.trainer import Trainer
@@ -583,12 +583,12 @@ def random_rows(n: int, m: int, rng: np.random.Generator, share: float) -> tuple
 @pytest.mark.parametrize("b", [0.0, 0.05, 1.0])
 @pytest.mark.parametrize("at_once", [1, 3000, 1 << 24])
 def test_rows_are_solved_exactly(d: int, b: float, at_once: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hrec.models.layers.als.AT_ONCE", at_once)
+    monkeypatch.setattr("hrec.models.layers.least_squares.BUDGET", at_once)
     rng = np.random.default_rng(d)
     liked, dense = random_rows(40, 25, rng, 0.6)
     others, prior = rng.normal(size=(25, d)), rng.normal(size=(40, d))
     for before in (None, prior):
-        found = solve_rows(liked, torch.tensor(others), 1.0, b, 0.3, None if before is None else torch.tensor(before))
+        found = best_rows(liked, torch.tensor(others), (1.0, b), 0.3, None if before is None else torch.tensor(before))
         for row in range(40):
             c = np.where(dense[row] > 0, 1.0, b)
             left = (others * c[:, None]).T @ others + 0.3 * np.eye(d)
@@ -600,8 +600,9 @@ def test_single_precision_is_close_enough():
     rng = np.random.default_rng(0)
     liked, _ = random_rows(50, 200, rng, 0.3)
     others = torch.tensor(rng.normal(size=(200, 30)) / 5)
-    exact = solve_rows(liked, others, 1.0, 0.01, 0.1)
-    torch.testing.assert_close(solve_rows(liked, others.float(), 1.0, 0.01, 0.1).double(), exact, rtol=1e-3, atol=1e-4)
+    exact = best_rows(liked, others, (1.0, 0.01), 0.1)
+    single = best_rows(liked, others.float(), (1.0, 0.01), 0.1)
+    torch.testing.assert_close(single.double(), exact, rtol=1e-3, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------- they learn

@@ -27,9 +27,9 @@ from hrec.datasets.batches import Rows, items
 from hrec.datasets.histories import History, liked_by_user, users_who_like
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
-from hrec.models.layers.als import solve_rows
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.content import ContentSettings, content
+from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
 
 Chance = Annotated[float, Field(ge=0, lt=1)]
@@ -147,8 +147,8 @@ class CDL(InnerProductModel):
         c = self.config
         for _ in range(c.sweeps):
             seen = self.items * self.known[:, None]
-            self.users.copy_(solve_rows(self.liked, seen, c.a, c.b, c.lambda_u))
-            solved = solve_rows(self.liked_by, self.users, c.a, c.b, c.lambda_v, code)
+            self.users.copy_(best_rows(self.liked, seen, (c.a, c.b), c.lambda_u))
+            solved = best_rows(self.liked_by, self.users, (c.a, c.b), c.lambda_v, code)
             self.items.copy_(torch.where(self.known[:, None], solved, code))
 
     def user_vectors(self, user: Tensor) -> Tensor:

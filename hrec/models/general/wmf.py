@@ -70,13 +70,13 @@ class WMF(InnerProductModel):
     def solve_users(self) -> None:
         """The best U beside V."""
         c, u, v = self.config, self.users.weight, self.items.weight
-        u.copy_(best_rows(self.of_user, v, (c.a, c.b), c.l_u, u, c.cg_steps))
+        u.copy_(best_rows(self.of_user, v, (c.a, c.b), c.l_u, start=u, cg_steps=c.cg_steps))
 
     @torch.no_grad()
     def solve_items(self) -> None:
         """The best V beside U."""
         c, u, v = self.config, self.users.weight, self.items.weight
-        v.copy_(best_rows(self.of_item, u, (c.a, c.b), c.l_v, v, c.cg_steps))
+        v.copy_(best_rows(self.of_item, u, (c.a, c.b), c.l_v, start=v, cg_steps=c.cg_steps))
 
     @torch.no_grad()
     def objective(self) -> float:

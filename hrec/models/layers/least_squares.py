@@ -1,14 +1,16 @@
 """One half of alternating least squares: the best vector of every row while those of the columns stand still.
 
 Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008, section 4, with a confidence
-``a`` where a row has a cell and ``b`` elsewhere. For row i with cells S and the vectors V of all columns
+``a`` where a row has a cell and ``b`` elsewhere, and the prior mean f_i of Wang and Blei, KDD 2011, Eq. 9. For row i
+with cells S and the vectors V of all columns
 
-    u_i = argmin sum_{j in S} a (1 - u.v_j)^2 + sum_{j not in S} b (u.v_j)^2 + l |u|^2
-        = (G + (a - b) V_S^T V_S)^-1 a V_S^T 1,     G = b V^T V + l I the same for every row.
+    u_i = argmin sum_{j in S} a (1 - u.v_j)^2 + sum_{j not in S} b (u.v_j)^2 + l |u - f_i|^2
+        = (G + (a - b) V_S^T V_S)^-1 (a V_S^T 1 + l f_i),     G = b V^T V + l I the same for every row.
 
-With G = L L^T and W = V L^-T, u_i = L^-T z_i where z_i = (I + c W_S^T W_S)^-1 a W_S^T 1 and c = a - b. That is
-W_S^T (I + c W_S W_S^T)^-1 a 1 too: a system as large as the vectors are wide, or as the row has cells, whichever is
-smaller. Both are exact, and rows of similar length go through one batched Cholesky factorisation.
+With G = L L^T, W = V L^-T, p_i = l L^-1 f_i and c = a - b, u_i = L^-T (p_i + y_i) where t = a 1 - c W_S p_i and
+y_i = (I + c W_S^T W_S)^-1 W_S^T t. That is W_S^T (I + c W_S W_S^T)^-1 t too: a system as large as the vectors are wide,
+or as the row has cells, whichever is smaller. Both are exact, and rows of similar length go through one batched
+Cholesky factorisation.
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ def best_rows(
     columns: Tensor,
     confidence: tuple[float, float],
     l2: float,
-    start: Tensor,
+    prior: Tensor | None = None,
+    start: Tensor | None = None,
     cg_steps: int | None = None,
 ) -> Tensor:
-    """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d]; 0 for a row without cells.
+    """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d].
 
-    confidence: (a, b). cg_steps: None solves exactly; else so many steps of conjugate gradients from ``start``
-    float[rows, d] on, preconditioned by G, which lower the objective at each step and are exact after d of them.
+    confidence: (a, b), 0 <= b <= a. prior: f float[rows, d], None for 0; a row without cells gets l G^-1 f. cg_steps:
+    None solves exactly; else so many steps of conjugate gradients from ``start`` float[rows, d] (None: from 0),
+    preconditioned by G, which lower the objective at each step and are exact after d of them.
     """
     a, b = confidence
     wide = columns.double()
@@ -46,13 +50,15 @@ def best_rows(
     factor = torch.linalg.cholesky(gram)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(gram)).to(gram), upper=False)
     w = torch.cat([columns @ inverse.T.to(columns.dtype), columns.new_zeros(1, columns.shape[1])])
-    z = torch.zeros_like(start)
+    shape = (len(rows.offset) - 1, columns.shape[1])
+    p = columns.new_zeros(shape) if prior is None else l2 * prior.to(columns.dtype) @ inverse.T.to(columns.dtype)
+    began = torch.zeros_like(p) if start is None else start @ factor.to(start.dtype) - p
+    y = torch.zeros_like(p)
     for row, index in padded(rows, none=len(columns)):
-        if cg_steps is None:
-            z[row] = _exact(w, index, a, a - b)
-        else:
-            z[row] = _conjugate_gradients(w, index, a, a - b, start[row] @ factor.to(start.dtype), cg_steps)
-    return z @ inverse.to(z.dtype)
+        x = w[index]
+        t = a - (a - b) * (x @ p[row][:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
+        y[row] = _exact(x, t, a - b) if cg_steps is None else _conjugate_gradients(x, t, a - b, began[row], cg_steps)
+    return (p + y) @ inverse.to(y.dtype)
 
 
 def padded(rows: RaggedRows, none: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -75,37 +81,32 @@ def padded(rows: RaggedRows, none: int) -> Iterator[tuple[Tensor, Tensor]]:
         start = end
 
 
-def _exact(w: Tensor, index: Tensor, a: float, c: float) -> Tensor:
-    """z of each row: w float[n + 1, d], whose last row is 0, index int64[B, k] -> [B, d]"""
-    x = w[index]
-    if x.shape[1] <= x.shape[2]:
-        system = x @ x.mT  # a cell that fills up adds 1 on the diagonal and nothing else: it moves no other
-        right = torch.full_like(x[:, :, :1], a)
-    else:
-        system = x.mT @ x
-        right = a * x.sum(1)[:, :, None]
+def _exact(x: Tensor, t: Tensor, c: float) -> Tensor:
+    """y of each row: x float[B, k, d], t float[B, k] -> [B, d]"""
+    fewer_cells = x.shape[1] <= x.shape[2]
+    system, right = (x @ x.mT, t[:, :, None]) if fewer_cells else (x.mT @ x, x.mT @ t[:, :, None])
+    # a cell that fills up adds 1 on the diagonal and nothing else: it moves no other
     system.mul_(c).diagonal(dim1=1, dim2=2).add_(1.0)
-    y = torch.cholesky_solve(right, torch.linalg.cholesky(system))
-    return (y.mT @ x if x.shape[1] <= x.shape[2] else y.mT).squeeze(1)
+    solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    return (solved.mT @ x if fewer_cells else solved.mT).squeeze(1)
 
 
-def _conjugate_gradients(w: Tensor, index: Tensor, a: float, c: float, start: Tensor, steps: int) -> Tensor:
+def _conjugate_gradients(x: Tensor, t: Tensor, c: float, start: Tensor, steps: int) -> Tensor:
     """The same by steps of conjugate gradients from ``start`` [B, d] on (Hestenes and Stiefel, 1952)."""
-    x = w[index]
 
-    def times(z: Tensor) -> Tensor:
-        return z + c * (x.mT @ (x @ z[:, :, None])).squeeze(2)
+    def times(y: Tensor) -> Tensor:
+        return y + c * (x.mT @ (x @ y[:, :, None])).squeeze(2)
 
-    z, rest = start, a * x.sum(1) - times(start)
+    y, rest = start, (x.mT @ t[:, :, None]).squeeze(2) - times(start)
     way, squared = rest, rest.square().sum(1, keepdim=True)
-    tiny = torch.finfo(z.dtype).tiny  # a row that is solved stands still
+    tiny = torch.finfo(y.dtype).tiny  # a row that is solved stands still
     for _ in range(steps):
         bent = times(way)
         length = squared / (way * bent).sum(1, keepdim=True).clamp(min=tiny)
-        z, rest = z + length * way, rest - length * bent
+        y, rest = y + length * way, rest - length * bent
         before, squared = squared, rest.square().sum(1, keepdim=True)
         way = rest + squared / before.clamp(min=tiny) * way
-    return z
+    return y
 
 
 @torch.no_grad()
