@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,12 @@ CONFIGS = {"Popularity": "popularity", "ItemKNN": "itemknn", "EASE": "ease", "BP
     "CDL": "cdl",
     "DualNet": "dualnet",
 }
+UNLABELLED = 'data.label={"negatives": 0}'
 IN_MATRIX = 'data.split={"by": "in_matrix", "ratio": [3, 1, 1]}'
 OUT_MATRIX = ('data.split={"by": "cold_items", "ratio": [8, 1, 1]}', "ranking.items=new_of_part")
+
+NO_LEAK = "model.all_items=false"
+"""The content of new items is not to be learnt from where they are what is predicted."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Source:
 
     splits: dict[str, tuple[str, ...]]
     out_matrix: tuple[str, ...]
+    configs: dict[str, str] = field(default_factory=dict)
+    """Model -> its config on this data, where it has one of its own."""
     text: str = ""
     """What the items' content is, where it is not the paper's."""
 
@@ -35,15 +41,16 @@ def _source(name: str, *settings: str) -> Source:
     return Source({"in-matrix": (*data, IN_MATRIX)}, (*data, *OUT_MATRIX))
 
 
+def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
+    kept = (f"data={name}", UNLABELLED)
+    own = {"CDL": "cdl-citeulike", "DualNet": "dualnet-citeulike"}
+    told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
+    return Source({**more, "CiteULike2": kept}, (*kept, *OUT_MATRIX), own, told)
+
+
 SOURCES = {
-    "citeulike_a": Source(
-        {
-            "CiteULike1": ("data=citeulike-p10", 'data.label={"negatives": 0}'),
-            "CiteULike2": ("data=citeulike", 'data.label={"negatives": 0}'),
-        },
-        ("data=citeulike", 'data.label={"negatives": 0}', *OUT_MATRIX),
-        "The content is a bag of words of titles and tags; the paper's is of titles and abstracts.",
-    ),
+    "citeulike_a": _citeulike("citeulike", "titles and tags", CiteULike1=("data=citeulike-p10", UNLABELLED)),
+    "citeulike_titles": _citeulike("citeulike-titles", "titles alone, as tags know of test rows (data/README.md)"),
     "epinions": _source("epinions"),
     "movielens_100k": _source("movielens"),
     "planted": _source("planted-small"),
@@ -65,9 +72,12 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
     "ItemKNN": [("model.neighbours=100",), ("model.neighbours=300",)],
     "EASE": [("model.l2=100",), ("model.l2=300",)],
     "BPRMF": [("opt.hyper_params.lr=0.001",), ("opt.hyper_params.lr=0.003",)],
-    "WMF": [("model.embedding_size=300", "model.l_u=0.1", "model.l_v=0.1"), ("model.embedding_size=300",)],
+    "WMF": [
+        ("model.embedding_size=300", "model.l_u=1.2", "model.l_v=1.2"),
+        ("model.embedding_size=300", "model.l_u=0.8", "model.l_v=0.8"),
+    ],
     "CDL": [(), ("model.lambda_v=1",)],
-    "DualNet": [("model.user_noise=0.3", "model.item_noise=0.3"), ("model.hide_block=true", "model.item_noise=0.3")],
+    "DualNet": [(), ("opt.hyper_params.lr=0.001",)],
 }
 """What is tried of each model on the validation part, with seed 0: the first ``--trials``."""
 
@@ -107,7 +117,7 @@ class Options:
     def job(self, model: str, cuts: Sequence[int], *overrides: str, seed: int = 0) -> Job:
         names = ", ".join(f'"recall@{k}"' for k in cuts)
         measured = (f"metrics=[{names}]", f"opt.early_stop.metric=recall@{cuts[-1]}")
-        return Job(CONFIGS[model], (*SETTINGS[model], *measured, *overrides), seed)
+        return Job(self.source.configs.get(model, CONFIGS[model]), (*SETTINGS[model], *measured, *overrides), seed)
 
     def report(self, name: str) -> Report:
         return Report(self.out / f"dualnet-{name}-{self.data}")
@@ -160,7 +170,7 @@ def written(
 ) -> Report:
     """The table of the rows, recall in per cent, with what the paper printed beside it."""
     report = options.report(name)
-    with_paper = options.data == "citeulike_a" and any(row.paper for row in rows)
+    with_paper = options.data.startswith("citeulike") and any(row.paper for row in rows)
     table = [[*heading, *(f"recall@{k}" for k in cuts), *(["paper"] if with_paper else [])]]
     for row, done in zip(rows, runs, strict=True):
         cells = [percent(done, k) for k in cuts]
@@ -224,7 +234,7 @@ def table2(options: Options) -> None:
     """Out-matrix: items that no training row names, ranked among themselves."""
     cuts = (50, 100, 200)
     rows = [
-        Row((model,), model, options.source.out_matrix, PAPER_TABLE_2.get(model))
+        Row((model,), model, (*options.source.out_matrix, NO_LEAK), PAPER_TABLE_2.get(model))
         for model in ("CDL", "DualNet")
         if model in options.models
     ]
@@ -255,7 +265,10 @@ def table3(options: Options) -> None:
 def noise(options: Options) -> None:
     """With and without noise on the inputs, in-matrix and out-matrix (section 5.3)."""
     cuts = (50, 300)
-    splits = {"in-matrix": list(options.source.splits.values())[-1], "out-matrix": options.source.out_matrix}
+    splits = {
+        "in-matrix": list(options.source.splits.values())[-1],
+        "out-matrix": (*options.source.out_matrix, NO_LEAK),
+    }
     rows = [
         Row(
             (split, "with" if share else "without"),
