@@ -90,8 +90,8 @@ def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
     order = torch.randperm(len(x), generator=draw.generator)
     users, items, labels = (torch.from_numpy(a)[order].to(draw.device) for a in (x.user, x.item, label))
     users, items = users.long(), items.long()
-    for rows in _slices(len(x), draw):
-        yield Points(users[rows], items[rows], labels[rows])
+    for batch, own in _batches(len(x), draw):
+        yield Points(users[batch][own], items[batch][own], labels[batch][own])
 
 
 def _with_drawn_negatives(data: RecData, generator: torch.Generator) -> Interactions:
@@ -114,11 +114,12 @@ def pairwise(negatives: NegativeSettings) -> Sampler:
         user, item, kind = (torch.from_numpy(a[liked].astype(np.int64)).to(draw.device) for a in (x.user, x.item, span))
         rows = torch.nonzero(unseen.any_left(user, kind)).squeeze(1)
         rows = rows[torch.randperm(len(rows), generator=draw.generator).to(draw.device)]
-        for part in _slices(len(rows), draw):
-            u, k = user[rows[part]], kind[rows[part]]
-            pool = negatives.pool
-            drawn = unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator)
-            yield Pairs(u, item[rows[part]], drawn.view(-1, pool))
+        pool = negatives.pool
+        for batch, own in _batches(len(rows), draw):
+            u, i, k = (a[rows[batch]] for a in (user, item, kind))
+            # drawn for the whole batch on every process, so that several train on what one would
+            drawn = unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator).view(-1, pool)
+            yield Pairs(u[own], i[own], drawn[own])
 
     return sample
 
@@ -131,8 +132,8 @@ def items(all_items: bool = False) -> Sampler:
         if all_items:
             known = np.concatenate([known, np.setdiff1d(np.arange(data.n_items), known)])
         item = _shuffled(known, draw)
-        for part in _slices(len(item), draw):
-            yield Rows(item[part])
+        for batch, own in _batches(len(item), draw):
+            yield Rows(item[batch][own])
 
     return sample
 
@@ -224,12 +225,12 @@ def per_kind(sample: Sampler) -> Sampler:
     return sample_each
 
 
-def _slices(rows: int, draw: Draw) -> Iterator[slice]:
-    """The rows of each batch that belong to this process.
+def _batches(rows: int, draw: Draw) -> Iterator[tuple[slice, slice]]:
+    """The rows of each batch, and which of those belong to this process.
 
     No share is empty: of a batch with fewer rows than processes some have the same row. So the processes have the same
     number of batches, and of every kind in the same steps, and weights of a kind have a gradient on all or on none.
     """
     for start in range(0, rows, draw.batch_size):
         stop = min(start + draw.batch_size, rows)
-        yield slice(start + draw.rank % (stop - start), stop, draw.world)
+        yield slice(start, stop), slice(draw.rank % (stop - start), None, draw.world)

@@ -33,6 +33,15 @@ class Processes:
         """The rows of 0..n-1 that this process works on."""
         return np.arange(self.rank, n, self.world)
 
+    def weight(self, rows: int) -> float:
+        """The factor of a mean over this process's rows with which the mean over processes is that over all rows."""
+        if self.world == 1:
+            return 1.0
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        total = torch.tensor(float(rows), device=device)
+        dist.all_reduce(total)
+        return rows * self.world / float(total)
+
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """The mean over the processes of tensors of one shape."""
         if self.world > 1:

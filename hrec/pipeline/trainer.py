@@ -270,7 +270,9 @@ class StageRun:
         assert self.losses is not None
         self.optimizers.zero_grad()
         with autocast(self.model.device, self.trainer.opt.precision):
-            terms = self.losses(batch)
+            # a loss is a mean over rows, and processes may have a row more or less than others
+            weight = self.trainer.processes.weight(len(batch))
+            terms = {name: weight * term for name, term in self.losses(batch).items()}
             loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         self.optimizers.step(self.scaler)
