@@ -98,6 +98,10 @@ def dry_run(config: LoadedConfig) -> None:
     reuse_memory()
     parts, model = prepare(config, device, Processes(), print)
     stage = next(iter(model.stages(parts.train)))
+    if stage.solve is not None:
+        began = time.perf_counter()
+        loss = stage.solve()
+        print(f"stage '{stage.name}': {(time.perf_counter() - began) * 1e3:.1f} ms a sweep, loss {loss:.4f}")
     if stage.loss is None or stage.sample is None:
         return
     settings = config.run.opt.for_stage(stage.group)

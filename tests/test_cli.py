@@ -216,6 +216,11 @@ def test_a_dry_run_prints_settings_counts_size_and_step_time_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_times_a_sweep_of_a_model_that_is_solved(launch, tmp_path):
+    done = launch(HOMO, "wmf", *tiny(tmp_path / "out"), "--dry-run")
+    assert done.code == 0 and "ms a sweep, loss" in done.out and not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_tells_the_same_problems_as_a_run(launch, tmp_path):
     assert "'auk'" in told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), 'metrics=["auk"]', "--dry-run"))
 
