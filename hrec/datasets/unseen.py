@@ -99,8 +99,20 @@ def unseen_items(data: RecData, popularity: float, same_kind: bool, device: torc
 def distinct_ranks(size: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """int64[B, n]: in each row n distinct numbers below ``size`` int[B], each choice as likely.
 
-    -1 stands behind the numbers of a row that has fewer. Floyd's method (Bentley and Floyd, 1987), all rows at once.
+    -1 stands behind the numbers of a row that has fewer.
     """
+    width = int(size.max(initial=0))
+    if n**2 <= 100 * width:
+        return _by_floyd(size, n, rng)
+    rows = max(1, 10_000_000 // max(width, 1))
+    parts = [_by_order(size[i : i + rows], width, rng)[:, :n] for i in range(0, len(size), rows)]
+    ranks = np.full((len(size), n), -1, np.int64)
+    ranks[:, : min(n, width)] = np.concatenate([np.zeros((0, min(n, width)), np.int64), *parts])
+    return ranks
+
+
+def _by_floyd(size: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Floyd's method (Bentley and Floyd, 1987), all rows at once: n^2 comparisons a row, whatever its size."""
     ranks = np.full((len(size), n), -1, np.int64)
     few = size <= n
     for j in range(n):
@@ -109,3 +121,11 @@ def distinct_ranks(size: np.ndarray, n: int, rng: np.random.Generator) -> np.nda
         again = (ranks[:, :j] == drawn[:, None]).any(1)
         ranks[:, j] = np.where(few, np.where(j < size, j, -1), np.where(again, last, drawn))
     return ranks
+
+
+def _by_order(size: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
+    """int64[B, width]: the numbers below each size in a random order, then -1."""
+    keys = rng.random((len(size), width))
+    keys[np.arange(width) >= size[:, None]] = np.inf
+    order = np.argsort(keys, axis=1)
+    return np.where(np.take_along_axis(keys, order, 1) < np.inf, order, -1)

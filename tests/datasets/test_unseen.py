@@ -78,6 +78,15 @@ def test_distinct_ranks_are_distinct_fair_and_end_where_there_are_no_more():
     np.testing.assert_allclose(np.bincount(many.ravel(), minlength=6) / 30_000, 0.5, atol=0.015)
 
 
+def test_many_distinct_ranks_of_few_are_drawn_the_same_way_but_by_order():
+    ranks = distinct_ranks(np.array([3, 7, 0, 50]), 5_000, np.random.default_rng(0))
+    assert ranks.shape == (4, 5_000)
+    for row, size in zip(ranks, (3, 7, 0, 50), strict=True):
+        assert sorted(row[:size]) == list(range(size)) and (row[size:] == -1).all()
+    first = distinct_ranks(np.full(20_000, 6), 40, np.random.default_rng(1))[:, 0]
+    np.testing.assert_allclose(np.bincount(first) / 20_000, 1 / 6, atol=0.015)
+
+
 def drawn(given: RecData, batch_size: int = 16, seed: int = 0, **settings: object) -> list[Pairs]:
     sample = pairwise(NegativeSettings(**settings))
     return list(sample(given, Draw(batch_size, torch.Generator().manual_seed(seed), CPU)))
