@@ -118,5 +118,6 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 def _knows_none(name: str) -> ConfigError:
     return ConfigError(
         f"{name} keeps a vector for each user and knows none for a new one. Models that read histories alone of their "
-        "users answer for new ones, such as DURation, DMF, FISM, NAIS and DualNet; or train again with the new users' rows"
+        "users answer for new ones, such as DURation, DMF, FISM, NAIS and DualNet; or train again with the new users' "
+        "rows"
     )
