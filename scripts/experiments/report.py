@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,8 +48,7 @@ class Report:
         commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
         about = provenance()
         self.blocks.append(
-            f"Command: `python {' '.join(sys.argv)}`; runs at commit {', '.join(commits)}; {about['machine']}, "
-            f"torch {about['torch']}."
+            f"Command: `{_command()}`; runs at commit {', '.join(commits)}; {about['machine']}, torch {about['torch']}."
         )
         if len(commits) > 1:
             self.blocks.append("Runs of several commits stand in this table: move the folder away to run all again.")
@@ -60,6 +60,15 @@ class Report:
             written = as_csv(rows)
             write_whole(self.folder / name, lambda path, w=written: path.write_text(w, encoding="utf-8"))
         print(f"\n{text}\nwritten to {self.folder}")
+
+
+def _command() -> str:
+    """The command line without --out, which says nothing about the figures."""
+    words = sys.argv[1:]
+    if "--out" in words:
+        at = words.index("--out")
+        words = words[:at] + words[at + 2 :]
+    return shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *words])
 
 
 def markdown(rows: list[list[str]]) -> str:
