@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     args = parser().parse_args()
+    if args.seeds < 1 or args.trials < 1 or args.jobs < 1:
+        print("--seeds, --trials and --jobs are at least 1", file=sys.stderr)
+        return 2
     reuse_memory()
     options = PAPERS[args.paper].Options(args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models))
     try:

@@ -258,6 +258,9 @@ REFUSED = {
     "duration": ["DURation keeps the kinds apart; run it with train_hete.py"],
     "deepmf --resume no/such/run": ["no/such/run: holds no config.json, so it is not a run folder"],
     "deepmf --resum x": ["unrecognized arguments"],
+    'deepmf metrics=["recall@10/book"]': ["write 'recall@10'"],
+    'deepmf metrics=["recall@x"]': ["a whole number of 1 or more belongs behind '@'"],
+    "popularity data=planted-tiny opt.early_stop.metric=coverage@10/cold_users": ["There are: coverage@10"],
     'deepmf metrics=["recal@10"]': ["metrics: no metric 'recal@k'", "Did you mean 'recall'?"],
     "deepmf data=planted-tiny data.name=a/b": ["data.name"],
     "deepmf data=planted-tiny opt.early_stop.metric=ndcg@5/boook": ["no kind 'boook'", "'ndcg@5/book'"],
@@ -266,7 +269,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, line):
-    output = [f"path.output={tmp_path}", "path.cache=null"] if "=" in line and line.startswith("deepmf") else []
+    named = line.startswith(("deepmf", "popularity"))
+    output = [f"path.output={tmp_path}", "path.cache=null"] if "=" in line and named else []
     err = told(launch(HOMO, *line.split(), *output))
     for sentence in REFUSED[line]:
         assert sentence in err

@@ -46,7 +46,7 @@ def recommend(
         scores_of, seen = trained.scores_of, trained.seen
     width, parts = min(k, span.stop - span.start), []
     memory = trained.config.run.ranking.eval_memory_mb
-    for _, scores in masked_scores(scores_of, torch.from_numpy(number).to(device), data.n_items, seen, memory):
+    for _, scores in masked_scores(scores_of, torch.from_numpy(number).to(device), data.n_items, seen, memory, width):
         inside = scores[:, span]
         best = top_k(inside, width)
         parts.append((best.cpu(), inside.gather(1, best.clamp(min=0)).cpu()))

@@ -53,9 +53,9 @@ class Ranking:
     processes: Processes = field(default_factory=Processes)
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
-        """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several kinds;
-        '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items', the same lists with only those
-        items relevant. Metrics of the catalogue have no groups. Raises ScoreError for scores that are NaN.
+        """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several
+        kinds, but not of sampled candidates; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and
+        '/tail_items', the same lists with only those items relevant. Metrics of the catalogue have no groups. Raises ScoreError for scores that are NaN.
         """
         relevant, spans, allowed = self.relevant(part), self._spans(part), self.allowed(part)
         out: dict[str, float] = {}
@@ -135,13 +135,14 @@ class Ranking:
     def _spans(self, part: RecData) -> dict[str, slice]:
         """Suffix of a metric's name -> range of items that it is about."""
         spans = {"": slice(0, self.n_items)}
-        if len(part.kinds) > 1:
+        if len(part.kinds) > 1 and self.settings.sampled is None:  # candidates are sampled over all kinds together
             spans |= {f"/{kind}": slice(table.start, table.stop) for kind, table in part.kinds.items()}
         return spans
 
     def _best(self, model: BaseModel, part: RecData, users: np.ndarray, spans: Sequence[slice]) -> list[np.ndarray]:
         """For each span int32[U, K]: the best items of each user, -1 behind the end."""
         device, longest = model.device, max(parse(name)[1] for name in self.metrics)
+        memory = self.settings.eval_memory_mb
         widths = [min(longest, span.stop - span.start) for span in spans]
         masked = Masked.of(*self.hidden(part), part.n_users, device)
         allowed = self.allowed(part)
@@ -151,7 +152,7 @@ class Ranking:
         with torch.no_grad():
             ranker = model.ranker()
         user = torch.from_numpy(users.astype(np.int64)).to(device)
-        for chunk, scores in masked_scores(ranker, user, self.n_items, masked, self.settings.eval_memory_mb):
+        for chunk, scores in masked_scores(ranker, user, self.n_items, masked, memory, longest):
             if blocked is not None:
                 scores[:, blocked] = -torch.inf
             candidates = scores if drawn is None else _only(scores, *drawn.cells(chunk))

@@ -127,7 +127,7 @@ def parse(name: str) -> tuple[str, int]:
     known = [*USER_METRICS, *CATALOGUE_METRICS]
     if base not in known:
         raise ValueError(f"no metric '{base}@k'.{did_you_mean(base, known)} With '@': {', '.join(known)}")
-    if not k.isdigit() or int(k) < 1:
+    if not k.isdecimal() or int(k) < 1:
         raise ValueError(f"'{name}': a whole number of 1 or more belongs behind '@', as in '{base}@10'")
     return base, int(k)
 

@@ -23,7 +23,7 @@ from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
 from hrec.pipeline.ranking import GROUPS, told
-from hrec.pipeline.ranking_metrics import is_ranking
+from hrec.pipeline.ranking_metrics import USER_METRICS, is_ranking
 from hrec.pipeline.records import (
     Heading,
     Progress,
@@ -36,7 +36,7 @@ from hrec.pipeline.records import (
     table,
 )
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
-from hrec.settings import PLANTED_KEYS, EarlyStopSettings, OptSettings
+from hrec.settings import PLANTED_KEYS, EarlyStopSettings, StageSettings
 
 Look = Callable[[BaseModel, Split, Path], None]
 """What may look at a trained model, its data and its run folder."""
@@ -126,7 +126,7 @@ def _run(
     if folder:
         _check_same_data(folder, parts, state is not None)
         if state:
-            folder.say(_take_up(folder, settings.opt, state))
+            folder.say(_take_up(folder, settings.opt.for_stage(config.model_class.stage_groups[-1]), state))
     trainer = Trainer(
         settings.opt,
         settings.seed,
@@ -168,6 +168,10 @@ def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> B
 def check_metrics(config: LoadedConfig) -> None:
     """Raises ConfigError for a metric that does not exist, or one that is watched the wrong way round."""
     problems = []
+    for name in config.run.metrics:
+        if "/" in name:
+            told = f"metrics: '{name}': write '{name.split('/')[0]}', which is measured for each kind and group anyway"
+            problems.append(told)
     for where, name, mode in [("metrics", name, None) for name in config.run.metrics] + [
         (f"{where}.metric", stop.metric, stop.mode) for where, stop in _watched(config)
     ]:
@@ -205,7 +209,10 @@ def check_watched(config: LoadedConfig, parts: Split) -> None:
         raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
     for where, stop in _watched(config):
         metric, slash, kind = stop.metric.partition("/")
-        groups = (*(kinds if len(kinds) > 1 else ()), *GROUPS) if is_ranking(metric) else ("pooled", *kinds)
+        groups: tuple[str, ...] = ("pooled", *kinds)
+        if is_ranking(metric):
+            of_users = metric.split("@")[0] in USER_METRICS
+            groups = (*(kinds if len(kinds) > 1 else ()), *(GROUPS if of_users else ()))
         if slash and kind not in groups:
             known = [f"{metric}/{name}" for name in groups]
             near = did_you_mean(f"{metric}/{kind}", known)
@@ -296,8 +303,8 @@ def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
     return Path(box[0])
 
 
-def _take_up(folder: RunFolder, opt: OptSettings, state: dict[str, Any]) -> str:
-    """Take out of the log what a resumed run writes again; a line that says where it goes on."""
+def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> str:
+    """Take out of the log what a resumed run writes again; a line that says where it goes on. opt: the last stage's."""
     at = Position(**state["position"])
     folder.forget_after(at.stage, at.epoch)
     if not (folder.path / "result.json").exists():

@@ -40,20 +40,23 @@ class Masked:
         return row, self.item[start[row] + place]
 
 
-def users_at_once(n_items: int, memory_mb: float) -> int:
-    """How many users' scores of all items, with what is made of them, fit into the budget; at least one."""
-    return max(1, int(memory_mb * 1e6 / (4 * COPIES * max(n_items, 1))))
+def users_at_once(n_items: int, memory_mb: float, k: int = 0) -> int:
+    """How many users' scores of all items, with what is made of them, fit into the budget; at least one.
+
+    Each of the k items of a list takes some 32 bytes while lists are put in order.
+    """
+    return max(1, int(memory_mb * 1e6 / (4 * COPIES * max(n_items, 1) + 32 * min(k, n_items))))
 
 
 @torch.no_grad()
 def masked_scores(
-    scores_of: ScoresOf, user: Tensor, n_items: int, masked: Masked, memory_mb: float
+    scores_of: ScoresOf, user: Tensor, n_items: int, masked: Masked, memory_mb: float, k: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Chunks of ``user`` int64[B] and their scores float32[B, n_items], -inf where an item is no candidate.
 
-    Raises ScoreError for a score that is NaN.
+    k: length of the lists to be made of them. Raises ScoreError for a score that is NaN.
     """
-    for chunk in user.split(users_at_once(n_items, memory_mb)) if len(user) else ():
+    for chunk in user.split(users_at_once(n_items, memory_mb, k)) if len(user) else ():
         scores = scores_of(chunk).float()
         if bad := int(torch.isnan(scores.sum())) and int(torch.isnan(scores).sum()):
             raise ScoreError(f"{bad:,} of {scores.numel():,} scores are NaN: the model has diverged")

@@ -231,7 +231,10 @@ class StageRun:
         if self.trainer.stop_asked:  # before the sweep: one that is done would be done again on resume
             self._stop()
         torch.manual_seed(_mix(self.trainer.seed, self.at.stage, self.at.epoch))
-        loss = self.stage.solve()
+        try:
+            loss = self.stage.solve()
+        except FloatingPointError as error:
+            self._diverged(f"epoch {self.at.epoch + 1}: {error}")
         self._check({"loss": loss}, 0)
         return {"loss": loss}
 
@@ -351,9 +354,10 @@ def _parallel(model: BaseModel, stage: Stage, processes: Processes, settings: St
     # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient,
     # and must be looked for, or each process would wait for it; only then, as the search takes time in every step.
     some_unused = len(np.unique(data.interactions.kind)) < len(data.kinds)
-    # the buffers are histories and columns, the same on every process: nothing to send at each step
+    # most buffers are histories and columns, the same on every process: only what batch normalisation counts is to send
+    counts = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     return DistributedDataParallel(
-        losses, device_ids=devices, forward_sync_buffers=False, find_unused_parameters=some_unused
+        losses, device_ids=devices, forward_sync_buffers=counts, find_unused_parameters=some_unused
     )
 
 

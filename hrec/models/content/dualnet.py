@@ -132,6 +132,11 @@ class DualNet(InnerProductModel):
         cells = len(np.unique(x.user)) * len(np.unique(x.item))
         self.cost_of_nothing = config.a * max(len(self.ones.rows.index), 1) / max(cells, 1)
         """Mean cost of a cell of R where all scores are 0, by Eq. 4."""
+        # a block that held most items would take most of every history away
+        most = max(1, data.n_items // 10) if config.hide_block else config.block_items
+        self.block_items = min(config.block_items, most)
+        if self.block_items < config.block_items:
+            self.remarks.append(f"blocks of {self.block_items} items, a tenth of all, as hide_block empties histories")
         self.depth = len(config.levels)
         """The levels that a score is made of: while the networks are refined, those that are there."""
         wide = self.item_net.first.wide
@@ -141,7 +146,7 @@ class DualNet(InnerProductModel):
         config, levels = self.config, len(self.config.levels)
         for number in range(levels if self.decoders else 0):
             yield self._pretraining(number, data)
-        sample = dual(None if config.all_pairs else config.block_items, config.skip_empty_blocks)
+        sample = dual(None if config.all_pairs else self.block_items, config.skip_empty_blocks)
         for depth in range(1, levels + 1) if config.refine else ():
             self.depth = depth
             yield Stage(f"refine/{depth}", data, self.loss, sample, self._moving(depth), group="refine")

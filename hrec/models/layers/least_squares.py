@@ -47,7 +47,7 @@ def best_rows(
     wide = columns.double()
     gram = b * wide.T @ wide
     gram.diagonal().add_(l2)
-    factor = torch.linalg.cholesky(gram)
+    factor = _factor(gram)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(gram)).to(gram), upper=False)
     w = torch.cat([columns @ inverse.T.to(columns.dtype), columns.new_zeros(1, columns.shape[1])])
     shape = (len(rows.offset) - 1, columns.shape[1])
@@ -81,13 +81,23 @@ def padded(rows: RaggedRows, none: int) -> Iterator[tuple[Tensor, Tensor]]:
         start = end
 
 
+def _factor(system: Tensor) -> Tensor:
+    """Cholesky's factor. Raises FloatingPointError where the system is too near to singular."""
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if bool(failed.any()):
+        raise FloatingPointError(
+            "a least-squares step cannot be solved: the weights of the norms (l_u, l_v) are too small"
+        )
+    return factor
+
+
 def _exact(x: Tensor, t: Tensor, c: float) -> Tensor:
     """y of each row: x float[B, k, d], t float[B, k] -> [B, d]"""
     fewer_cells = x.shape[1] <= x.shape[2]
     system, right = (x @ x.mT, t[:, :, None]) if fewer_cells else (x.mT @ x, x.mT @ t[:, :, None])
     # a cell that fills up adds 1 on the diagonal and nothing else: it moves no other
     system.mul_(c).diagonal(dim1=1, dim2=2).add_(1.0)
-    solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    solved = torch.cholesky_solve(right, _factor(system))
     return (solved.mT @ x if fewer_cells else solved.mT).squeeze(1)
 
 
