@@ -53,9 +53,11 @@ class Ranking:
     processes: Processes = field(default_factory=Processes)
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
-        """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several
-        kinds, but not of sampled candidates; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and
-        '/tail_items', the same lists with only those items relevant. Metrics of the catalogue have no groups. Raises ScoreError for scores that are NaN.
+        """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several kinds,
+        but not of sampled candidates; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items',
+        the same lists with only those items relevant. Metrics of the catalogue have no groups.
+
+        Raises ScoreError for scores that are NaN.
         """
         relevant, spans, allowed = self.relevant(part), self._spans(part), self.allowed(part)
         out: dict[str, float] = {}
