@@ -91,20 +91,6 @@ def user_history(train: RecData) -> History:
     return _csr(x.user, x.item, CELLS[train.cells](x), train.n_users, train.n_items)
 
 
-def liked_by_user(train: RecData) -> History:
-    """Row u: the items that user u likes, each cell 1; where there are no labels, all items that the user has."""
-    x = train.interactions
-    value = _ones(x) if x.label is None else _liked(x)
-    return _csr(x.user, x.item, value, train.n_users, train.n_items)
-
-
-def users_who_like(train: RecData) -> History:
-    """Row i: the users who like item i."""
-    x = train.interactions
-    value = _ones(x) if x.label is None else _liked(x)
-    return _csr(x.item, x.user, value, train.n_items, train.n_users)
-
-
 def item_history(train: RecData) -> History:
     """Row i: the users of item i."""
     x = train.interactions

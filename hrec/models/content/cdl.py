@@ -24,7 +24,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Rows, items
-from hrec.datasets.histories import History, liked_by_user, users_who_like
+from hrec.datasets.histories import liked_history, transposed
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows
@@ -86,7 +86,8 @@ class CDL(InnerProductModel):
         self.decoder = Decoders(self.encoder, config.output)
         self.users = nn.Parameter(torch.randn(data.n_users, config.widths[-1]) * 0.01)
         self.items = nn.Parameter(torch.randn(data.n_items, config.widths[-1]) * 0.01)
-        self.liked, self.liked_by = _rows(liked_by_user(data)), _rows(users_who_like(data))
+        liked = liked_history(data)
+        self.liked, self.liked_by = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         known = torch.zeros(data.n_items, dtype=torch.bool)
         known[torch.from_numpy(data.interactions.item).long()] = True
         self.register_buffer("known", known, persistent=False)
@@ -158,7 +159,3 @@ class CDL(InnerProductModel):
         vectors = self.items[item]
         new = (~self.known[item]).nonzero().squeeze(1)  # their codes have moved with the weights
         return vectors.index_copy(0, new, self._codes(item[new])) if len(new) else vectors
-
-
-def _rows(history: History) -> RaggedRows:
-    return RaggedRows(history.offset, history.index, history.value)

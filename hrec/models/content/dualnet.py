@@ -26,7 +26,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Block, Rows, dual, items
-from hrec.datasets.histories import History, item_history, liked_by_user, user_history
+from hrec.datasets.histories import History, item_history, liked_history, user_history
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.content import ContentSettings, Scale, content
@@ -127,7 +127,7 @@ class DualNet(InnerProductModel):
         self.user_net = Levels(Wide(history), shape(gain=config.user_gain))
         self.matches = nn.ModuleDict({side: _Match(config) for side in ("user", "item")})
         self.decoders = Decoders(self.item_net) if config.pretrain else None
-        self.ones = Ones(liked_by_user(data))
+        self.ones = Ones(liked_history(data))
         x = data.interactions
         cells = len(np.unique(x.user)) * len(np.unique(x.item))
         self.cost_of_nothing = config.a * max(len(self.ones.rows.index), 1) / max(cells, 1)

@@ -49,7 +49,7 @@ class EASE(BaseModel):
                 f"model.memory_mb allows {config.memory_mb:,}. Raise it where there is that much, or use ItemKNN"
             )
         self.history = liked_history(data)
-        self.rows = RaggedRows(self.history.offset, self.history.index, self.history.value)
+        self.rows = RaggedRows.of(self.history)
         self.weight = nn.Parameter(torch.zeros(data.n_items, data.n_items))
 
     def stages(self, data: RecData) -> Iterator[Stage]:

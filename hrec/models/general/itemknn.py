@@ -48,7 +48,7 @@ class ItemKNN(BaseModel):
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
         self.history = h = liked_history(data)
-        self.rows = RaggedRows(h.offset, h.index, h.value)
+        self.rows = RaggedRows.of(h)
         keys = np.repeat(np.arange(len(h)), np.diff(h.offset)) * data.n_items + h.index  # ascending, as h is
         self.register_buffer("keys", torch.from_numpy(keys), persistent=False)
         k = min(config.neighbours, data.n_items)

@@ -67,7 +67,7 @@ class NAIS(BaseModel):
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
         history = thinned(user_history(data), config.max_history)
-        self.rows = RaggedRows(history.offset, history.index, history.value)
+        self.rows = RaggedRows.of(history)
         self.targets = Table(data.n_items, config.embedding_size, config.init_std)
         self.history = Table(data.n_items, config.embedding_size, config.init_std)
         self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)

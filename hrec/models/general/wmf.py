@@ -12,7 +12,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from hrec.datasets.histories import History, liked_history, transposed
+from hrec.datasets.histories import liked_history, transposed
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows, Table
@@ -52,7 +52,7 @@ class WMF(InnerProductModel):
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
         liked = liked_history(data)
-        self.of_user, self.of_item = _rows(liked), _rows(transposed(liked))
+        self.of_user, self.of_item = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         self.users = Table(data.n_users, config.embedding_size, config.init_std)
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
 
@@ -92,7 +92,3 @@ class WMF(InnerProductModel):
     def item_vectors(self, item: Tensor) -> Tensor:
         """v_j"""
         return self.items.rows(item)
-
-
-def _rows(history: History) -> RaggedRows:
-    return RaggedRows(history.offset, history.index, history.value)

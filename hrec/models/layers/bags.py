@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrec.datasets.histories import History
+
 
 class RaggedRows(nn.Module):
     """Rows of different length kept on the device: row r holds ``index[offset[r]:offset[r + 1]]`` and ``value``.
@@ -28,6 +30,11 @@ class RaggedRows(nn.Module):
         self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.int64), persistent=False)
         self.register_buffer("index", torch.as_tensor(index, dtype=torch.int32), persistent=False)
         self.register_buffer("value", torch.as_tensor(value, dtype=torch.float32), persistent=False)
+
+    @classmethod
+    def of(cls, history: History) -> RaggedRows:
+        """The rows of a history."""
+        return cls(history.offset, history.index, history.value)
 
     def forward(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """Entries of the row ranges [first, last), int64[B] each, one after another: index int32 and value, [total]."""

@@ -27,8 +27,8 @@ class Graph(nn.Module):
         by_edge = np.repeat(of_user, of_user) * of_item[history.index]
         edges = History(history.offset, history.index, (1 / np.sqrt(by_edge)).astype(np.float32), history.width)
         back = transposed(edges)
-        self.of_user = RaggedRows(edges.offset, edges.index, edges.value)
-        self.of_item = RaggedRows(back.offset, back.index, back.value)
+        self.of_user = RaggedRows.of(edges)
+        self.of_item = RaggedRows.of(back)
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """users float[n_users, d], items float[n_items, d] -> the same shapes"""

@@ -48,7 +48,7 @@ class HistoryLinear(nn.Module):
 
     def __init__(self, history: History, size: int, settings: HistorySettings, power: float | None = None) -> None:
         super().__init__()
-        self.rows = RaggedRows(history.offset, history.index, history.value)
+        self.rows = RaggedRows.of(history)
         self.table = Table(history.width, size, settings.init_std)
         self.settings = settings
         self.power = POWER[settings.scale] if power is None else power
