@@ -35,7 +35,8 @@ from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.run import run as train
 
 ROOT = Path(__file__).parents[1]
-ANSWER_NEW_USERS = {"DMF", "DualNet", "DURation", "EASE", "FISM", "ItemKNN", "NAIS", "Popularity"}
+SOLVED = ("WMF", "CDL")
+ANSWER_NEW_USERS = {"DMF", "DualNet", "DURation", "EASE", "FISM", "ItemKNN", "NAIS", "Popularity", *SOLVED}
 
 Run = Callable[..., Path]
 
@@ -303,12 +304,22 @@ def rows_of(train: RecData, user: int) -> NewUsers:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_answers_for_a_new_user_or_says_that_it_knows_none(board, name):
     trained = made(name, board)
+    if name in SOLVED:
+        trained.model.solve()
     new = rows_of(board.train, 4)
     if name in ANSWER_NEW_USERS:
         assert len(recommend(trained, new, k=5)) == 5
     else:
         with pytest.raises(ConfigError, match=f"{name} keeps a vector for each user and knows none for a new one"):
             recommend(trained, new)
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_a_new_user_of_a_solved_model_gets_the_vector_that_the_last_sweep_would_have_found(board, name):
+    trained = made(name, board)
+    trained.model.solve()
+    scores = scores_of_new(trained, rows_of(board.train, 4))(torch.tensor([0]))
+    torch.testing.assert_close(scores, trained.scores_of(torch.tensor([4])), rtol=1e-4, atol=1e-5)
 
 
 def test_as_many_new_users_as_known_ones_do_not_get_the_weights_of_those(board):

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrec.datasets.negatives import pair_keys, popularity_weights, with_negatives
-from hrec.datasets.recdata import Interactions, RecData
+from hrec.datasets.negatives import with_negatives
+from hrec.datasets.recdata import RecData
 from hrec.datasets.unseen import Unseen, unseen_items
 from hrec.settings import NegativeSettings
 
@@ -85,19 +85,14 @@ def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
     """Every training row once, in a new order; for implicit rows negatives are drawn anew and mixed in."""
     x = data.interactions
     if data.negatives:
-        x = _with_drawn_negatives(data, draw.generator)
+        unseen = _unseen(data, data.popularity, True, torch.device("cpu"))
+        x = with_negatives(data, unseen, draw.generator)[0].interactions  # drawn anew at each call
     label = np.ones(len(x), np.float32) if x.label is None else x.label
     order = torch.randperm(len(x), generator=draw.generator)
     users, items, labels = (torch.from_numpy(a)[order].to(draw.device) for a in (x.user, x.item, label))
     users, items = users.long(), items.long()
     for batch, own in _batches(len(x), draw):
         yield Points(users[batch][own], items[batch][own], labels[batch][own])
-
-
-def _with_drawn_negatives(data: RecData, generator: torch.Generator) -> Interactions:
-    """The training rows and unseen items beside them, drawn anew at each call."""
-    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-    return with_negatives(data, pair_keys(data), rng, popularity_weights(data))[0].interactions
 
 
 def pairwise(negatives: NegativeSettings) -> Sampler:

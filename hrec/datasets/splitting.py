@@ -12,11 +12,13 @@ from collections.abc import Callable
 from functools import singledispatch
 
 import numpy as np
+import torch
 
 from hrec.config import did_you_mean
 from hrec.datasets.columns import FIRST, Categorical
-from hrec.datasets.negatives import pair_keys, popularity_weights, with_negatives
+from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import RecData, Split
+from hrec.datasets.unseen import unseen_items
 from hrec.settings import (
     ColdItems,
     ColdUsers,
@@ -62,13 +64,14 @@ def split(
     sizes = f"{_count(train)} training, {_count(valid)} validation and {_count(test)} test rows"
     log(f"split by {settings.by}, seed {settings.seed}: {sizes}")
     if data.negatives:
-        seen, weights = pair_keys(data), popularity_weights(train)
-        valid, few = with_negatives(valid, seen, fill, weights)
-        test, fewer = with_negatives(test, seen, fill, weights)
+        unseen = unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train)
+        generator = torch.Generator().manual_seed(int(fill.integers(2**62)))
+        valid, few = with_negatives(valid, unseen, generator)
+        test, fewer = with_negatives(test, unseen, generator)
         drawn = "1 drawn negative" if data.negatives == 1 else f"{data.negatives} drawn negatives"
         log(
             f"{drawn} for each row: now {_count(valid)} validation and {_count(test)} test rows; "
-            f"{few + fewer:,} left out because their users have seen nearly all items of the kind"
+            f"{few + fewer:,} left out because their users have seen all items of the kind"
         )
     return Split(train, valid, test)
 

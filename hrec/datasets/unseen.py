@@ -85,13 +85,16 @@ class Unseen:
         return torch.searchsorted(self.edge, place, right=True).clamp(max=len(self.edge) - 1) - 1
 
 
-def unseen_items(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
+def unseen_items(
+    data: RecData, popularity: float, same_kind: bool, device: torch.device, counted: RecData | None = None
+) -> Unseen:
     """The items without a row in ``data``, for each user; drawn by (rows of the item) ** popularity, 0 uniform.
 
-    same_kind: spans are the kinds, else all items are one span. An item without a row counts as having one.
+    same_kind: spans are the kinds, else all items are one span. counted: the part whose rows are counted, None for
+    ``data``; an item without a row counts as having one.
     """
     x = data.interactions
-    count = np.maximum(np.bincount(x.item, minlength=data.n_items), 1.0)
+    count = np.maximum(np.bincount((counted or data).interactions.item, minlength=data.n_items), 1.0)
     spans = [(t.start, t.stop) for t in data.kinds.values()] if same_kind else [(0, data.n_items)]
     return Unseen.of(x.user, x.item, data.n_users, count**popularity, spans, device)
 

@@ -42,7 +42,7 @@ def user_numbers(data: RecData, ids: Sequence[str]) -> np.ndarray:
         which = "the user is" if len(ids) == 1 else f"{len(unknown):,} of {plural(len(ids), 'user')} are"
         raise DataError(
             f"'{data.name}': {which} not in the data: {told_unknown(unknown, known)}. "
-            "Correct the id, or give the user's history with --history."
+            "Correct the id, or, of a model that answers for new users, give the user's history with --history."
         )
     return number.astype(np.int64)
 

@@ -4,7 +4,8 @@ A model reads histories from what it is built from. So the same model is built o
 new ones and whose rows are theirs, and takes over the trained weights: all those of the same shape. A weight that has
 a row for each user, or is sized by their number in another way, has nothing to take over, and becomes NaN. What is
 computed without it is right, whatever else it is for: DMF's item tower has a row for each user, and the vectors of new
-users never read it. What is computed with it is NaN, and the model knows no new user.
+users never read it. What is computed with it is NaN, and the model knows no new user; unless the model can work out
+what is missing (``BaseModel.fold_in``).
 
 The vectors of items, where the model has them, stay those of the trained model, so new users do not stand in the
 histories of items. And a model that reads something else of the training rows for its users is found out: a user of the
@@ -41,6 +42,7 @@ def scores_of_new(trained: Trained, new: NewUsers) -> ScoresOf:
     data = _data_of(trained, new, witness)
     model = build_model(trained.config, data, trained.model.device).eval()
     _take_over(model, trained.model, witness, len(new.ids))
+    model.fold_in()
     scores_of = against(model, trained.item_vectors) if isinstance(model, InnerProductModel) else model.ranker()
     _require_same(trained, scores_of, witness, len(new.ids))
     return scores_of
@@ -118,6 +120,6 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 def _knows_none(name: str) -> ConfigError:
     return ConfigError(
         f"{name} keeps a vector for each user and knows none for a new one. Models that read histories alone of their "
-        "users answer for new ones, such as DURation, DMF, FISM, NAIS and DualNet; or train again with the new users' "
-        "rows"
+        "users answer for new ones (DURation, DMF, FISM, NAIS, ItemKNN, EASE, DualNet), and those that are solved do "
+        "(WMF, CDL); or train again with the new users' rows"
     )

@@ -116,6 +116,13 @@ class BaseModel(nn.Module, ABC):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Higher means that the user likes the item more. user, item: int64[B] -> float[B], a logit where it can be."""
 
+    def fold_in(self) -> None:
+        """Work out the weights that users unknown to training have of their own, beside all others as they are.
+
+        Called on a model that is built from such users' rows and holds the trained weights; their own are NaN. A model
+        that reads histories, or that knows no new users, leaves it.
+        """
+
     def ranker(self) -> Callable[[Tensor], Tensor]:
         """A function of users, int64[B], that scores every item for them, float[B, n_items].
 

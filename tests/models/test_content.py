@@ -511,13 +511,13 @@ def literal_cdl(model: CDL, users: Tensor, vectors: Tensor) -> Tensor:
 
 def test_the_closed_form_steps_leave_no_gradient_in_what_they_solve():
     model = cdl(a=1.0, b=0.1, lambda_u=0.3, lambda_v=0.7)
-    before = model.items.detach().clone()
+    before = model.users.detach().clone()
     model.solve()
     users, vectors = (p.detach().clone().requires_grad_() for p in (model.users, model.items))
-    literal_cdl(model, users, before).backward()  # U is solved given the V before the step
-    close(users.grad, np.zeros_like(array(users)), within=1e-5)
-    literal_cdl(model, users.detach(), vectors).backward()  # V is solved given that U
+    literal_cdl(model, before, vectors).backward()  # V is solved given the U before the step
     close(vectors.grad, np.zeros_like(array(vectors)), within=1e-5)
+    literal_cdl(model, users, vectors.detach()).backward()  # U is solved given that V
+    close(users.grad, np.zeros_like(array(users)), within=1e-5)
     assert users[3].abs().max() == 0  # of a user without a row nothing is known
 
 

@@ -90,7 +90,7 @@ class CDL(InnerProductModel):
         self.liked, self.liked_by = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         known = torch.zeros(data.n_items, dtype=torch.bool)
         known[torch.from_numpy(data.interactions.item).long()] = True
-        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("known", known)  # saved, as new users know nothing of it
         wide = self.encoder.first.wide
         self.remarks.append(f"the autoencoder reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
 
@@ -141,16 +141,26 @@ class CDL(InnerProductModel):
 
     @torch.no_grad()
     def solve(self) -> None:
-        """U and V in closed form, in turns: each u_i given V, then each v_j given U and its code."""
+        """U and V in closed form, in turns: each v_j given U and its code, then each u_i given V.
+
+        In this order each user's vector is the best beside the items as they are left, for a new user too.
+        """
         self.eval()
         item = torch.arange(self.n_items, device=self.device)
         code = torch.cat([self._codes(some) for some in item.split(self.rows_at_once)])
-        c = self.config
+        c, known = self.config, self.known[:, None]
         for _ in range(c.sweeps):
-            seen = self.items * self.known[:, None]
-            self.users.copy_(best_rows(self.liked, seen, (c.a, c.b), c.lambda_u))
             solved = best_rows(self.liked_by, self.users, (c.a, c.b), c.lambda_v, code)
-            self.items.copy_(torch.where(self.known[:, None], solved, code))
+            self.items.copy_(torch.where(known, solved, code))
+            self._solve_users()
+
+    @torch.no_grad()
+    def _solve_users(self) -> None:
+        c, seen = self.config, self.items * self.known[:, None]
+        self.users.copy_(best_rows(self.liked, seen, (c.a, c.b), c.lambda_u))
+
+    def fold_in(self) -> None:
+        self._solve_users()
 
     def user_vectors(self, user: Tensor) -> Tensor:
         return self.users[user]

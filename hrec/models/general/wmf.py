@@ -16,7 +16,7 @@ from hrec.datasets.histories import liked_history, transposed
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows, Table
-from hrec.models.layers.least_squares import best_rows, weighted_squares
+from hrec.models.layers.least_squares import best_rows, cost_of_all
 from hrec.settings import Settings
 
 
@@ -25,7 +25,8 @@ class WMF(InnerProductModel):
 
     sum_ij c_ij (R_ij - u_i . v_j)^2 + l_u |U|^2 + l_v |V|^2, c_ij = a where R_ij = 1 and b where it is 0.
 
-    One sweep solves for all users (Eq. 2), then for all items. Who has no row in the training part gets the vector 0.
+    One sweep solves for all items, then for all users (Eq. 2), in this order so that each user's vector is the best
+    beside the items as they are left, for a new user too. Who has no row in the training part gets the vector 0.
     """
 
     class Config(Settings):
@@ -44,7 +45,7 @@ class WMF(InnerProductModel):
         cg_steps: PositiveInt | None = None
         """null: Cholesky, exact; else so many steps of conjugate gradients for each vector in each sweep."""
         init_std: PositiveFloat = 0.01
-        """Standard deviation of the first vectors; only those of the items count where the solution is exact."""
+        """Standard deviation of the first vectors; only those of the users count where the solution is exact."""
 
     stage_groups = ("solve",)
     config: Config
@@ -62,9 +63,13 @@ class WMF(InnerProductModel):
 
     def solve(self) -> float:
         """One sweep; the objective after it."""
-        self.solve_users()
         self.solve_items()
+        self.solve_users()
         return self.objective()
+
+    def fold_in(self) -> None:
+        self.users.weight.data.zero_()  # where conjugate gradients begin
+        self.solve_users()
 
     @torch.no_grad()
     def solve_users(self) -> None:
@@ -83,7 +88,7 @@ class WMF(InnerProductModel):
         """Eq. 1, over all cells."""
         c, u, v = self.config, self.users.weight, self.items.weight
         penalty = c.l_u * u.double().square().sum() + c.l_v * v.double().square().sum()
-        return weighted_squares(self.of_user, u, v, (c.a, c.b)) + float(penalty)
+        return cost_of_all(self.of_user, u, v, (c.a, c.b)) + float(penalty)
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """u_i"""

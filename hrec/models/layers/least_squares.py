@@ -120,7 +120,7 @@ def _conjugate_gradients(x: Tensor, t: Tensor, c: float, start: Tensor, steps: i
 
 
 @torch.no_grad()
-def weighted_squares(rows: RaggedRows, vectors: Tensor, columns: Tensor, confidence: tuple[float, float]) -> float:
+def cost_of_all(rows: RaggedRows, vectors: Tensor, columns: Tensor, confidence: tuple[float, float]) -> float:
     """sum_ij c_ij (R_ij - u_i.v_j)^2 over all cells, R 1 and c ``a`` in the rows' own, R 0 and c ``b`` elsewhere.
 
     vectors float[rows, d], columns float[n, d]. Of all cells sum (u_i.v_j)^2 is tr(U^T U V^T V), so no matrix of rows
