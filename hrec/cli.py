@@ -15,11 +15,13 @@ from hrec.config import ConfigError, LoadedConfig, load
 from hrec.datasets.batches import Draw
 from hrec.datasets.problems import DataError
 from hrec.models import find_model
+from hrec.models.base import Stage
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.devices import Processes, reuse_memory
 from hrec.pipeline.optimizers import Optimizers
 from hrec.pipeline.run import check_settings, effective_settings, prepare, run
 from hrec.pipeline.trainer import DivergedError, Interrupted
+from hrec.settings import StageSettings
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -29,7 +31,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     p.add_argument("--device", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
     p.add_argument("--seed", type=int, help="the seed of this run")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder, with the settings saved in it")
-    p.add_argument("--dry-run", action="store_true", help="print settings, data, model size and one step's time")
+    p.add_argument("--dry-run", action="store_true", help="print settings, data, model size, time of a step")
     return p
 
 
@@ -92,23 +94,28 @@ def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
 
 
 def dry_run(config: LoadedConfig) -> None:
-    """Print what a run would do: effective settings, counts, the model's size, the time of one step."""
+    """Print what a run would do: effective settings, counts, the model's size, the time of a step of each stage."""
     device = check_settings(config)
     print(json.dumps(effective_settings(config), indent=2))
     reuse_memory()
     parts, model = prepare(config, device, Processes(), print)
-    stage = next(iter(model.stages(parts.train)))
+    for stage in model.stages(parts.train):
+        _time_stage(stage, config.run.opt.for_stage(stage.group), device)
+
+
+def _time_stage(stage: Stage, settings: StageSettings, device: torch.device) -> None:
+    """Print the time of a sweep, or of the fastest of a few steps, and the loss after it."""
     if stage.solve is not None:
         began = time.perf_counter()
         loss = stage.solve()
         print(f"stage '{stage.name}': {(time.perf_counter() - began) * 1e3:.1f} ms a sweep, loss {loss:.4f}")
     if stage.loss is None or stage.sample is None:
         return
-    settings = config.run.opt.for_stage(stage.group)
     optimizers = Optimizers(stage.params, settings)
     draw = Draw(settings.batch_size, torch.Generator().manual_seed(0), device)
+    stage.each_epoch()
     seconds = []
-    for _, batch in zip(range(4), stage.sample(parts.train, draw), strict=False):
+    for _, batch in zip(range(4), stage.sample(stage.data, draw), strict=False):
         began = time.perf_counter()
         optimizers.zero_grad()
         terms = stage.loss(batch)
@@ -117,5 +124,6 @@ def dry_run(config: LoadedConfig) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
-    print(f"stage '{stage.name}': {min(seconds) * 1e3:.1f} ms a step of {settings.batch_size} rows (per kind)")
-    print("loss: " + ", ".join(f"{name} {value.item():.4f}" for name, value in terms.items()))
+    losses = ", ".join(f"{name} {value.item():.4f}" for name, value in terms.items())
+    size = f"{settings.batch_size} rows (per kind)"
+    print(f"stage '{stage.name}': {min(seconds) * 1e3:.1f} ms a step of {size}, loss: {losses}")

@@ -169,7 +169,7 @@ PLANTED_KEYS = frozenset(
 class DataSettings(Settings):
     """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
 
-    name: str = Field("data", min_length=1, pattern=r"^[^/\\]+$")
+    name: str = Field("data", min_length=1)
     """Stands in the names of run folders and caches."""
     planted: PlantedSettings | None = None
     USER_ID_FIELD: str = "user_id"
@@ -201,6 +201,13 @@ class DataSettings(Settings):
     split: SplitSettings = RandomSplit()
     drop_bad_rows: bool = False
     """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_no_path(cls, value: str) -> str:
+        if "/" in value or "\\" in value:
+            raise ValueError(f"stands in the names of folders, so it has no slash, got '{value}'")
+        return value
 
     @field_validator("single_type", mode="before")
     @classmethod

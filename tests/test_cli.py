@@ -221,6 +221,19 @@ def test_a_dry_run_times_a_sweep_of_a_model_that_is_solved(launch, tmp_path):
     assert done.code == 0 and "ms a sweep, loss" in done.out and not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_times_every_stage(launch, tmp_path):
+    done = launch(HETE, "dualnet", *tiny(tmp_path / "out"), "model.levels=[8,4]", "--dry-run")
+    stages = [f"stage '{name}'" for name in ("pretrain/1", "pretrain/2", "refine/1", "refine/2", "train")]
+    assert done.code == 0 and [line.split(":")[0] for line in done.out.splitlines() if "ms a step" in line] == stages
+
+
+def test_items_that_nobody_likes_in_a_part_are_told_before_training(launch, tmp_path):
+    # in the tiny data every item has a training row
+    words = ("ranking.items=new", 'metrics=["recall@5"]', 'opt.early_stop={"metric":"recall@5"}')
+    problem = told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), *words, 'data.split={"by":"in_matrix"}'))
+    assert "ranking.items=new: nobody likes such an item in the validation part" in problem
+
+
 def test_a_dry_run_tells_the_same_problems_as_a_run(launch, tmp_path):
     assert "'auk'" in told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), 'metrics=["auk"]', "--dry-run"))
 

@@ -22,7 +22,7 @@ from hrec.pipeline.devices import Processes, check_precision, pick_device, proce
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
-from hrec.pipeline.ranking import GROUPS, told
+from hrec.pipeline.ranking import GROUPS, Ranking, told
 from hrec.pipeline.ranking_metrics import USER_METRICS, is_ranking
 from hrec.pipeline.records import (
     Heading,
@@ -202,8 +202,8 @@ def measured_metrics(config: LoadedConfig) -> list[str]:
 
 
 def check_watched(config: LoadedConfig, parts: Split) -> None:
-    """Raises ConfigError where early stopping watches a metric of a kind that the data lacks, and for a metric of
-    labelled rows where there are no labels."""
+    """Raises ConfigError where early stopping watches a metric of a kind that the data lacks, for a metric of labelled
+    rows where there are no labels, and for one of lists where nothing that is liked may be recommended."""
     kinds = list(parts.train.kinds)
     if taken := [kind for kind in kinds if kind in ("pooled", *GROUPS)]:
         raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
@@ -223,6 +223,15 @@ def check_watched(config: LoadedConfig, parts: Split) -> None:
             f"metrics and opt.early_stop: {', '.join(of_rows)} need labels, and '{parts.train.name}' has none. "
             'Use metrics of lists such as "ndcg@10", or make labels: "data.label": {"negatives": 1}'
         )
+    lists = [name for name in measured_metrics(config) if is_ranking(name)]
+    if lists and config.run.ranking.items != "all":
+        ranking = Ranking(config.run.ranking, lists, parts)
+        for name, part in (("validation", parts.valid), ("test", parts.test)):
+            if not len(ranking.relevant(part)):
+                raise ConfigError(
+                    f"ranking.items={config.run.ranking.items}: nobody likes such an item in the {name} part, so "
+                    f"{lists[0]} has nothing to find there. Choose other items, or another data.split"
+                )
 
 
 def _watched(config: LoadedConfig) -> list[tuple[str, EarlyStopSettings]]:
