@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reproduce
 from experiments import dualnet, duration, figures, runs, statistics
 
 ROOT = Path(__file__).parents[1]
@@ -97,13 +98,27 @@ def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
     options = dualnet.Options("tiny", tmp_path, seeds=2, trials=2, models=("WMF", "DualNet"))
     dualnet.table1(options)
     report = (tmp_path / "dualnet-table1-tiny" / "report.md").read_text()
-    assert "| in-matrix | WMF |" in report and "Claims" not in report  # without CDL there is no pair to compare
+    assert "| in-matrix | WMF |" in report and "DualNet above WMF" in report and "CDL" not in report
     # of two trials with seed 0 each, the better has seed 1 too
     assert len(list(tmp_path.rglob("result.json"))) == 2 * 3
     done = [runs.Done(p.parent, json.loads(p.read_text())) for p in tmp_path.rglob("result.json")]
     for run in done:
-        users = run.test_users()["recall@50"]
-        assert np.nanmean(users) == pytest.approx(run.result["test"]["recall@50"])
+        users = run.test_users()["recall@5"]
+        assert np.nanmean(users) == pytest.approx(run.result["test"]["recall@5"])
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["dualnet", "table2", "--models", "WMF"], "--models: table2 ranks new items, of which WMF knows nothing"),
+        (["dualnet", "table3", "--models", "DualNet"], "--models: table3 is about one model alone"),
+        (["duration", "figure2", "--models", "DMF"], "--models: figure2 is about one model alone"),
+    ],
+)
+def test_models_that_an_experiment_cannot_compare_are_refused(words, problem, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", *words, "--data", "tiny"])
+    assert reproduce.main() == 2
+    assert problem in capsys.readouterr().err
 
 
 def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: Path):

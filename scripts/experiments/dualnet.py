@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
+from experiments.options import CommonOptions
 from experiments.report import Report
 from experiments.runs import Done, Job, run_all
 from experiments.statistics import compare, verdict
+from hrec.config import ConfigError
 
-CONFIGS = {"Popularity": "popularity", "ItemKNN": "itemknn", "EASE": "ease", "BPRMF": "bprmf", "WMF": "wmf"} | {
+CONFIGS = {
+    "Popularity": "popularity",
+    "ItemKNN": "itemknn",
+    "EASE": "ease",
+    "BPRMF": "bprmf",
+    "WMF": "wmf",
     "CDL": "cdl",
     "DualNet": "dualnet",
+    "DualNet+users": "dualnet",
 }
+"""DualNet+users: its item network reads who an item's users are, beside the content."""
+OF_TABLE_1, OF_TABLE_2 = ("WMF", "CDL", "DualNet"), ("CDL", "DualNet")
+"""The models of the paper's tables."""
 UNLABELLED = 'data.label={"negatives": 0}'
 IN_MATRIX = 'data.split={"by": "in_matrix", "ratio": [3, 1, 1]}'
 OUT_MATRIX = ('data.split={"by": "cold_items", "ratio": [8, 1, 1]}', "ranking.items=new_of_part")
@@ -34,16 +44,18 @@ class Source:
     """Model -> its config on this data, where it has one of its own."""
     text: str = ""
     """What the items' content is, where it is not the paper's."""
+    smaller: int = 1
+    """What the paper's cut-offs are divided by."""
 
 
-def _source(name: str, *settings: str) -> Source:
-    data = (f"data={name}", *settings)
-    return Source({"in-matrix": (*data, IN_MATRIX)}, (*data, *OUT_MATRIX))
+def _source(name: str, smaller: int = 1) -> Source:
+    data = (f"data={name}",)
+    return Source({"in-matrix": (*data, IN_MATRIX)}, (*data, *OUT_MATRIX), smaller=smaller)
 
 
 def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
     kept = (f"data={name}", UNLABELLED)
-    own = {"CDL": "cdl-citeulike", "DualNet": "dualnet-citeulike"}
+    own = {"CDL": "cdl-citeulike"} | dict.fromkeys(("DualNet", "DualNet+users"), "dualnet-citeulike")
     told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
     return Source({**more, "CiteULike2": kept}, (*kept, *OUT_MATRIX), own, told)
 
@@ -54,7 +66,7 @@ SOURCES = {
     "epinions": _source("epinions"),
     "movielens_100k": _source("movielens"),
     "planted": _source("planted-small"),
-    "tiny": _source("planted-tiny"),
+    "tiny": _source("planted-tiny", smaller=10),
 }
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -65,6 +77,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "WMF": ("opt.epochs=15",),
     "CDL": (),
     "DualNet": (),
+    "DualNet+users": ("model.item_history=true",),
 }
 """What every run of a model gets, beside the trial."""
 
@@ -95,32 +108,32 @@ PAPER_TABLE_3 = {
     "multi_level": (16.89, 39.92, 51.26),
     "branching": (17.43, 40.31, 51.78),
 }
-PAPER_NOISE = {("in-matrix", 300): (67.3, 71.2), ("out-matrix", 50): (38.6, 47.5)}
-"""Recall in per cent, without and with noise."""
+PAPER_NOISE = {
+    ("in-matrix", "without"): (None, 67.3),
+    ("in-matrix", "with"): (None, 71.2),
+    ("out-matrix", "without"): (38.6, None),
+    ("out-matrix", "with"): (47.5, None),
+}
+"""Recall@50 and @300 in per cent."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line said."""
+class Options(CommonOptions):
+    """The same, of this paper."""
 
-    data: str
-    out: Path
-    seeds: int = 3
-    jobs: int = 1
-    trials: int = 1
-    models: tuple[str, ...] = ("WMF", "CDL", "DualNet")
+    prefix = "dualnet-"
 
     @property
     def source(self) -> Source:
         return SOURCES[self.data]
 
+    def cuts(self, *published: int) -> tuple[int, ...]:
+        """The paper's cut-offs, smaller where there are few items."""
+        return tuple(max(1, k // self.source.smaller) for k in published)
+
     def job(self, model: str, cuts: Sequence[int], *overrides: str, seed: int = 0) -> Job:
         names = ", ".join(f'"recall@{k}"' for k in cuts)
         measured = (f"metrics=[{names}]", f"opt.early_stop.metric=recall@{cuts[-1]}")
         return Job(self.source.configs.get(model, CONFIGS[model]), (*SETTINGS[model], *measured, *overrides), seed)
-
-    def report(self, name: str) -> Report:
-        return Report(self.out / f"dualnet-{name}-{self.data}")
 
 
 # ------------------------------------------------------------------------------------ rows of every table
@@ -133,7 +146,7 @@ class Row:
     labels: tuple[str, ...]
     model: str
     overrides: tuple[str, ...]
-    paper: tuple[float, ...] | None = None
+    paper: tuple[float | None, ...] | None = None
 
 
 def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list[list[Done]]:
@@ -157,7 +170,7 @@ def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list
         for seed in range(options.seeds)
     ]
     runs = run_all(jobs, options.out, options.jobs)
-    return [runs[i * options.seeds : (i + 1) * options.seeds] for i in range(len(rows))]
+    return options.by_row(runs)
 
 
 def written(
@@ -174,13 +187,18 @@ def written(
     table = [[*heading, *(f"recall@{k}" for k in cuts), *(["paper"] if with_paper else [])]]
     for row, done in zip(rows, runs, strict=True):
         cells = [percent(done, k) for k in cuts]
-        printed = [" / ".join(f"{v:.2f}" for v in row.paper) if row.paper else "-"] if with_paper else []
-        table.append([*row.labels, *cells, *printed])
+        printed = " / ".join("-" if v is None else f"{v:.2f}" for v in row.paper or (None,))
+        table.append([*row.labels, *cells, *([printed] if with_paper else [])])
     report.table(table)
+    tuned = "Nothing was tuned: settings of the configs and the first of TRIALS (scripts/experiments/dualnet.py)."
+    if options.trials > 1:
+        tuned = (
+            f"Each model was tuned over the first {options.trials} of its TRIALS (scripts/experiments/dualnet.py) on "
+            "the validation part."
+        )
     report.say(
         f"Test recall in per cent over all users with a test row, mean and deviation over {options.seeds} seeds of "
-        f"first weights and batches; one split. Each model was tuned over the first {options.trials} of its trials "
-        "(scripts/experiments/dualnet.py) on the validation part."
+        f"first weights and batches; one split. {tuned}"
     )
     if options.source.text:
         report.say(options.source.text)
@@ -209,46 +227,59 @@ def claim(report: Report, told: str, better: Sequence[Done], worse: Sequence[Don
 # ------------------------------------------------------------------------------------------- the tables
 
 
+ABOVE = (
+    ("DualNet", "CDL"),
+    ("CDL", "WMF"),
+    ("DualNet", "WMF"),
+    ("DualNet+users", "CDL"),
+    ("DualNet+users", "WMF"),
+)
+
+
 def table1(options: Options) -> None:
     """Recall@50, 100 and 200 of every model on every split."""
-    cuts = (50, 100, 200)
+    models = options.models or OF_TABLE_1
+    cuts = options.cuts(50, 100, 200)
     rows = [
         Row((split, model), model, settings, PAPER_TABLE_1.get((split, model)))
         for split, settings in options.source.splits.items()
-        for model in options.models
+        for model in models
     ]
     runs = measured(options, rows, cuts)
     report = written(options, "table1", ("split", "model"), rows, runs, cuts)
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
     for split in options.source.splits:
-        for better, worse in (("DualNet", "CDL"), ("CDL", "WMF")):
-            if better in options.models and worse in options.models:
+        for better, worse in ABOVE:
+            if better in models and worse in models:
                 for k in cuts:
-                    claim(
-                        report, f"{better} above {worse}, {split}", by_label[split, better], by_label[split, worse], k
-                    )
+                    runs_of = by_label[split, better], by_label[split, worse]
+                    claim(report, f"{better} above {worse}, {split}", *runs_of, k)
     report.close([d for done in runs for d in done])
 
 
 def table2(options: Options) -> None:
     """Out-matrix: items that no training row names, ranked among themselves."""
-    cuts = (50, 100, 200)
+    if strange := [name for name in options.models if name not in OF_TABLE_2]:
+        raise ConfigError(
+            f"--models: table2 ranks new items, of which {strange[0]} knows nothing: {', '.join(OF_TABLE_2)}"
+        )
+    cuts = options.cuts(50, 100, 200)
     rows = [
         Row((model,), model, (*options.source.out_matrix, NO_LEAK), PAPER_TABLE_2.get(model))
-        for model in ("CDL", "DualNet")
-        if model in options.models
+        for model in options.models or OF_TABLE_2
     ]
     runs = measured(options, rows, cuts)
     report = written(options, "table2", ("model",), rows, runs, cuts)
-    if len(rows) == 2:
+    by_model = {row.model: done for row, done in zip(rows, runs, strict=True)}
+    if len(by_model) == 2:
         for k in cuts:
-            claim(report, "DualNet above CDL, out-matrix", runs[1], runs[0], k)
+            claim(report, "DualNet above CDL, out-matrix", by_model["DualNet"], by_model["CDL"], k)
     report.close([d for done in runs for d in done])
 
 
 def table3(options: Options) -> None:
     """The three designs, in-matrix."""
-    cuts = (10, 50, 100)
+    cuts = options.cuts(10, 50, 100)
     settings = list(options.source.splits.values())[-1]
     rows = [
         Row((design,), "DualNet", (*settings, f"model.design={design}"), printed)
@@ -264,30 +295,26 @@ def table3(options: Options) -> None:
 
 def noise(options: Options) -> None:
     """With and without noise on the inputs, in-matrix and out-matrix (section 5.3)."""
-    cuts = (50, 300)
+    cuts = options.cuts(50, 300)
     splits = {
         "in-matrix": list(options.source.splits.values())[-1],
         "out-matrix": (*options.source.out_matrix, NO_LEAK),
     }
     rows = [
-        Row(
-            (split, "with" if share else "without"),
-            "DualNet",
-            (*settings, f"model.user_noise={share}", f"model.item_noise={share}"),
-        )
+        Row((split, told), "DualNet", (*settings, *_noise(share)), PAPER_NOISE[split, told])
         for split, settings in splits.items()
-        for share in (0.0, 0.3)
+        for told, share in (("without", 0.0), ("with", 0.3))
     ]
     # the noise is what is compared, so no trial may set it
-    runs = measured(replace(options, trials=0), rows, cuts)
+    options = replace(options, trials=1)
+    runs = measured(options, rows, cuts)
     report = written(options, "noise", ("split", "noise"), rows, runs, cuts)
-    for number, (split, k) in enumerate(PAPER_NOISE):
-        plain, noisy = PAPER_NOISE[split, k]
-        claim(
-            report,
-            f"noise raises recall, {split} (paper: {plain} to {noisy})",
-            runs[2 * number + 1],
-            runs[2 * number],
-            k,
-        )
+    by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
+    for split, k in zip(splits, reversed(cuts), strict=True):
+        plain, noisy = by_label[split, "without"], by_label[split, "with"]
+        claim(report, f"noise raises recall, {split}", noisy, plain, k)
     report.close([d for done in runs for d in done])
+
+
+def _noise(share: float) -> tuple[str, ...]:
+    return (f"model.user_noise={share}", f"model.item_noise={share}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from experiments.options import CommonOptions
 from experiments.report import Report, cell
 from experiments.runs import Done, Job, run_all, split_of
 from experiments.statistics import Comparison, auc_by_user, compare, holm, verdict
@@ -79,16 +79,8 @@ CONFIGS = GENERAL | CONTEXT | HETERO
 OURS = ("DURation", "He")
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line said."""
-
-    data: str
-    out: Path
-    seeds: int = 3
-    jobs: int = 1
-    trials: int = 1
-    models: tuple[str, ...] = tuple(CONFIGS)
+class Options(CommonOptions):
+    """The same, of this paper."""
 
     @property
     def source(self) -> Source:
@@ -96,9 +88,6 @@ class Options:
 
     def job(self, model: str, *overrides: str, seed: int = 0) -> Job:
         return Job(CONFIGS[model], (f"data={self.source.name}", *self.source.overrides, *overrides), seed)
-
-    def report(self, name: str) -> Report:
-        return Report(self.out / f"{name}-{self.data}")
 
 
 # --------------------------------------------------------------------------------------------- table 2
@@ -162,11 +151,11 @@ def table3(options: Options) -> None:
     """AUC of every model, He and Ho, by kind and over all; the tests of DURation against the best baseline."""
     parts = split_of(options.job("DMF").load())
     kinds = list(parts.train.kinds)
-    rows = rows_of(options.models, kinds)
+    rows = rows_of(options.models or tuple(CONFIGS), kinds)
     best = tune(options, rows)
     jobs = [options.job(r.model, *r.overrides, *best[r], seed=s) for r in rows for s in range(options.seeds)]
     done = run_all(jobs, options.out, options.jobs)
-    runs = {row: done[i * options.seeds : (i + 1) * options.seeds] for i, row in enumerate(rows)}
+    runs = dict(zip(rows, options.by_row(done), strict=True))
     values = by_model(runs, kinds)
     report = options.report("table3")
     report.table(table3_rows(values, kinds, paper=options.data == "douban"))
@@ -319,7 +308,7 @@ def table5(options: Options) -> None:
         for s in range(options.seeds)
     ]
     done = run_all(jobs, options.out, options.jobs)
-    runs = {case: done[i * options.seeds : (i + 1) * options.seeds] for i, case in enumerate(cases)}
+    runs = dict(zip(cases, options.by_row(done), strict=True))
     kinds = [k.split("/")[1] for k in done[0].result["test"] if k.startswith("auc/") and k != "auc/pooled"]
     report = options.report("table5")
     keys = {"all": "auc/pooled", "macro": "auc"} | {kind: f"auc/{kind}" for kind in kinds}

@@ -63,7 +63,7 @@ def trained(options: Options, ways: dict[str, tuple[str, ...]]) -> dict[str, lis
     for job, each in zip(base, done, strict=True):
         if not (each.folder / "items.npz").exists():  # a run of another experiment, which kept none
             _save_again(job, each)
-    return {way: done[i * options.seeds : (i + 1) * options.seeds] for i, way in enumerate(ways)}
+    return dict(zip(ways, options.by_row(done), strict=True))
 
 
 def _save_again(job: Job, done: Done) -> None:
