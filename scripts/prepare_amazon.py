@@ -4,7 +4,7 @@ python scripts/prepare_amazon.py                    downloads the reviews and th
 python scripts/prepare_amazon.py --from FOLDER      FOLDER holds reviews_*_5.json.gz and meta_*.json.gz of the four,
                                                     or the folders amazon_multidomain, amazon_clothing and
                                                     amazon_beauty_jrl with their parquet files
-python scripts/prepare_amazon.py --sample-users N   some users alone, into data/amazon-N
+python scripts/prepare_amazon.py --min-kinds 2      users alone who bought of two kinds or more, into data/amazon-2kinds
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import html
 import json
 import re
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,13 @@ def parse(line: str) -> dict[str, Any]:
         return ast.literal_eval(line)
 
 
-def build(folder: Path, sample_users: int | None = None, seed: int = 0) -> Prepared:
+def build(folder: Path, min_kinds: int = 1) -> Prepared:
     rows, items = read(folder)
     rows = rows[["user_id", "item_id", "type", "timestamp"]].astype({"timestamp": "float64"})
-    if sample_users is not None:
-        rows = rows[rows["user_id"].isin(draw(rows["user_id"].unique(), sample_users, seed))]
+    if min_kinds > 1:
+        rows = core(rows[rows.groupby("user_id")["type"].transform("nunique") >= min_kinds])
+        if set(rows["type"]) != set(PUBLISHED):
+            raise PrepareError(f"--min-kinds {min_kinds}: too few users; of some kind no item is left.")
     rows = rows.sort_values(["type", "user_id", "timestamp"], ignore_index=True)  # from either source in this order
     catalogue = set(rows["item_id"])
     kinds = {
@@ -147,12 +149,19 @@ def build(folder: Path, sample_users: int | None = None, seed: int = 0) -> Prepa
     )
 
 
-def draw(users: Iterable[str], count: int, seed: int) -> np.ndarray:
-    """Some of the users at random; the same whatever order they come in."""
-    every = np.sort(np.asarray(users, dtype=str))
-    if count > len(every):
-        raise PrepareError(f"--sample-users {count}: there are {len(every):,} users.")
-    return np.random.default_rng(seed).choice(every, count, replace=False)
+def core(rows: pd.DataFrame, least: int = 5) -> pd.DataFrame:
+    """The rows of users and of items that have ``least`` or more among these rows.
+
+    A sample must keep items that are read several times in it: of an item with one row, that row is in the training
+    part or it is what is to be predicted, so that the number of its training rows tells the answer.
+    """
+    while True:
+        users = rows.groupby("user_id")["user_id"].transform("size")
+        items = rows.groupby(["type", "item_id"])["item_id"].transform("size")
+        enough = (users >= least) & (items >= least)
+        if enough.all():
+            return rows
+        rows = rows[enough]
 
 
 def tidy(items: pd.DataFrame, kind: str, catalogue: Container[str]) -> pd.DataFrame:
@@ -185,12 +194,12 @@ def features() -> dict[str, dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__, "amazon")
-    parser.add_argument("--sample-users", type=int, metavar="N", help="keep N users at random, and their items")
-    parser.add_argument("--seed", type=int, default=0, help="of that draw (%(default)s)")
+    told = "keep users who bought of N kinds or more, and of them users and items with five rows or more"
+    parser.add_argument("--min-kinds", type=int, default=1, metavar="N", help=told)
     args = parser.parse_args(argv)
-    if args.sample_users and args.out == parser.get_default("out"):
-        args.out = args.out.with_name(f"{args.out.name}-{args.sample_users}")
-    return prepare(args, FILES, partial(build, sample_users=args.sample_users, seed=args.seed))
+    if args.min_kinds > 1 and args.out == parser.get_default("out"):
+        args.out = args.out.with_name(f"{args.out.name}-{args.min_kinds}kinds")
+    return prepare(args, FILES, partial(build, min_kinds=args.min_kinds))
 
 
 if __name__ == "__main__":

@@ -269,14 +269,27 @@ def test_amazon_parquet_gives_the_same_tables_and_attributes(tmp_path):
     assert settings("parquet").feat["toys_attributes"].source == "item_toys"
 
 
-def test_amazon_sample_keeps_some_users_and_their_items(tmp_path):
+def test_amazon_core_is_what_is_left_when_users_and_items_with_few_rows_are_gone_again_and_again():
+    pairs = [(u, i) for u in "abc" for i in "xyz"] + [("d", "x"), ("d", "y"), ("d", "v"), ("e", "v"), ("e", "w")]
+    rows = pd.DataFrame(pairs, columns=["user_id", "item_id"]).assign(type="toys")
+    left = amazon.core(rows, least=3)  # w goes, then e, then v, then d
+    assert sorted(zip(left["user_id"], left["item_id"], strict=True)) == pairs[:9]
+
+
+def test_amazon_users_of_several_kinds_are_a_data_set_of_their_own(tmp_path, monkeypatch, capsys):
     write_amazon_originals(tmp_path / "original")
-    assert amazon.main(["--from", "original", "--sample-users", "2", "--seed", "3"]) == 0
-    rows = table("amazon-2", "interactions")
-    assert rows["user_id"].nunique() == 2
+    assert amazon.main(["--from", "original", "--min-kinds", "2"]) == 1
+    assert "--min-kinds 2: too few users; of some kind no item is left." in capsys.readouterr().err
+    monkeypatch.setattr(
+        amazon, "PUBLISHED", {kind: amazon.PUBLISHED[kind] for kind in ("beauty", "clothing", "sports")}
+    )
+    monkeypatch.setattr(amazon, "core", lambda rows: rows)
+    assert amazon.main(["--from", "original", "--min-kinds", "2"]) == 0
+    rows = table("amazon-2kinds", "interactions")
+    assert set(rows["user_id"]) == {"A"}  # C, D and E bought of one kind
     for kind in amazon.PUBLISHED:
-        assert set(table("amazon-2", kind)["item_id"]) == set(rows.loc[rows["type"] == kind, "item_id"])
-    assert settings("amazon-2").inter_feat_path == "data/amazon-2/interactions.parquet"
+        assert set(table("amazon-2kinds", kind)["item_id"]) == set(rows.loc[rows["type"] == kind, "item_id"])
+    assert settings("amazon-2kinds").inter_feat_path == "data/amazon-2kinds/interactions.parquet"
 
 
 def test_amazon_names_a_broken_line(tmp_path, capsys):

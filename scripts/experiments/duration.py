@@ -26,7 +26,7 @@ SOURCES = {
     "tiny": Source("planted-tiny", ("opt.epochs=3",)),
     "epinions": Source("epinions", ("opt.epochs=30",)),
     "amazon": Source("amazon", ("opt.batch_size=2048", "opt.epochs=8")),
-    "amazon-5000": Source("amazon-5000", ("opt.epochs=20",)),
+    "amazon-2kinds": Source("amazon-2kinds", ("opt.epochs=20",)),
     "douban": Source("douban-ga", ("opt.epochs=30",)),
 }
 
