@@ -62,7 +62,9 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
     used = used_kinds(settings, [*sheets, *absent])
     sheets = {kind: sheets[kind] for kind in [*used, *sheets]}
     require_known_sources(settings, [*sheets, *absent])
-    fields = readers(fields_of(settings, {k: sheets[k] for k in used}, "item"), {k: sheets[k] for k in used}, log)
+    read = {kind: sheets[kind] for kind in used}
+    elsewhere = {name for kind, sheet in sheets.items() if kind not in used for name in sheet.header}
+    fields = readers(fields_of(settings, read, "item"), read, log, elsewhere)
     clean = {k: checked(sheets[k], settings.ITEM_ID_FIELD, fields[k], settings.drop_bad_rows, log) for k in used}
     ids = {
         kind: clean[kind].cells[settings.ITEM_ID_FIELD]

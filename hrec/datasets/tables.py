@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -95,8 +95,13 @@ def _header_types(sheets: Mapping[str, Sheet]) -> dict[str, str]:
     return {name: kind for name, (kind, _) in types.items()}
 
 
-def readers(fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log) -> dict[str, list[Field]]:
-    """Kind -> the columns to read from its sheet. Raises DataError for a source or a column that is not there."""
+def readers(
+    fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log, elsewhere: Container[str] = ()
+) -> dict[str, list[Field]]:
+    """Kind -> the columns to read from its sheet. Raises DataError for a source or a column that is not there.
+
+    elsewhere: names of columns that kinds that are not used have.
+    """
     out: dict[str, list[Field]] = {kind: [] for kind in sheets}
     unused = []
     for field in fields:
@@ -109,7 +114,9 @@ def readers(fields: Sequence[Field], sheets: Mapping[str, Sheet], log: Log) -> d
             continue
         if field.type not in OF_THEIR_OWN_FILE:
             kinds = [kind for kind in kinds if field.name in sheets[kind].header]
-            if not kinds:
+            if not kinds and field.source == "item" and field.name in elsewhere:
+                unused.append(field.name)
+            elif not kinds:
                 raise _no_column(field, sheets)
         elif len({sheets[kind].path for kind in kinds}) > 1:
             raise DataError(

@@ -193,6 +193,15 @@ def test_only_interactions(files):
     assert list(data.kinds) == ["1", "0"]
 
 
+def test_a_column_of_items_that_only_kinds_left_out_have_is_passed_over(files):
+    """One data section serves a run of all kinds and one of each kind alone."""
+    feat = {"author": {"type": "token", "source": "item"}, "price": {"type": "float", "source": "item"}}
+    assert list(files.read(feat=feat, single_type="music").kinds["music"].columns) == ["price"]
+    assert any("not read: author" in line for line in files.said)
+    with pytest.raises(DataError, match="no column 'autor'"):
+        files.read(feat={"autor": {"type": "token", "source": "item"}}, single_type="music")
+
+
 def test_columns_of_a_kind_that_is_nowhere_are_not_read(files):
     files.settings["feat"]["mins"] = {"type": "float", "source": "item_film"}
     files.read()
