@@ -131,6 +131,8 @@ class InMatrix(Settings):
 
     by: Literal["in_matrix"]
     ratio: Ratio = (3, 1, 1)
+    unknown_items: float = Field(0.0, ge=0, lt=1)
+    """Share of the items that are set apart beforehand, with all of their rows (DualNet's section 5.1: 0.1)."""
     seed: NonNegativeInt = 0
 
 

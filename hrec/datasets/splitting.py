@@ -141,12 +141,17 @@ def _cold_items(settings: ColdItems, data: RecData, rng: np.random.Generator, lo
 @assign.register
 def _in_matrix(settings: InMatrix, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
     """DualNet paper, section 5.1: all items of validation and test have appeared in training."""
-    part = cut(_one_group(data), rng.permutation(len(data.interactions)), settings.ratio)
     item = data.interactions.item
+    part = cut(_one_group(data), rng.permutation(len(item)), settings.ratio)
     known = np.bincount(item[part == TRAIN], minlength=data.n_items) > 0
     moved = ~known[item]
     part[moved] = TRAIN
     log(f"in-matrix: {moved.sum():,} validation and test rows of items without a training row are training rows")
+    if settings.unknown_items:
+        read = np.unique(item)
+        apart = rng.permutation(read)[: round(settings.unknown_items * len(read))]
+        part[np.isin(item, apart)] = DROPPED
+        log(f"in-matrix: {len(apart):,} of {len(read):,} items set apart, {np.sum(part == DROPPED):,} rows dropped")
     return part
 
 

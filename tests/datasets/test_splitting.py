@@ -348,6 +348,18 @@ def test_in_matrix_no_item_is_new_in_validation_or_test():
     assert sorted([row for part in parts(done) for row in part]) == list(range(400))
 
 
+def test_in_matrix_sets_a_share_of_the_items_apart_and_leaves_the_rest_as_it_was():
+    data, said = made(400, items=(100, 200)), []
+    plain = split(data, InMatrix(by="in_matrix", seed=3))
+    done = split(data, InMatrix(by="in_matrix", seed=3, unknown_items=0.25), log=said.append)
+    x, read = data.interactions, np.unique(data.interactions.item)
+    left = np.unique([x.item[row] for part in parts(done) for row in part])
+    assert len(left) == len(read) - round(0.25 * len(read))
+    for before, after in zip(parts(plain), parts(done), strict=True):
+        assert [row for row in before if x.item[row] in left] == list(after)
+    assert f"{len(read) - len(left)} of {len(read)} items set apart" in " ".join(said)
+
+
 TOLD = ["train", "test", "train", None, "valid", "test", "later"]
 
 
