@@ -44,8 +44,14 @@ class RowCheck:
         if not self.drop:
             more = f" ({count:,} rows like it)" if count > 1 else ""
             raise DataError(f"{what}{more}. {remedy}, or set data.drop_bad_rows=true to leave such rows out.")
-        self.log(f"left out {plural(count, 'row')}, the first is {what}")
-        self.good &= ~bad
+        self.leave_out(bad, what)
+
+    def leave_out(self, bad: np.ndarray, first: str) -> None:
+        """Drop the rows where ``bad`` bool[n]; ``first`` tells of the first of them in the log."""
+        bad = bad & self.good
+        if bad.any():
+            self.log(f"left out {plural(int(bad.sum()), 'row')}, the first is {first}")
+            self.good &= ~bad
 
     def rows(self) -> Sheet:
         """The rows that can be used. Raises DataError when none is left."""

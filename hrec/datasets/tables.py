@@ -17,7 +17,7 @@ from hrec.datasets.encoding import NotText
 from hrec.datasets.problems import DataError, Log, RowCheck, missing_column
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
 from hrec.datasets.sparse import read_sparse
-from hrec.datasets.vectors import read_vectors
+from hrec.datasets.vectors import read_vectors, rows_without_vector
 from hrec.settings import DataSettings
 
 T = TypeVar("T")
@@ -172,6 +172,8 @@ def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Lo
             check.refuse(bad, field.name, "is not a number")
         elif field.type == "float_seq":
             _check_vectors(check, field)
+        elif field.type == "vector" and drop:
+            _leave_out_without_vector(check, field)
     rows = check.rows()
     return rows.with_cells(ids, text.filter(pa.array(check.good)))
 
@@ -200,6 +202,14 @@ def _check_vectors(check: RowCheck, field: Field) -> None:
     check.refuse(unreadable, field.name, "is not a list of numbers")
     width = int(length[length > 0][0]) if length.any() else 1
     check.refuse(length != width, field.name, f"is not a list of {width} numbers, as the first row is")
+
+
+def _leave_out_without_vector(check: RowCheck, field: Field) -> None:
+    assert field.path is not None
+    path = Path(field.path).expanduser()
+    bad = rows_without_vector(path, check.sheet, f"{field.setting}.path")
+    row = int(check.sheet.row[int(bad.argmax())]) + 1
+    check.leave_out(bad, f"{path}, row {row}: a number is missing or infinite")
 
 
 def encode_columns(sheets: Mapping[str, Sheet], fields: Mapping[str, Sequence[Field]]) -> dict[str, dict[str, Column]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrec.datasets.problems import DataError, require_file
+from hrec.datasets.problems import DataError, plural, require_file
 from hrec.datasets.sheets import COMPRESSED, Sheet, read_bytes
 
 CHUNK = 1 << 22  # numbers looked at in one go
@@ -18,6 +18,24 @@ def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
 
     Raises DataError: no such file, not a .npy file, not float[rows, d], another number of rows, a value not finite.
     """
+    array = _of_rows(path, sheet, setting)
+    bad = _not_finite(array)
+    if bad.any():
+        row = int(sheet.row[int(bad.argmax())]) + 1
+        raise DataError(
+            f"{path}, row {row}: a number is missing or infinite ({plural(int(bad.sum()), 'row')} in all). Correct the "
+            "file, or set data.drop_bad_rows=true to leave such rows out."
+        )
+    return array.astype(np.float32, copy=False)
+
+
+def rows_without_vector(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
+    """bool[n]: rows of ``sheet`` whose vector holds a number that is missing or infinite. Raises as read_vectors."""
+    return _not_finite(_of_rows(path, sheet, setting))
+
+
+def _of_rows(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
+    """float[n, d], as the file has them."""
     require_file(path, setting)
     array = _open(path)
     if array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
@@ -28,10 +46,7 @@ def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
             f"{path}: holds {len(array):,} vectors, but {sheet.path} has {sheet.file_rows:,} rows. Make it with one "
             f"vector for each of those rows, in their order, or correct {setting}."
         )
-    _require_finite(path, array)
-    if not np.array_equal(sheet.row, np.arange(len(array))):
-        array = array[sheet.row]
-    return array.astype(np.float32, copy=False)
+    return array if np.array_equal(sheet.row, np.arange(len(array))) else array[sheet.row]
 
 
 def _open(path: Path) -> np.ndarray:
@@ -49,11 +64,12 @@ def _open(path: Path) -> np.ndarray:
     return array
 
 
-def _require_finite(path: Path, array: np.ndarray) -> None:
+def _not_finite(array: np.ndarray) -> np.ndarray:
+    """bool[n], worked out in pieces, so that a mapped file is not copied."""
+    bad = np.zeros(len(array), bool)
     step = max(1, CHUNK // array.shape[1])
     for start in range(0, len(array), step):
         with np.errstate(over="ignore"):  # a float64 that float32 cannot hold becomes infinite, and is reported
-            finite = np.isfinite(array[start : start + step].astype(np.float32, copy=False)).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise DataError(f"{path}, row {row + 1}: a number is missing or infinite. Correct the file.")
+            piece = array[start : start + step].astype(np.float32, copy=False)
+        bad[start : start + step] = ~np.isfinite(piece).all(axis=1)
+    return bad

@@ -39,6 +39,15 @@ def test_vectors_follow_their_rows_when_rows_are_left_out(files, cover):
     assert book.ids.tolist() == ["0000031887", "b3"] and book.columns["cover"].value.tolist() == [[1], [3]]
 
 
+def test_an_item_whose_vector_is_no_vector_is_left_out_where_that_is_asked_for(files, cover):
+    feat = cover(np.array([[1.0, 0], [2, np.nan], [3, 0]]))
+    data = files.read(feat=feat, drop_bad_rows=True)
+    book = data.kinds["book"]
+    assert book.ids.tolist() == ["0000031887", "b3"] and book.columns["cover"].value.tolist() == [[1, 0], [3, 0]]
+    assert any("left out 1 row" in line and "cover.npy, row 2" in line for line in files.said)
+    assert len(data.interactions) == 5  # the row with b2 is gone too
+
+
 def test_one_file_of_all_kinds_has_one_file_of_vectors(files, cover):
     path = files.write("items.csv", "item_id,type\nm1,1\nb2,0\nb3,0\nm2,1\n0000031887,0\n")
     data = files.read(item_feat_path=path, feat=cover(np.arange(5.0)[:, None], "item"))
