@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.options import CommonOptions
 from experiments.report import Report
-from experiments.runs import Done, Job, run_all
+from experiments.runs import Done, Job, run_all, split_of
 from experiments.statistics import compare, verdict
 from hrec.config import ConfigError
 
@@ -24,6 +24,8 @@ CONFIGS = {
     "DualNet+users": "dualnet",
 }
 """DualNet+users: its item network reads who an item's users are, beside the content."""
+READ_CONTENT = ("CDL", "DualNet")
+"""What cannot do without columns of items."""
 OF_TABLE_1, OF_TABLE_2 = ("WMF", "CDL", "DualNet"), ("CDL", "DualNet")
 """The models of the paper's tables."""
 UNLABELLED = 'data.label={"negatives": 0}'
@@ -80,7 +82,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "BPRMF": ("opt.batch_size=4096", "opt.epochs=200"),
     "WMF": ("opt.epochs=15",),
     "CDL": (),
-    "DualNet": (),
+    "DualNet": ("model.item_history=false",),
     "DualNet+users": ("model.item_history=true",),
 }
 """What every run of a model gets, beside the trial."""
@@ -242,8 +244,8 @@ ABOVE = (
 
 def table1(options: Options) -> None:
     """Recall@50, 100 and 200 of every model on every split."""
-    models = options.models or OF_TABLE_1
     cuts = options.cuts(50, 100, 200)
+    models, left_out = _with_content(options, cuts)
     rows = [
         Row((split, model), model, settings, PAPER_TABLE_1.get((split, model)))
         for split, settings in options.source.splits.items()
@@ -251,6 +253,8 @@ def table1(options: Options) -> None:
     ]
     runs = measured(options, rows, cuts)
     report = written(options, "table1", ("split", "model"), rows, runs, cuts)
+    if left_out:
+        report.say(f"Left out, as the items of '{options.data}' have no columns to read: {', '.join(left_out)}.")
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
     for split in options.source.splits:
         for better, worse in ABOVE:
@@ -259,6 +263,15 @@ def table1(options: Options) -> None:
                     runs_of = by_label[split, better], by_label[split, worse]
                     claim(report, f"{better} above {worse}, {split}", *runs_of, k)
     report.close([d for done in runs for d in done])
+
+
+def _with_content(options: Options, cuts: Sequence[int]) -> tuple[list[str], list[str]]:
+    """The models that were asked for, and those of them that the data has nothing to read for."""
+    asked = list(options.models or OF_TABLE_1)
+    first = options.job("WMF", cuts, *next(iter(options.source.splits.values())))
+    kinds = split_of(first.load()).train.kinds.values()
+    left_out = [] if any(kind.columns for kind in kinds) else [name for name in asked if name in READ_CONTENT]
+    return [name for name in asked if name not in left_out], left_out
 
 
 def table2(options: Options) -> None:
