@@ -35,6 +35,7 @@ EXPERIMENTS = {
         "table2": dualnet.table2,
         "table3": dualnet.table3,
         "noise": dualnet.noise,
+        "tactics": dualnet.tactics,
     },
 }
 PAPERS = {"duration": duration, "dualnet": dualnet}

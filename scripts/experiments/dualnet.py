@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from experiments.report import Report
 from experiments.runs import Done, Job, run_all, split_of
 from experiments.statistics import compare, verdict
 from hrec.config import ConfigError
+from hrec.pipeline.records import RunFolder
 
 CONFIGS = {
     "Popularity": "popularity",
@@ -335,3 +338,74 @@ def noise(options: Options) -> None:
 
 def _noise(share: float) -> tuple[str, ...]:
     return (f"model.user_noise={share}", f"model.item_noise={share}")
+
+
+# ----------------------------------------------------------------- dual mini-batches and what else was tried
+
+PLAIN = (
+    "model.design=basic",
+    "model.hide_block=false",
+    "model.user_noise=0.5",
+    "model.pretrain=false",
+    "model.refine=false",
+    "opt.scheduler=null",
+    "opt.eval_step=4",
+    "opt.epochs=100",
+)
+"""What all ways have: a design that a Gram matrix can sum, and noise in place of hidden blocks."""
+SMALL = ("opt.batch_size=64", "model.block_items=64")
+WAYS = {
+    "dual mini-batches": (),
+    "all pairs by Gram matrices": ("model.all_pairs=true",),
+    "logistic loss": ("model.loss=logistic",),
+    "blocks of 64 x 64": SMALL,
+    "blocks of 64 x 64, half of the empty ones left out": (*SMALL, "model.skip_empty_blocks=0.5"),
+}
+RATES = ("opt.hyper_params.lr=0.001", "opt.hyper_params.lr=0.003", "opt.hyper_params.lr=0.01")
+
+
+def tactics(options: Options) -> None:
+    """Dual mini-batches against the loss of all pairs, and the paper's "Unsuccessful tactics": recall, and the time
+    that each needs to the recall that all of its group reach."""
+    cuts = options.cuts(50, 100, 200)
+    settings = list(options.source.splits.values())[-1]
+    rates = RATES[: options.trials]
+    jobs = [
+        options.job("DualNet+users", cuts, *settings, *PLAIN, *way, rate) for way in WAYS.values() for rate in rates
+    ]
+    done = run_all(jobs, options.out, options.jobs)
+    watched = f"recall@{cuts[-1]}"
+    best = {}
+    for number, way in enumerate(WAYS):
+        of_way = done[number * len(rates) : (number + 1) * len(rates)]
+        best[way] = max(of_way, key=lambda run: run.result["valid"][watched])
+    ways = list(WAYS)
+    report = options.report("tactics")
+    table = [["", "lr", *(f"recall@{k}" for k in cuts), "epochs", "s an epoch", f"{watched} reached", "after s"]]
+    for group in (ways[:2], ways[2:3], ways[3:]):
+        target = 0.98 * min(best[way].result["valid"][watched] for way in group)
+        for way in group:
+            seconds, epochs, until = _time_to(best[way], watched, target)
+            lr = json.loads((best[way].folder / "config.json").read_text(encoding="utf-8"))["opt"]["hyper_params"]["lr"]
+            recall = [percent([best[way]], k) for k in cuts]
+            table.append(
+                [way, str(lr), *recall, str(epochs), f"{seconds:.2f}", f"{100 * target:.1f}", f"{until * seconds:.0f}"]
+            )
+    report.table(table)
+    report.say(
+        f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rates by validation "
+        f"{watched}. 's an epoch' is without evaluation; 'reached' is 98 % of the lower best of the ways that are "
+        "compared, on the validation part, and 'after s' the training time until then."
+    )
+    plain, logistic = [best[ways[0]]], [best[ways[2]]]
+    for k in cuts:
+        claim(report, "the squared loss above the logistic loss", plain, logistic, k)
+    report.close(done)
+
+
+def _time_to(run: Done, metric: str, target: float) -> tuple[float, int, int]:
+    """(median seconds of an epoch without evaluation, epochs of the run, epochs until the metric was reached)."""
+    rows = RunFolder(run.folder).rows()
+    plain = [b["seconds"] - a["seconds"] for a, b in pairwise(rows) if metric not in b]
+    until = next(row["epoch"] for row in rows if row.get(metric, -1.0) >= target)
+    return float(np.median(plain)), rows[-1]["epoch"], until
