@@ -84,6 +84,7 @@ class CDL(InnerProductModel):
         shape = Shape(config.widths, config.activation, config.dropout, row_gradient=False)  # |W|^2 reads all of W
         self.encoder = Levels(content(data, config), shape)
         self.decoder = Decoders(self.encoder, config.output)
+        self._begin_at_the_mean()
         self.users = nn.Parameter(torch.randn(data.n_users, config.widths[-1]) * 0.01)
         self.items = nn.Parameter(torch.randn(data.n_items, config.widths[-1]) * 0.01)
         liked = liked_history(data)
@@ -93,6 +94,13 @@ class CDL(InnerProductModel):
         self.register_buffer("known", known)  # saved, as new users know nothing of it
         wide = self.encoder.first.wide
         self.remarks.append(f"the autoencoder reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
+
+    @torch.no_grad()
+    def _begin_at_the_mean(self) -> None:
+        """The first reconstruction is about the mean content: from one half everywhere sigmoids are slow to come back."""
+        wide, bias = self.encoder.first.wide, self.decoder.maps[0].bias
+        mean = (wide.column_sums() / self.n_items).clamp(1e-4, 1 - 1e-4)
+        bias.copy_(torch.logit(mean) if self.config.output == "sigmoid" else mean)
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         sample, last = items(self.config.all_items), len(self.config.widths) - 1

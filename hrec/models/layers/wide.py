@@ -43,6 +43,11 @@ class Wide(nn.Module):
         out[_bags(length, len(column)), column.long()] = value
         return torch.cat([out, self.numbers[row]], 1)
 
+    def column_sums(self) -> Tensor:
+        """float[width]: the sum of each column over all rows."""
+        sums = self.rows.value.new_zeros(self.cell_width).index_add_(0, self.rows.index.long(), self.rows.value)
+        return torch.cat([sums, self.numbers.sum(0)])
+
     def deviation(self) -> float:
         """The root of a row's mean sum of squares: weights of 1 over it give sums of deviation 1."""
         squares = self.rows.value.square().sum() + self.numbers.square().sum()
