@@ -555,6 +555,15 @@ def test_the_vector_of_a_new_item_is_its_code_by_the_weights_of_now():
     torch.testing.assert_close(vectors[1], model.items[0])
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+def test_the_first_reconstruction_of_cdl_is_the_mean_content_but_for_the_weights(output: str):
+    model = CDL(CDL.Config(widths=(4, 3), output=output), tiny())
+    with torch.no_grad():
+        model.decoder.maps[0].weight.zero_()
+        made = model.decoder(model.encoder, model._codes(ITEMS))
+    close(made, np.tile(CONTENT.mean(0).clip(1e-4, 1 - 1e-4), (6, 1)), within=1e-5)
+
+
 def test_cdl_begins_at_the_codes_of_its_pretrained_autoencoder():
     data, model = tiny(), CDL(CDL.Config(widths=(4, 3)), tiny())
     stages = [s for s in model.stages(data) if s.group == "pretrain"]

@@ -97,7 +97,7 @@ class CDL(InnerProductModel):
 
     @torch.no_grad()
     def _begin_at_the_mean(self) -> None:
-        """The first reconstruction is about the mean content: from one half everywhere sigmoids are slow to come back."""
+        """The first reconstruction is about the mean content: from one half everywhere it takes sigmoids long."""
         wide, bias = self.encoder.first.wide, self.decoder.maps[0].bias
         mean = (wide.column_sums() / self.n_items).clamp(1e-4, 1 - 1e-4)
         bias.copy_(torch.logit(mean) if self.config.output == "sigmoid" else mean)
