@@ -98,7 +98,7 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
         ("model.embedding_size=300", "model.l_u=1.2", "model.l_v=1.2"),
         ("model.embedding_size=300", "model.l_u=0.8", "model.l_v=0.8"),
     ],
-    "CDL": [("model.lambda_v=1",), ()],
+    "CDL": [("model.lambda_u=3", "model.lambda_v=0.3"), ()],
 }
 """What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's settings were
 chosen on CiteULike's validation part (NOTES.md)."""
