@@ -7,7 +7,8 @@ Categories are stored as codes. Two codes belong to no value of the file: ``MISS
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -58,12 +59,9 @@ class CategoricalList:
 
 
 @dataclass(frozen=True, eq=False)
-class Numeric:
-    """One number per row, ``value`` float32[n], NaN where missing; as in the file, not scaled.
-
-    ``among`` float32[m] are the rows that a model measures the numbers against, for mean, deviation and buckets, where
-    those are not the column's own: a new user's age is measured as the ages that the model was trained on.
-    """
+class _Numbers:
+    """``among``: the rows that a model measures the numbers against, for mean, deviation and buckets, where those are
+    not the column's own: a new user's age is measured as the ages that the model was trained on."""
 
     value: np.ndarray
     among: np.ndarray | None = None
@@ -75,26 +73,16 @@ class Numeric:
     def __len__(self) -> int:
         return len(self.value)
 
-    def take(self, rows: np.ndarray) -> Numeric:
-        return Numeric(self.value[rows], self.among)
+    def take(self, rows: np.ndarray) -> Self:
+        return replace(self, value=self.value[rows])
 
 
-@dataclass(frozen=True, eq=False)
-class Dense:
-    """A vector per row, ``value`` float32[n, d] (may be memory-mapped); ``among`` float32[m, d] as in Numeric."""
+class Numeric(_Numbers):
+    """One number per row, ``value`` float32[n], NaN where missing; as in the file, not scaled. ``among`` float32[m]."""
 
-    value: np.ndarray
-    among: np.ndarray | None = None
 
-    @property
-    def reference(self) -> np.ndarray:
-        return self.value if self.among is None else self.among
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def take(self, rows: np.ndarray) -> Dense:
-        return Dense(self.value[rows], self.among)
+class Dense(_Numbers):
+    """A vector per row, ``value`` float32[n, d] (may be memory-mapped); ``among`` float32[m, d]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +101,9 @@ class Sparse:
     def __len__(self) -> int:
         return len(self.offset) - 1
 
-    def take(self, rows: np.ndarray) -> Sparse:
+    def take(self, rows: np.ndarray) -> Self:
         offset, at = slices(self.offset, rows)
-        return Sparse(offset, self.index[at], self.value[at], self.width)
+        return replace(self, offset=offset, index=self.index[at], value=self.value[at])
 
 
 Column = Categorical | CategoricalList | Numeric | Dense | Sparse

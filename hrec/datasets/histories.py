@@ -6,10 +6,10 @@ This is the label matrix Y of the DURation paper (section 3.1), never made dense
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from hrec.datasets.columns import Sparse
 from hrec.datasets.recdata import Interactions, RecData
 
 
@@ -69,20 +69,8 @@ def default_cells(x: Interactions) -> str:
     return "01" if x.label is None else "sign"
 
 
-@dataclass(frozen=True, eq=False)
-class History:
-    """Rows of a sparse matrix: row r holds ``index[offset[r]:offset[r + 1]]``, ascending, with ``value``.
-
-    offset int64[n + 1], index int32[cells], value float32[cells]; ``width`` is the number of columns.
-    """
-
-    offset: np.ndarray
-    index: np.ndarray
-    value: np.ndarray
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.offset) - 1
+class History(Sparse):
+    """Rows of a sparse matrix, in each the cells of a user (or an item): what ``Sparse`` is, but no column."""
 
 
 def user_history(train: RecData) -> History:

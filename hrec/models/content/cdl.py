@@ -98,9 +98,9 @@ class CDL(InnerProductModel):
     @torch.no_grad()
     def _begin_at_the_mean(self) -> None:
         """The first reconstruction is about the mean content: from one half everywhere it takes sigmoids long."""
-        wide, bias = self.encoder.first.wide, self.decoder.maps[0].bias
-        mean = (wide.column_sums() / self.n_items).clamp(1e-4, 1 - 1e-4)
-        bias.copy_(torch.logit(mean) if self.config.output == "sigmoid" else mean)
+        last, mean = self.decoder.maps[0], self.encoder.first.wide.column_sums() / self.n_items
+        assert isinstance(last, nn.Linear)
+        last.bias.copy_(torch.logit(mean.clamp(1e-4, 1 - 1e-4)) if self.config.output == "sigmoid" else mean)
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         sample, last = items(self.config.all_items), len(self.config.widths) - 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
 from hrec.datasets.recdata import RecData
-from hrec.models.layers.wide import Csr, Wide
+from hrec.models.layers.wide import Wide
 from hrec.settings import Settings
 
 Scale = Literal["max", "binary", "unit", "tfidf"]
@@ -27,14 +27,14 @@ class ContentSettings(Settings):
     Numbers and dense vectors are brought to the range from 0 to 1."""
 
 
-def content(data: RecData, settings: ContentSettings, beside: Csr | None = None) -> Wide:
+def content(data: RecData, settings: ContentSettings, beside: Sparse | None = None) -> Wide:
     """The content of all items, rows in the order of their numbers.
 
     A column that several kinds have is one block where their vocabularies can be joined, else a block of each. Kinds
     without a column have zeros there. beside: cells of all items that go along with those of the columns.
     Raises ValueError where there is nothing to read, or for a name that no kind has.
     """
-    cells: list[tuple[np.ndarray, Csr]] = [] if beside is None else [(np.arange(data.n_items), beside)]
+    cells: list[tuple[np.ndarray, Sparse]] = [] if beside is None else [(np.arange(data.n_items), beside)]
     numbers = []
     for row, column in _blocks(data, settings.columns):
         if isinstance(column, Numeric | Dense):
@@ -89,7 +89,7 @@ def _of_list(column: CategoricalList) -> Sparse:
     return Sparse(offset, code.astype(np.int32), np.ones(len(code), np.float32), column.size)
 
 
-def _side_by_side(blocks: Sequence[tuple[np.ndarray, Csr]], n: int) -> Sparse:
+def _side_by_side(blocks: Sequence[tuple[np.ndarray, Sparse]], n: int) -> Sparse:
     """One CSR of n rows out of blocks of columns, each with the rows that it tells of."""
     rows, places, values, width = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
     for row, block in blocks:

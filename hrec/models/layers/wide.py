@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.columns import Sparse
-from hrec.datasets.histories import History
 from hrec.models.layers.bags import RaggedRows, Table
-
-Csr = History | Sparse
-"""Rows of cells: offset, index, value and width."""
 
 
 class Wide(nn.Module):
@@ -22,7 +18,7 @@ class Wide(nn.Module):
 
     numbers: Tensor
 
-    def __init__(self, cells: Csr, numbers: np.ndarray | None = None) -> None:
+    def __init__(self, cells: Sparse, numbers: np.ndarray | None = None) -> None:
         super().__init__()
         self.rows = RaggedRows(cells.offset, cells.index, cells.value)
         n = len(cells.offset) - 1
@@ -96,7 +92,7 @@ def masked(x: Tensor, noise: float) -> Tensor:
 class Ones(nn.Module):
     """Where R is 1, as CSR of users by items."""
 
-    def __init__(self, liked: Csr) -> None:
+    def __init__(self, liked: Sparse) -> None:
         super().__init__()
         self.rows = RaggedRows(liked.offset, liked.index, np.ones(len(liked.index), np.float32))
         self.width = liked.width
