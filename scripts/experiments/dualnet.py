@@ -205,9 +205,9 @@ def written(
             f"Each model was tuned over the first {options.trials} of its TRIALS (scripts/experiments/dualnet.py) on "
             "the validation part."
         )
+    seeds = f"mean and deviation over {options.seeds} seeds" if options.seeds > 1 else "one seed"
     report.say(
-        f"Test recall in per cent over all users with a test row, mean and deviation over {options.seeds} seeds of "
-        f"first weights and batches; one split. {tuned}"
+        f"Test recall in per cent over all users with a test row, {seeds} of first weights and batches; one split. {tuned}"
     )
     if options.source.text:
         report.say(options.source.text)
