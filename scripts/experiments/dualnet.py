@@ -207,7 +207,7 @@ def written(
         )
     seeds = f"mean and deviation over {options.seeds} seeds" if options.seeds > 1 else "one seed"
     report.say(
-        f"Test recall in per cent over all users with a test row, {seeds} of first weights and batches; one split. {tuned}"
+        f"Test recall in per cent over all users with a test row, {seeds} of weights and batches; one split. {tuned}"
     )
     if options.source.text:
         report.say(options.source.text)
