@@ -34,9 +34,9 @@ TRIALS = [
     ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.0001"),
     ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.0001"),
     ("opt.hyper_params.lr=0.0003", "opt.hyper_params.weight_decay=0.0001"),
-    ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.001"),
+    ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.00001"),
     ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.00001"),
-    ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.001"),
+    ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.001"),
 ]
 """What every row of a table is tuned over: the first ``--trials`` of these, on the validation part, with seed 0."""
 
