@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +82,11 @@ def measure(config: str, settings: Sequence[str], train: RecData, args: argparse
     loaded = load(config, find_model, settings)
     model = build_model(loaded, train, CPU)
     *_, stage = model.stages(train)
+    if stage.solve is not None:  # its epoch is one sweep over all rows
+        began = time.perf_counter()
+        stage.solve()
+        seconds, rows = time.perf_counter() - began, len(train.interactions)
+        return Epoch(1, rows, seconds, seconds / rows)
     opt = loaded.run.opt.for_stage(stage.group)
     batches = [rows_in(b) for b in epoch(stage, Draw(opt.batch_size, torch.Generator().manual_seed(0), CPU))]
     done = time_steps(model, train, opt, args.steps)
