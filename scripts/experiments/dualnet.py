@@ -127,7 +127,7 @@ PAPER_NOISE = {
 
 
 class Options(CommonOptions):
-    """The same, of this paper."""
+    """What the command line said, with the sources and runs of the DualNet paper."""
 
     prefix = "dualnet-"
 

@@ -80,7 +80,7 @@ OURS = ("DURation", "He")
 
 
 class Options(CommonOptions):
-    """The same, of this paper."""
+    """What the command line said, with the sources and runs of the DURation paper."""
 
     @property
     def source(self) -> Source:
