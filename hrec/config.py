@@ -144,7 +144,18 @@ def _override(raw: dict[str, Any], text: str) -> str | None:
             return None  # the name of a data file: applied once that file is read
         if not isinstance(node, dict):
             return f"{'.'.join(parents[: i + 1])}: holds {node!r}, so '{text}' cannot set a key inside it"
+    if parents == ["data", "feat"] and parsed is None:
+        return _leave_out_column(node, last)
     node[last] = parsed
+    return None
+
+
+def _leave_out_column(feat: dict[str, Any], name: str) -> str | None:
+    """``data.feat.name=null``: the column is not read. Returns a problem where there is none of that name, or None."""
+    if name not in feat:
+        known = f" Columns: {', '.join(feat)}" if feat else " No column is named there."
+        return f"data.feat.{name}: no such column to leave out.{did_you_mean(name, feat)}{known}"
+    del feat[name]
     return None
 
 

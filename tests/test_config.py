@@ -239,6 +239,16 @@ def test_the_data_file_and_keys_inside_it_can_be_overridden_together(order):
     assert (data.name, data.planted.seed) == ("planted-tiny", 5)
 
 
+def test_null_leaves_a_column_out(write):
+    own = {"inter_feat_path": "rows.csv", "feat": {"brand": {"type": "token"}, "price": {"type": "float"}}}
+    config = loaded(write(data=own), "data.feat.brand=null")
+    assert list(config.run.data.feat) == ["price"] == list(config.source["data"]["feat"])
+    assert "brand" in loaded("duration", "data=amazon", "data.feat.related=null").run.data.feat
+    assert "related" not in loaded("duration", "data=amazon", "data.feat.related=null").run.data.feat
+    (line,) = problems(write(data=own), "data.feat.brnd=null")[1:]
+    assert line == "data.feat.brnd: no such column to leave out. Did you mean 'brand'? Columns: brand, price"
+
+
 def test_a_split_that_does_not_say_by_what_is_the_random_one(write):
     split = loaded(write(), "data.split.seed=5").run.data.split
     assert (split.by, split.seed, split.ratio) == ("ratio", 5, (0.7, 0.2, 0.1))
