@@ -38,7 +38,7 @@ IN_MATRIX = (
 )
 """Section 5.1: known items alone, nine in ten."""
 NOT_OF_VALIDATION = "ranking.mask_valid=true"
-"""What a user has in validation is no candidate in test. The paper does not say; so WMF meets its figures (NOTES.md)."""
+"""What a user has in validation is no candidate in test. The paper does not say; WMF meets its figures so (NOTES)."""
 OUT_MATRIX = ('data.split={"by": "cold_items", "ratio": [8, 1, 1]}', "ranking.items=new_of_part")
 
 NO_LEAK = "model.all_items=false"
