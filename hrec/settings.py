@@ -199,7 +199,7 @@ class DataSettings(Settings):
     single: bool | None = None
     """false: single_type is passed over, as published."""
     single_type: str | None = None
-    """Use this one kind alone."""
+    """Use this one kind alone. Its rows fall to the parts that they fall to among all kinds."""
     split: SplitSettings = RandomSplit()
     drop_bad_rows: bool = False
     """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hrec.datasets import planted, reading
-from hrec.datasets.catalogue import used_kinds
+from hrec.datasets.catalogue import is_single, used_kinds
 from hrec.datasets.columns import Numeric
 from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import default_cells
@@ -24,26 +24,65 @@ PROBABILITY = "probability"
 
 def load(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> RecData:
     """The data that the section ``data`` describes. Raises DataError for files that cannot be used."""
-    if settings.planted is None:
-        return reading.read(settings, cache, log)
-    made = planted.make(settings.planted.size, settings.planted.seed)
-    known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
-    rows = replace(made.data.interactions, columns=known)
-    data = replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
-    return keep_kinds(data, used_kinds(settings, data.kinds))
+    return one_kind(load_whole(settings, cache, log), settings)
 
 
 def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> Split:
-    """``load``, then ``parts_of``. Raises DataError."""
-    return parts_of(load(settings, cache, log), settings, log)
+    """``load_whole``, then ``parts_of``. Raises DataError."""
+    return parts_of(load_whole(settings, cache, log), settings, log)
+
+
+def load_whole(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> RecData:
+    """What ``parts_of`` splits: all kinds of ``data.type``, also where ``data.single_type`` asks for one of them.
+
+    So the rows of a kind fall to the same parts whether it is alone or among others, and models of both can be
+    compared. Where the other kinds cannot be read, the one kind alone, and a line says so. Raises DataError.
+    """
+    if settings.planted is not None:
+        made = planted.make(settings.planted.size, settings.planted.seed)
+        known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
+        rows = replace(made.data.interactions, columns=known)
+        data = replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
+        return keep_kinds(data, used_kinds(_of_all_kinds(settings), data.kinds))
+    if _kinds_named(settings) == 1 or not is_single(settings):
+        return reading.read(settings, cache, log)
+    try:
+        return reading.read(_of_all_kinds(settings), cache, log)
+    except DataError as error:
+        data = reading.read(settings, cache, log)
+        log(f"'{settings.single_type}' is split by itself, as other kinds cannot be read: {error}")
+        return data
+
+
+def one_kind(data: RecData, settings: DataSettings) -> RecData:
+    """What ``data.single_type`` leaves of the data, all where it asks for no kind. Raises DataError if it is none."""
+    return keep_kinds(data, used_kinds(settings, data.kinds)) if is_single(settings) else data
 
 
 def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] = lambda line: None) -> Split:
-    """The parts that ``data.split`` asks for, with the columns made from the training part. Raises DataError."""
+    """The parts that ``data.split`` asks for, of one kind alone if need be, with the columns made from the training
+    part. Raises DataError."""
     try:
-        return with_train_columns(split(data, settings.split, settings.sample, log), settings.train_columns)
+        parts = split(data, settings.split, settings.sample, log)
     except ValueError as error:  # a split or share that this data cannot give
         raise DataError(str(error)) from None
+    if is_single(settings):
+        parts = Split(*(one_kind(part, settings) for part in (parts.train, parts.valid, parts.test)))
+        sizes = (len(part.interactions) for part in (parts.train, parts.valid, parts.test))
+        log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
+    try:
+        return with_train_columns(parts, settings.train_columns)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
+def _of_all_kinds(settings: DataSettings) -> DataSettings:
+    return settings.model_copy(update={"single": None, "single_type": None})
+
+
+def _kinds_named(settings: DataSettings) -> int | None:
+    """How many kinds data.item_feat_path names; None where their file or the interactions tell."""
+    return len(settings.item_feat_path) if isinstance(settings.item_feat_path, dict) else None
 
 
 def best_possible_auc(part: RecData) -> dict[str, float] | None:

@@ -77,6 +77,11 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
     return Catalogue(ids, used, clean, fields, not absent, tuple(dict.fromkeys(s.path for s in sheets.values())))
 
 
+def is_single(settings: DataSettings) -> bool:
+    """Whether the run uses one kind alone."""
+    return settings.single_type is not None and settings.single is not False
+
+
 def used_kinds(settings: DataSettings, known: Iterable[str]) -> tuple[str, ...]:
     """The kinds that the run uses, in order. Raises DataError for a name that is no kind."""
     known = list(known)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from hrec.config import ConfigError, LoadedConfig, did_you_mean, load
-from hrec.datasets import load as load_data
-from hrec.datasets import parts_of
+from hrec.datasets import load_whole, one_kind, parts_of
 from hrec.datasets.recdata import RecData, Split
 from hrec.models import find_model
 from hrec.models.base import BaseModel, InnerProductModel
@@ -85,8 +84,8 @@ def load_run(folder: str | Path, device: str = "auto", log: Callable[[str], None
     where = pick_device(device)
     require_finished(folder)
     config = load(str(folder / "config.json"), find_model)
-    data = load_data(config.run.data, cache_folder(config), log)
-    parts = parts_of(data, config.run.data, log)
+    whole = load_whole(config.run.data, cache_folder(config), log)
+    data, parts = one_kind(whole, config.run.data), parts_of(whole, config.run.data, log)
     refuse_other_data(RunFolder(folder), parts)
     model = build_model(config, parts.train, where)
     _load_tested(model, folder)

@@ -33,8 +33,8 @@ SOURCES = {
 TRIALS = [
     ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.0001"),
     ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.0001"),
-    ("opt.hyper_params.lr=0.0003", "opt.hyper_params.weight_decay=0.0001"),
     ("opt.hyper_params.lr=0.003", "opt.hyper_params.weight_decay=0.00001"),
+    ("opt.hyper_params.lr=0.0003", "opt.hyper_params.weight_decay=0.0001"),
     ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.00001"),
     ("opt.hyper_params.lr=0.001", "opt.hyper_params.weight_decay=0.001"),
 ]

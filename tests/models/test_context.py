@@ -309,7 +309,7 @@ def test_the_bare_cosine_keeps_every_probability_near_one_half():
 def test_regularisation_is_that_of_the_papers():
     afm_model, cin = model_of("AFM", reg_weight=3.0), model_of("xDeepFM", reg_weight=0.2, mlp_hidden_size=[5])
     norm = sum(w * w for row in afm_model.attention.weight.tolist() for w in row)
-    assert afm_model.regularisation()["reg"].item() == pytest.approx(3 * norm)
+    assert afm_model.regularisation()["reg"].item() == pytest.approx(3 * norm / 2)  # two rows
     weights = [*cin.cin.weights, cin.last.weight, *(x.weight for x in cin.mlp.layers if hasattr(x, "weight"))]
     assert cin.regularisation()["reg"].item() == pytest.approx(0.1 * sum((w**2).sum().item() for w in weights))
     assert model_of("AFM", reg_weight=0).regularisation() == model_of("xDeepFM", reg_weight=0).regularisation() == {}

@@ -172,6 +172,17 @@ def test_nais_learns_from_a_pair_without_its_own_cell_and_leaves_others_whole(al
     close(model.loss(batch)["bce"], literal_bce(expected, batch))
 
 
+def test_where_negatives_are_drawn_nais_takes_a_random_cell_from_a_pair_without_its_own():
+    model = build(NAIS, replace(tiny(), negatives=1), beta=0.5, alpha=0.5, **small)
+    kept = points(PAIRS)
+    close(model.loss(kept)["bce"], literal_bce([literal_nais(model, u, i, without(u, i)) for u, i in PAIRS], kept))
+    for u, i in NO_CELL:
+        one = points([(u, i)])
+        histories = [{k: v for k, v in HISTORY[u].items() if k != j} for j in HISTORY[u]] or [{}]
+        expected = {round(literal_bce([literal_nais(model, u, i, cells)], one), 9) for cells in histories}
+        assert {round(model.loss(one)["bce"].item(), 9) for _ in range(60)} == expected
+
+
 def test_the_penalty_of_nais_is_the_mean_of_that_of_each_pair():
     model, batch = build(NAIS, reg_weights=[0.3, 0.7, 0.1], **small), points(PAIRS + NO_CELL)
     p, q = array(model.targets.weight), array(model.history.weight)

@@ -17,7 +17,8 @@ from hrec.models.layers.context import ContextSettings
 class AFM(ContextModel):
     """score = w_0 + sum_f w_f + p^T sum_{f < g} a_fg (v_f * v_g) (Eq. 6).
 
-    a_fg = softmax over the pairs of h^T ReLU(W (v_f * v_g) + b) (Eq. 5); loss with lambda |W|^2 (Eq. 8).
+    a_fg = softmax over the pairs of h^T ReLU(W (v_f * v_g) + b) (Eq. 5). In Eq. 8 lambda |W|^2 stands beside a sum over
+    the training rows, so beside their mean, which is taken here, it is divided by their number.
     """
 
     class Config(ContextSettings):
@@ -40,6 +41,7 @@ class AFM(ContextModel):
         self.heat = nn.Parameter(torch.empty(config.attention_size).normal_(std=config.attention_size**-0.5))
         self.projection = nn.Parameter(torch.ones(width))  # all ones is the plain factorisation machine
         self.dropout = nn.Dropout(config.dropout_prob)
+        self.rows = max(len(data.interactions) * (1 + data.negatives), 1)
         count = self.fields.count
         self.register_buffer("pairs", torch.triu_indices(count, count, offset=1), persistent=False)
 
@@ -52,4 +54,4 @@ class AFM(ContextModel):
     def regularisation(self) -> dict[str, Tensor]:
         if not self.config.reg_weight:
             return {}
-        return {"reg": self.config.reg_weight * self.attention.weight.square().sum()}
+        return {"reg": self.config.reg_weight * self.attention.weight.square().sum() / self.rows}

@@ -31,8 +31,8 @@ class NAIS(BaseModel):
 
     a_ij = exp f(p_i, q_j) / [sum_j exp f(p_i, q_j)]^beta (Eq. 9), with f = h . ReLU(W (p_i * q_j) + b), or of
     [p_i; q_j] in place of the product (Eq. 7); v_uj is what a cell holds, 1 in the paper (data.inter_matrix_type
-    "01"). In training the cell of the pair itself is left out, so n is one less; where there is none (a drawn
-    negative, or a cell that max_history has left out) nothing is.
+    "01"). In training the cell of the pair itself is left out, so n is one less. Where negatives are drawn, a pair
+    without a cell of its own loses one at random, or the number of cells would tell the label.
     """
 
     class Config(Settings):
@@ -68,6 +68,7 @@ class NAIS(BaseModel):
         super().__init__(config, data)
         history = thinned(user_history(data), config.max_history)
         self.rows = RaggedRows.of(history)
+        self.drawn_negatives = data.negatives > 0
         self.targets = Table(data.n_items, config.embedding_size, config.init_std)
         self.history = Table(data.n_items, config.embedding_size, config.init_std)
         self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
@@ -109,7 +110,10 @@ class NAIS(BaseModel):
         length = self.rows.offset[user + 1] - self.rows.offset[user]
         pair = torch.repeat_interleave(torch.arange(len(user), device=user.device), length, output_size=len(column))
         if leave_out:
-            keep = (column != item.to(column.dtype)[pair]).nonzero().squeeze(1)
+            own = column == item.to(column.dtype)[pair]
+            if self.drawn_negatives:
+                own |= _one_of_pairs_without(own, pair, length)
+            keep = (~own).nonzero().squeeze(1)
             column, value, pair = column[keep], value[keep], pair[keep]
             length = torch.bincount(pair, minlength=len(user))
         there = torch.zeros(len(self.history.weight), dtype=torch.int64, device=user.device)
@@ -126,3 +130,12 @@ class NAIS(BaseModel):
         if not self.config.alpha:
             return pooled
         return pooled / torch.diff(cells.offset).clamp(min=1).to(p.dtype).pow(self.config.alpha)
+
+
+def _one_of_pairs_without(own: Tensor, pair: Tensor, length: Tensor) -> Tensor:
+    """bool[E]: a random cell of each pair that has cells but none of its ``own``; length int64[B], cells of each."""
+    without = (torch.bincount(pair[own], minlength=len(length)) == 0) & (length > 0)
+    rank = torch.minimum((torch.rand(len(length), device=length.device) * length).long(), length - 1)
+    chosen = torch.zeros_like(own)
+    chosen[((length.cumsum(0) - length) + rank)[without]] = True
+    return chosen
