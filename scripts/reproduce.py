@@ -5,7 +5,8 @@
     python scripts/reproduce.py dualnet table1 --data citeulike_a --seeds 3
 
 Every run is kept under --out and done once: repeat the command after a stop and it goes on. Markdown, CSV and pictures
-land in <out>/<experiment>-<data>/, with a line for each claim of the paper: holds, does not hold, or not decided.
+land in <out>/<experiment>-<data>/ (of the DualNet paper in <out>/dualnet-<experiment>-<data>/), with a line for each
+claim of the paper: holds, does not hold, or not decided.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from experiments import dualnet, duration, figures
 from hrec.config import ConfigError
 from hrec.datasets.problems import DataError
 from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.trainer import Interrupted
 
 EXPERIMENTS = {
     "duration": {
@@ -68,6 +70,9 @@ def main() -> int:
     if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
         print(f"--models: {args.experiment} is about one model alone; leave --models out", file=sys.stderr)
         return 2
+    if args.trials > (most := PAPERS[args.paper].MOST_TRIALS):
+        print(f"--trials: there are {most} to try (TRIALS in scripts/experiments/{args.paper}.py)", file=sys.stderr)
+        return 2
     reuse_memory()
     options = PAPERS[args.paper].Options(args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models))
     try:
@@ -75,7 +80,7 @@ def main() -> int:
     except (ConfigError, DataError) as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
     return 0

@@ -1,4 +1,4 @@
-"""Train models with several seeds on one data set: mean and deviation of a metric per kind, as a Markdown table.
+"""Train models with several seeds on one data set: mean and deviation of a metric by kind, as a Markdown table.
 
     python scripts/seeds.py duration deepmf --data epinions --seeds 3 -- opt.hyper_params.lr=0.0003
 
@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from experiments.runs import Job, run_all, short
 from hrec.config import ConfigError
 from hrec.datasets.problems import DataError
 from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.ranking import GROUPS
+from hrec.pipeline.ranking_metrics import is_ranking
+from hrec.pipeline.run import measured_metrics
+from hrec.pipeline.trainer import Interrupted
 
 
 def main() -> int:
@@ -32,7 +37,7 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="a name in configs/data/")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
-    parser.add_argument("--metric", default="auc")
+    parser.add_argument("--metric", help="auc, recall@10; left out, what early stopping of the first model watches")
     parser.add_argument("--out", type=Path, default=Path("output/seeds"))
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
@@ -42,11 +47,12 @@ def main() -> int:
     for model in args.models:
         name, *settings = model.split(":")
         jobs += [Job(name, (f"data={args.data}", *shared, *settings), seed) for seed in range(args.seeds)]
+    metric = metric_of(jobs, args.metric)
     done = run_all(jobs, args.out, args.jobs)
     results = {
         model: [d.result for d in done[i * args.seeds : (i + 1) * args.seeds]] for i, model in enumerate(args.models)
     }
-    text = markdown(results, args.metric)
+    text = markdown(results, metric)
     commits = sorted({short(d.result["commit"]) for d in done})
     text += f"\n\nRuns at commit {', '.join(commits)}."
     if len(commits) > 1:
@@ -57,13 +63,29 @@ def main() -> int:
     return 0
 
 
+def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
+    """The metric of the table, which every job measures. Raises ConfigError, before anything is trained."""
+    configs = {job.config: job.load() for job in jobs}
+    stop = next(iter(configs.values())).run.opt.early_stop
+    metric = asked or (stop.metric.partition("/")[0] if stop else "auc")
+    for name, config in configs.items():
+        if metric not in (measured := measured_metrics(config)):
+            raise ConfigError(
+                f"--metric: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of these, or put "
+                f"'metrics=[\"{metric}\"]' behind --"
+            )
+    return metric
+
+
 def markdown(results: dict[str, list[dict[str, Any]]], metric: str) -> str:
-    """Rows are models, columns are kinds, the macro mean and pooled; mean ± deviation over seeds on the test part."""
+    """Rows are models, columns are kinds, then all of them; mean ± deviation over seeds on the test part."""
     first = next(iter(results.values()))[0]["test"]
-    kinds = [k for k in first if k.startswith(f"{metric}/") and k != f"{metric}/pooled"]
-    keys = [*kinds, metric, f"{metric}/pooled"]
-    titles = [*(k.split("/")[1] for k in kinds), "macro", "pooled"]
-    lines = [f"| test {metric} | " + " | ".join(titles) + " | seconds |", "| --- |" + " ---: |" * (len(keys) + 1)]
+    groups = ("pooled", *GROUPS)
+    of_kinds = {k.split("/")[1]: k for k in first if k.startswith(f"{metric}/") and k.split("/")[1] not in groups}
+    of_all = {"all": metric} if is_ranking(metric) else {"macro": metric, "pooled": f"{metric}/pooled"}
+    columns = of_kinds | of_all
+    keys = list(columns.values())
+    lines = [f"| test {metric} | " + " | ".join(columns) + " | seconds |", "| --- |" + " ---: |" * (len(keys) + 1)]
     for model, runs in results.items():
         values = np.array([[r["test"][k] for k in keys] for r in runs])
         cells = [f"{mean:.4f}" for mean in values.mean(0)]
@@ -81,4 +103,8 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (ConfigError, DataError) as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except (Interrupted, KeyboardInterrupt):
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)

@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", help="a name in configs/data/; left out, the config's own")
     p.add_argument("--trials", type=int, default=30, help="of the whole study, whichever process does them")
     p.add_argument("--jobs", type=int, default=1, help="trials side by side; they share the cores")
-    p.add_argument("--metric", help="what to choose by: auc, auc/book, logloss; left out, what early stopping watches")
+    p.add_argument(
+        "--metric", help="what to choose by: auc, auc/book, recall@10; left out, what early stopping watches"
+    )
     p.add_argument("--seed", type=int, default=0, help="of the search; one process draws the same trials again")
     p.add_argument("--no-pruning", action="store_true", help="train every trial to its end")
     p.add_argument("--out", type=Path, default=Path("output/sweeps"), help="parent of the studies' folders")

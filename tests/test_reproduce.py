@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reproduce
+import torch
 from experiments import dualnet, duration, figures, runs, statistics
+from experiments.report import Report
+
+from hrec.config import ConfigError
+from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.pipeline.trainer import Interrupted
 
 ROOT = Path(__file__).parents[1]
 
@@ -113,9 +119,13 @@ def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
         (["dualnet", "table2", "--models", "WMF"], "--models: table2 ranks new items, of which WMF knows nothing"),
         (["dualnet", "table3", "--models", "DualNet"], "--models: table3 is about one model alone"),
         (["duration", "figure2", "--models", "DMF"], "--models: figure2 is about one model alone"),
+        (
+            ["duration", "table3", "--trials", "9"],
+            "--trials: there are 6 to try (TRIALS in scripts/experiments/duration.py)",
+        ),
     ],
 )
-def test_models_that_an_experiment_cannot_compare_are_refused(words, problem, monkeypatch, capsys):
+def test_what_an_experiment_cannot_do_is_refused(words, problem, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["reproduce.py", *words, "--data", "tiny"])
     assert reproduce.main() == 2
     assert problem in capsys.readouterr().err
@@ -128,3 +138,108 @@ def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: P
             settings = options.job(model, (50, 100), *options.source.out_matrix, *trial).load().run
             assert settings.ranking.items == "new_of_part" and settings.data.split.by == "cold_items"
             assert settings.opt.early_stop is None or settings.opt.early_stop.metric == "recall@100"
+
+
+def test_ctrl_c_ends_an_experiment_with_a_sentence(monkeypatch, capsys):
+    def stopped(options):
+        raise Interrupted("some/folder")
+
+    monkeypatch.setitem(reproduce.EXPERIMENTS["duration"], "table2", stopped)
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "duration", "table2", "--data", "tiny"])
+    assert reproduce.main() == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on\n"
+
+
+def test_claims_are_corrected_for_their_number(tmp_path: Path, capsys):
+    report = Report(tmp_path)
+    for told, difference, p in (("first", 0.1, 0.02), ("second", -0.2, 0.04), ("third", 0.3, float("nan"))):
+        report.claim(told, difference, p)
+    report.close()
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert "Claims of the paper, p after Holm's correction over these 2 tests:" in lines
+    assert "- holds: first (difference +0.1000, p = 0.04)" in lines
+    assert "- does not hold: second (difference -0.2000, p = 0.04)" in lines
+    assert "- not decided: third (difference +0.3000, no test possible)" in lines
+
+
+def test_the_share_of_empty_blocks_counts_the_blocks_that_are_walked():
+    user, item = (np.array(a, np.int32) for a in ([0, 1], [0, 4]))  # two users and two items have a like
+    data = RecData(Table(4), {"book": Table(5)}, Interactions(user, item, np.zeros(2, np.int16)))
+    assert dualnet.empty_share(data, 1) == 0.5 and dualnet.empty_share(data, 2) == 0.0
+
+
+# ------------------------------------------------------------------------------------------- figures
+
+
+def clustered(seed: int) -> np.ndarray:
+    """A hundred items in five clear clusters, whose centres are the same for every seed."""
+    centre = np.random.default_rng(0).normal(size=(5, 8)) * 20
+    return np.repeat(centre, 20, axis=0) + np.random.default_rng(seed).normal(size=(100, 8))
+
+
+BOOK, FILM = clustered(1), clustered(2)
+
+
+def test_mmd_is_nought_for_one_sample_and_grows_with_the_distance():
+    assert figures.mean_mmd({"book": BOOK, "film": BOOK}) == pytest.approx(0, abs=1e-6)
+    near, far = (figures.mean_mmd({"book": BOOK, "film": FILM + by}) for by in (1.0, 30.0))
+    assert near < 0.1 < far
+    x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
+    # by hand: standardised by the deviation of 0, 1, 2, 3 and gamma = 1 over the mean squared distance, which is 2.5
+
+    def kernel(a, b):
+        return np.exp(-((a - b.T) ** 2) / 2.5).mean()
+
+    expected = np.sqrt(kernel(x, x) + kernel(y, y) - 2 * kernel(x, y))
+    assert figures.mean_mmd({"book": x, "film": y}) == pytest.approx(expected, rel=1e-5)
+
+
+def test_kinds_are_told_apart_where_they_differ_alone():
+    mixed = figures.told_apart({"book": BOOK, "film": FILM})
+    apart = figures.told_apart({"book": BOOK, "film": FILM + 100})
+    assert apart == 1.0 and 0.3 < mixed < 0.7
+
+
+def test_agreement_is_one_for_the_same_clusters(monkeypatch):
+    monkeypatch.setattr(figures, "CLUSTERS", (5,))
+    truth = {"book": [figures._clusters(BOOK, 5)]}
+    assert figures.agreement(truth, {"book": 3 * FILM}) == [1.0]
+    (mixed,) = figures.agreement(truth, {"book": np.random.default_rng(1).normal(size=(100, 8))})
+    assert mixed < 0.7
+
+
+def test_raw_columns_are_those_of_the_data_whatever_was_trained():
+    data = duration.Options("tiny", Path()).job("DURation").load()
+    train = runs.split_of(data).train
+    torch.manual_seed(5)
+    first = figures.raw_columns(train)
+    torch.manual_seed(6)
+    again = figures.raw_columns(train)
+    assert first.keys() == train.kinds.keys()
+    assert all(np.array_equal(first[kind], again[kind]) and len(first[kind]) <= figures.SAMPLE for kind in first)
+
+
+def test_figures_are_refused_before_anything_is_trained_where_there_is_nothing_to_show(tmp_path, monkeypatch):
+    bare = RecData(Table(1), {"book": Table(3)}, Interactions(*(np.zeros(1, np.int32) for _ in range(3))))
+    monkeypatch.setattr(figures, "split_of", lambda config: Split(bare, bare, bare))
+    monkeypatch.setattr(figures, "trained", lambda *args: pytest.fail("trained"))
+    options = duration.Options("epinions", tmp_path)
+    for figure, why in (
+        (figures.figure2, "stands in two kinds"),
+        (figures.figure3, "no f_p"),
+        (figures.figure4, "no f_p"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            figure(options)
+
+
+@pytest.mark.slow
+def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
+    options = duration.Options("tiny", tmp_path, seeds=1, trials=1)
+    for experiment in (duration.table2, duration.table5, figures.figure2, figures.figure3, figures.figure4):
+        experiment(options)
+    for name in ("figure2", "figure3", "figure4"):
+        assert (tmp_path / f"{name}-tiny" / f"{name}.png").stat().st_size > 5_000
+    report = (tmp_path / "table5-tiny" / "report.md").read_text()
+    assert "alignment and topology help, cold start" in report and "| full data | DURation |" in report
+    assert "| book |" in (tmp_path / "table2-tiny" / "report.md").read_text()

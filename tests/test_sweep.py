@@ -96,6 +96,19 @@ def test_a_search_leaves_a_report_and_settings_that_can_be_run(
     assert best.model.user_emb_size == best.model.item_emb_size == int(found.params[list(SPACE)[1]])
 
 
+@pytest.mark.parametrize(
+    ("config", "metric"), [("wmf", []), ("bprmf", ["--metric", "recall@10"]), ("ease", ["--metric", "ndcg@5/book"])]
+)
+def test_models_of_lists_are_searched_by_metrics_of_lists(
+    tmp_path: Path, config: str, metric: list[str], capsys: pytest.CaptureFixture
+):
+    words = [config, "opt.epochs=1", "path.cache=null", "--data", "planted-tiny", "--out", str(tmp_path / "out")]
+    assert sweep.main([*words, *metric, "--trials", "1"]) == 0
+    name = metric[1] if metric else "ndcg@10"
+    assert f"valid {name} 0." in capsys.readouterr().out
+    assert (folder_of(tmp_path) / "table.csv").read_text().startswith(f"trial,valid {name},")
+
+
 def test_a_search_goes_on_as_if_it_had_not_stopped(tmp_path: Path, words: list[str]):
     assert sweep.main([*words, "--trials", "1"]) == 0
     assert sweep.main([*words, "--trials", "3"]) == 0
@@ -311,6 +324,8 @@ def test_a_bad_space_is_told_with_file_key_and_remedy(
         (["--space", "configs/sweeps/duratoin.json"], "Did you mean 'configs/sweeps/duration.json'?"),
         (["--metric", "auk"], "--metric: no metric 'auk'. Did you mean 'auc'?"),
         (["--metric", "auc/bok"], "--metric: no 'auc/bok'. Did you mean 'auc/book'?"),
+        (["--metric", "recal@10"], "--metric: no metric 'recal@k'. Did you mean 'recall'?"),
+        (["--metric", "recall@10/bok"], "--metric: no 'recall@10/bok'. Did you mean 'recall@10/book'?"),
         (["opt.early_stop=null"], "--metric: say by what to choose"),
         (["--trials", "0"], "--trials and --jobs are at least 1"),
         (["modle.alpha=1"], "modle"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -209,10 +209,7 @@ def check_watched(config: LoadedConfig, parts: Split) -> None:
         raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
     for where, stop in _watched(config):
         metric, slash, kind = stop.metric.partition("/")
-        groups: tuple[str, ...] = ("pooled", *kinds)
-        if is_ranking(metric):
-            of_users = metric.split("@")[0] in USER_METRICS
-            groups = (*(kinds if len(kinds) > 1 else ()), *(GROUPS if of_users else ()))
+        groups = groups_of(metric, kinds)
         if slash and kind not in groups:
             known = [f"{metric}/{name}" for name in groups]
             near = did_you_mean(f"{metric}/{kind}", known)
@@ -232,6 +229,13 @@ def check_watched(config: LoadedConfig, parts: Split) -> None:
                     f"ranking.items={config.run.ranking.items}: nobody likes such an item in the {name} part, so "
                     f"{lists[0]} has nothing to find there. Choose other items, or another data.split"
                 )
+
+
+def groups_of(metric: str, kinds: Sequence[str]) -> tuple[str, ...]:
+    """What may stand behind the slash of this metric on data of these kinds."""
+    if not is_ranking(metric):
+        return ("pooled", *kinds)
+    return (*(kinds if len(kinds) > 1 else ()), *(GROUPS if metric.split("@", maxsplit=1)[0] in USER_METRICS else ()))
 
 
 def _watched(config: LoadedConfig) -> list[tuple[str, EarlyStopSettings]]:

@@ -12,9 +12,13 @@ import numpy as np
 from experiments.options import CommonOptions
 from experiments.report import Report
 from experiments.runs import Done, Job, run_all, split_of
-from experiments.statistics import compare, verdict
+from experiments.statistics import compare
 from hrec.config import ConfigError
+from hrec.datasets.histories import liked_history
+from hrec.datasets.recdata import RecData
+from hrec.pipeline.ranking import told as out_of
 from hrec.pipeline.records import RunFolder
+from hrec.settings import RankingSettings
 
 CONFIGS = {
     "Popularity": "popularity",
@@ -105,10 +109,13 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
 """What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's settings were
 chosen on CiteULike's validation part (NOTES.md)."""
 
+MOST_TRIALS = 3
+
 PAPER_TABLE_1 = {
     ("CiteULike1", "WMF"): (22.14, 32.58, 43.65),
     ("CiteULike1", "CDL"): (25.02, 36.57, 48.32),
     ("CiteULike1", "DualNet"): (30.41, 41.71, 52.24),
+    ("CiteULike2", "BPRMF"): (39.11, 49.16, 59.96),
     ("CiteULike2", "WMF"): (40.45, 50.28, 59.95),
     ("CiteULike2", "CDL"): (39.49, 52.02, 64.41),
     ("CiteULike2", "DualNet"): (41.26, 53.80, 65.21),
@@ -201,19 +208,35 @@ def written(
         printed = " / ".join("-" if v is None else f"{v:.2f}" for v in row.paper or (None,))
         table.append([*row.labels, *cells, *([printed] if with_paper else [])])
     report.table(table)
-    tuned = "Nothing was tuned: settings of the configs and the first of TRIALS (scripts/experiments/dualnet.py)."
-    if options.trials > 1:
-        tuned = (
-            f"Each model was tuned over the first {options.trials} of its TRIALS (scripts/experiments/dualnet.py) on "
-            "the validation part."
-        )
     seeds = f"mean and deviation over {options.seeds} seeds" if options.seeds > 1 else "one seed"
     report.say(
-        f"Test recall in per cent over all users with a test row, {seeds} of weights and batches; one split. {tuned}"
+        f"Test recall in per cent over all users with a test row, {seeds} of weights and batches; one split. "
+        f"{_candidates(runs)} {_tuned(options, rows)}"
     )
     if options.source.text:
         report.say(options.source.text)
     return report
+
+
+def _tuned(options: Options, rows: Sequence[Row]) -> str:
+    """Which models had several settings tried, in words."""
+    tried = {row.model: len(TRIALS.get(row.model, ())[: options.trials]) for row in rows}
+    several = [f"{model} ({count} settings)" for model, count in tried.items() if count > 1]
+    rest = [model for model, count in tried.items() if count <= 1]
+    told = f"Tuned on the validation part over TRIALS of scripts/experiments/dualnet.py: {', '.join(several)}. "
+    as_set = f"{', '.join(rest)} as in the config, whose settings were chosen on validation parts (NOTES.md)."
+    return (told if several else "") + (as_set if rest else "")
+
+
+def _candidates(runs: Sequence[Sequence[Done]]) -> str:
+    """What the lists were made of, in words."""
+    settings = {json.dumps(run.result["ranking"], sort_keys=True) for done in runs for run in done}
+    each = [RankingSettings.model_validate(json.loads(text)) for text in sorted(settings)]
+    lines = [
+        f"{out_of(one)}, less what the user has in training" + (" and validation" if one.mask_valid else "")
+        for one in each
+    ]
+    return f"Lists {' or '.join(dict.fromkeys(lines))}."
 
 
 def percent(done: Sequence[Done], k: int) -> str:
@@ -232,7 +255,7 @@ def claim(report: Report, told: str, better: Sequence[Done], worse: Sequence[Don
     users = of_users(better, metric), of_users(worse, metric)
     means = [[d.result["test"][metric] for d in done] for done in (better, worse)]
     test = compare(*means, *users)
-    report.claim(verdict(f"{told}, {metric} (Wilcoxon over users)", test.difference, test.p_users))
+    report.claim(f"{told}, {metric} (Wilcoxon over users)", test.difference, test.p_users)
 
 
 # ------------------------------------------------------------------------------------------- the tables
@@ -250,7 +273,9 @@ ABOVE = (
 def table1(options: Options) -> None:
     """Recall@50, 100 and 200 of every model on every split."""
     cuts = options.cuts(50, 100, 200)
-    models, left_out = _with_content(options, cuts)
+    asked = list(options.models or OF_TABLE_1)
+    left_out = [] if _has_content(options) else [name for name in asked if name in READ_CONTENT]
+    models = [name for name in asked if name not in left_out]
     rows = [
         Row((split, model), model, settings, PAPER_TABLE_1.get((split, model)))
         for split, settings in options.source.splits.items()
@@ -270,13 +295,15 @@ def table1(options: Options) -> None:
     report.close([d for done in runs for d in done])
 
 
-def _with_content(options: Options, cuts: Sequence[int]) -> tuple[list[str], list[str]]:
-    """The models that were asked for, and those of them that the data has nothing to read for."""
-    asked = list(options.models or OF_TABLE_1)
-    first = options.job("WMF", cuts, *next(iter(options.source.splits.values())))
-    kinds = split_of(first.load()).train.kinds.values()
-    left_out = [] if any(kind.columns for kind in kinds) else [name for name in asked if name in READ_CONTENT]
-    return [name for name in asked if name not in left_out], left_out
+def _has_content(options: Options) -> bool:
+    """Whether the items have columns to read."""
+    first = options.job("WMF", options.cuts(50), *next(iter(options.source.splits.values())))
+    return any(kind.columns for kind in split_of(first.load()).train.kinds.values())
+
+
+def _dualnet(options: Options) -> str:
+    """The DualNet that the data can have: with items without columns, the one that reads the items' users."""
+    return "DualNet" if _has_content(options) else "DualNet+users"
 
 
 def table2(options: Options) -> None:
@@ -285,6 +312,8 @@ def table2(options: Options) -> None:
         raise ConfigError(
             f"--models: table2 ranks new items, of which {strange[0]} knows nothing: {', '.join(OF_TABLE_2)}"
         )
+    if not _has_content(options):
+        raise ConfigError(f"table2 ranks new items by their columns, and the items of '{options.data}' have none")
     cuts = options.cuts(50, 100, 200)
     rows = [
         Row((model,), model, (*options.source.out_matrix, NO_LEAK), PAPER_TABLE_2.get(model))
@@ -302,9 +331,9 @@ def table2(options: Options) -> None:
 def table3(options: Options) -> None:
     """The three designs, in-matrix."""
     cuts = options.cuts(10, 50, 100)
-    settings = list(options.source.splits.values())[-1]
+    settings, model = list(options.source.splits.values())[-1], _dualnet(options)
     rows = [
-        Row((design,), "DualNet", (*settings, f"model.design={design}"), printed)
+        Row((design,), model, (*settings, f"model.design={design}"), printed)
         for design, printed in PAPER_TABLE_3.items()
     ]
     runs = measured(options, rows, cuts)
@@ -318,12 +347,11 @@ def table3(options: Options) -> None:
 def noise(options: Options) -> None:
     """With and without noise on the inputs, in-matrix and out-matrix (section 5.3)."""
     cuts = options.cuts(50, 300)
-    splits = {
-        "in-matrix": list(options.source.splits.values())[-1],
-        "out-matrix": (*options.source.out_matrix, NO_LEAK),
-    }
+    model, splits = _dualnet(options), {"in-matrix": list(options.source.splits.values())[-1]}
+    if model == "DualNet":
+        splits["out-matrix"] = (*options.source.out_matrix, NO_LEAK)
     rows = [
-        Row((split, told), "DualNet", (*settings, *_noise(share)), PAPER_NOISE[split, told])
+        Row((split, told), model, (*settings, *_noise(share)), PAPER_NOISE[split, told])
         for split, settings in splits.items()
         for told, share in (("without", 0.0), ("with", 0.3))
     ]
@@ -332,7 +360,7 @@ def noise(options: Options) -> None:
     runs = measured(options, rows, cuts)
     report = written(options, "noise", ("split", "noise"), rows, runs, cuts)
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
-    for split, k in zip(splits, reversed(cuts), strict=True):
+    for split, k in zip(splits, reversed(cuts), strict=False):
         plain, noisy = by_label[split, "without"], by_label[split, "with"]
         claim(report, f"noise raises recall, {split}", noisy, plain, k)
     report.close([d for done in runs for d in done])
@@ -344,6 +372,8 @@ def _noise(share: float) -> tuple[str, ...]:
 
 # ----------------------------------------------------------------- dual mini-batches and what else was tried
 
+SIDE = 8
+"""Users and items of a block that is small enough to be empty often."""
 PLAIN = (
     "model.design=basic",
     "model.hide_block=false",
@@ -355,14 +385,19 @@ PLAIN = (
     "opt.epochs=100",
 )
 """What all ways have: a design that a Gram matrix can sum, and noise in place of hidden blocks."""
-SMALL = ("opt.batch_size=64", "model.block_items=64")
+SMALL = (f"opt.batch_size={SIDE}", f"model.block_items={SIDE}", "opt.eval_step=1", "opt.epochs=8")
+BLOCKS, GRAM = "dual mini-batches", "all pairs by Gram matrices"
+LOGISTIC = "logistic loss"
+TINY, SKIPPING = f"blocks of {SIDE} x {SIDE}", f"blocks of {SIDE} x {SIDE}, half of the empty ones left out"
 WAYS = {
-    "dual mini-batches": (),
-    "all pairs by Gram matrices": ("model.all_pairs=true",),
-    "logistic loss": ("model.loss=logistic",),
-    "blocks of 64 x 64": SMALL,
-    "blocks of 64 x 64, half of the empty ones left out": (*SMALL, "model.skip_empty_blocks=0.5"),
+    BLOCKS: (),
+    GRAM: ("model.all_pairs=true",),
+    LOGISTIC: ("model.loss=logistic",),
+    TINY: SMALL,
+    SKIPPING: (*SMALL, "model.skip_empty_blocks=0.5"),
 }
+TOGETHER = ((BLOCKS, GRAM), (LOGISTIC,), (TINY, SKIPPING))
+"""Ways that run to one recall, so that their times can be compared."""
 RATES = ("opt.hyper_params.lr=0.001", "opt.hyper_params.lr=0.003", "opt.hyper_params.lr=0.01")
 
 
@@ -370,44 +405,56 @@ def tactics(options: Options) -> None:
     """Dual mini-batches against the loss of all pairs, and the paper's "Unsuccessful tactics": recall, and the time
     that each needs to the recall that all of its group reach."""
     cuts = options.cuts(50, 100, 200)
-    settings = list(options.source.splits.values())[-1]
-    rates = RATES[: options.trials]
-    jobs = [
-        options.job("DualNet+users", cuts, *settings, *PLAIN, *way, rate) for way in WAYS.values() for rate in rates
-    ]
-    done = run_all(jobs, options.out, options.jobs)
+    settings, rates = list(options.source.splits.values())[-1], RATES[: options.trials]
+    jobs = {
+        (way, rate): options.job("DualNet+users", cuts, *settings, *PLAIN, *more, rate)
+        for way, more in WAYS.items()
+        for rate in rates
+    }
+    train = split_of(next(iter(jobs.values())).load()).train
+    done = dict(zip(jobs, run_all(list(jobs.values()), options.out, options.jobs), strict=True))
     watched = f"recall@{cuts[-1]}"
-    best = {}
-    for number, way in enumerate(WAYS):
-        of_way = done[number * len(rates) : (number + 1) * len(rates)]
-        best[way] = max(of_way, key=lambda run: run.result["valid"][watched])
-    ways = list(WAYS)
+    best = {way: max((done[way, r] for r in rates), key=lambda run: run.result["valid"][watched]) for way in WAYS}
     report = options.report("tactics")
     table = [["", "lr", *(f"recall@{k}" for k in cuts), "epochs", "s an epoch", f"{watched} reached", "after s"]]
-    for group in (ways[:2], ways[2:3], ways[3:]):
+    for group in TOGETHER:
         target = 0.98 * min(best[way].result["valid"][watched] for way in group)
-        for way in group:
-            seconds, epochs, until = _time_to(best[way], watched, target)
-            lr = json.loads((best[way].folder / "config.json").read_text(encoding="utf-8"))["opt"]["hyper_params"]["lr"]
-            recall = [percent([best[way]], k) for k in cuts]
-            table.append(
-                [way, str(lr), *recall, str(epochs), f"{seconds:.2f}", f"{100 * target:.1f}", f"{until * seconds:.0f}"]
-            )
+        table += [_row_of_way(way, best[way], cuts, target) for way in group]
     report.table(table)
     report.say(
         f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rates by validation "
-        f"{watched}. 's an epoch' is without evaluation; 'reached' is 98 % of the lower best of the ways that are "
-        "compared, on the validation part, and 'after s' the training time until then."
+        f"{watched}. 's an epoch' is without evaluation where epochs without one are there; 'reached' is 98 % of the "
+        "lower best of the ways that are compared, on the validation part, and 'after s' the training time until then."
     )
-    plain, logistic = [best[ways[0]]], [best[ways[2]]]
+    report.say(f"Of the blocks of {SIDE} users and {SIDE} items {100 * empty_share(train, SIDE):.1f} % hold no 1.")
     for k in cuts:
-        claim(report, "the squared loss above the logistic loss", plain, logistic, k)
-    report.close(done)
+        claim(report, "the squared loss above the logistic loss", [best[BLOCKS]], [best[LOGISTIC]], k)
+    report.close(list(done.values()))
+
+
+def _row_of_way(way: str, run: Done, cuts: Sequence[int], target: float) -> list[str]:
+    """A line of the table of tactics."""
+    seconds, epochs, until = _time_to(run, f"recall@{cuts[-1]}", target)
+    lr = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))["opt"]["hyper_params"]["lr"]
+    recall = [percent([run], k) for k in cuts]
+    return [way, str(lr), *recall, str(epochs), f"{seconds:.2f}", f"{100 * target:.1f}", f"{until * seconds:.0f}"]
+
+
+def empty_share(train: RecData, side: int) -> float:
+    """Share of the blocks of ``side`` users by ``side`` items, both shuffled, in which nobody likes anything; only
+    users and items with a like are walked."""
+    liked, rng = liked_history(train), np.random.default_rng(0)
+    owner = np.repeat(np.arange(len(liked)), np.diff(liked.offset))
+    (users, row), (items, column) = (np.unique(a, return_inverse=True) for a in (owner, liked.index))
+    wide, high = -(-len(items) // side), -(-len(users) // side)
+    block = rng.permutation(len(users))[row] // side * wide + rng.permutation(len(items))[column] // side
+    return 1 - len(np.unique(block)) / (wide * high)
 
 
 def _time_to(run: Done, metric: str, target: float) -> tuple[float, int, int]:
     """(median seconds of an epoch without evaluation, epochs of the run, epochs until the metric was reached)."""
     rows = RunFolder(run.folder).rows()
-    plain = [b["seconds"] - a["seconds"] for a, b in pairwise(rows) if metric not in b]
+    each = [(b["seconds"] - a["seconds"], metric in b) for a, b in pairwise(rows)]
+    plain = [seconds for seconds, measured_too in each if not measured_too] or [seconds for seconds, _ in each]
     until = next(row["epoch"] for row in rows if row.get(metric, -1.0) >= target)
     return float(np.median(plain)), rows[-1]["epoch"], until

@@ -20,11 +20,13 @@ from sklearn.preprocessing import StandardScaler
 from experiments.duration import Options, Row, tune
 from experiments.report import cell
 from experiments.runs import Done, Job, run_all, split_of
-from experiments.statistics import compare, verdict
+from experiments.statistics import compare
+from hrec.config import ConfigError
 from hrec.datasets import planted
 from hrec.datasets.recdata import RecData, Split
 from hrec.models.base import BaseModel
 from hrec.models.hetero.duration import DURation
+from hrec.models.layers.fields import Fields
 from hrec.models.losses import alignment
 from hrec.pipeline.checkpoints import Checkpoints
 
@@ -36,14 +38,13 @@ SAMPLE = 1_000
 
 
 def save_items(model: BaseModel, parts: Split, folder: Path) -> None:
-    """Keep of every item its raw columns, their image f_p, and the item vector x (without the numbers of the bias)."""
+    """Keep of every item the image f_p of its columns, and the item vector x (without the numbers of the bias)."""
     assert isinstance(model, DURation)
     model.eval()
     arrays: dict[str, np.ndarray] = {}
     with torch.no_grad():
         for kind, table in parts.train.kinds.items():
             rows = torch.arange(table.count, device=model.device).split(4096)
-            arrays[f"raw/{kind}"] = torch.cat([model.fields[kind](r) for r in rows]).cpu().numpy()
             arrays[f"mapped/{kind}"] = torch.cat([model.mapped(r + table.start) for r in rows]).cpu().numpy()
             vectors = torch.cat([model.item_vectors(r + table.start) for r in rows]).cpu().numpy()
             arrays[f"vector/{kind}"] = vectors[:, : model.config.item_hidden_size_list[-1]]
@@ -85,9 +86,9 @@ def known_pairs(options: Options, data: RecData) -> tuple[str, str, np.ndarray]:
         return "book", "film", pairs - np.array([data.kinds["book"].start, data.kinds["film"].start])
     kinds = list(data.kinds)
     common = [(len(np.intersect1d(_ids(data, a), _ids(data, b))), a, b) for a, b in combinations(kinds, 2)]
-    count, a, b = max(common)
+    count, a, b = max(common, default=(0, "", ""))
     if not count:
-        raise SystemExit(f"no item of '{data.name}' stands in two kinds: figure 2 has nothing to show on it")
+        raise ConfigError(f"no item of '{data.name}' stands in two kinds: figure 2 has nothing to show on it")
     _, left, right = np.intersect1d(_ids(data, a), _ids(data, b), return_indices=True)
     return a, b, np.stack([left, right], axis=1)
 
@@ -99,10 +100,9 @@ def _ids(data: RecData, kind: str) -> np.ndarray:
 
 def figure2(options: Options) -> None:
     """Similarity of items that are one thing in two kinds, and where the true partner ranks among all of its kind."""
-    ways = {"with alignment": (), "without alignment": ("model.alpha=0",)}
-    runs = trained(options, ways)
     data = split_of(options.job("DURation").load()).train
     a, b, pairs = known_pairs(options, data)
+    runs = trained(options, {"with alignment": (), "without alignment": ("model.alpha=0",)})
     report = options.report("figure2")
     table = [["", "representation", "mean rank of the partner", "among the first 10 %", "mean rank by chance"]]
     ranks: dict[tuple[str, str], np.ndarray] = {}
@@ -129,10 +129,10 @@ def figure2(options: Options) -> None:
     for name in ("mapped", "vector"):
         below = chance - ranks["with alignment", name]
         test = compare([0.0], [0.0], below, np.zeros_like(below))
-        report.claim(verdict(f"partners are nearer than chance ({name})", float(below.mean()), test.p_users))
+        report.claim(f"partners are nearer than chance ({name})", float(below.mean()), test.p_users)
         gained = ranks["without alignment", name] - ranks["with alignment", name]
         test = compare([0.0], [0.0], gained, np.zeros_like(gained))
-        report.claim(verdict(f"alignment brings partners nearer ({name}, ranks)", float(gained.mean()), test.p_users))
+        report.claim(f"alignment brings partners nearer ({name}, ranks)", float(gained.mean()), test.p_users)
     report.close([d for done in runs.values() for d in done])
 
 
@@ -164,26 +164,30 @@ def _heatmap(left: np.ndarray, right: np.ndarray, pairs: np.ndarray, kinds: tupl
 # -------------------------------------------------------------------------------------------- figure 3
 
 
-def sampled(items: dict[str, np.ndarray], name: str, seed: int = 0, size: int = SAMPLE) -> dict[str, np.ndarray]:
-    """At most ``size`` rows of each kind with columns, the same items for every run."""
-    out = {}
-    for key, rows in items.items():
-        what, kind = key.split("/")
-        if what == name and items[f"raw/{kind}"].shape[1]:
-            chosen = np.random.default_rng(seed).permutation(len(rows))[:size]
-            out[kind] = rows[chosen]
-    return out
+def sampled(items: dict[str, np.ndarray], data: RecData, size: int = SAMPLE) -> dict[str, np.ndarray]:
+    """f_p of at most ``size`` items of each kind with columns, the same items for every run."""
+    return {kind: items[f"mapped/{kind}"][chosen] for kind, chosen in chosen_items(data, size).items()}
+
+
+def chosen_items(data: RecData, size: int = SAMPLE) -> dict[str, np.ndarray]:
+    """At most ``size`` items, counted within their kind, of each kind with columns. Raises ConfigError without any."""
+    described = {kind: table for kind, table in data.kinds.items() if table.columns}
+    if not described:
+        raise ConfigError(f"no kind of '{data.name}' has columns, so there is no f_p to look at")
+    return {kind: np.random.default_rng(0).permutation(table.count)[:size] for kind, table in described.items()}
 
 
 def figure3(options: Options) -> None:
     """Items of all kinds in the unified space, with and without alignment: t-SNE, and how mixed they are."""
+    data = split_of(options.job("DURation").load()).train
+    chosen_items(data)  # refuses data without columns before anything is trained
     runs = trained(options, {"without alignment": ("model.alpha=0",), "with alignment": ()})
     report = options.report("figure3")
     report.folder.mkdir(parents=True, exist_ok=True)
     table = [["", "MMD between kinds", "accuracy of telling kinds apart", "accuracy by chance"]]
     measured: dict[str, dict[str, np.ndarray]] = {}
     for way, done in runs.items():
-        samples = [sampled(items_of(d), "mapped") for d in done]
+        samples = [sampled(items_of(d), data) for d in done]
         mixed = {"mmd": np.array([mean_mmd(s) for s in samples]), "told": np.array([told_apart(s) for s in samples])}
         measured[way] = mixed
         largest = max(len(rows) for rows in samples[0].values()) / sum(len(rows) for rows in samples[0].values())
@@ -195,19 +199,19 @@ def figure3(options: Options) -> None:
         f"At most {SAMPLE:,} items of each kind; {options.seeds} seeds."
     )
     picture = report.folder / "figure3.png"
-    _tsne({way: sampled(items_of(done[0]), "mapped", size=400) for way, done in runs.items()}, picture)
+    _tsne({way: sampled(items_of(done[0]), data, size=400) for way, done in runs.items()}, picture)
     report.picture(picture, "t-SNE of f_p, without and with alignment")
     for key, told in (
         ("mmd", "alignment brings the kinds together (MMD)"),
         ("told", "alignment makes kinds harder to tell apart (accuracy)"),
     ):
         test = compare(measured["without alignment"][key], measured["with alignment"][key])
-        report.claim(verdict(told, test.difference, test.p_seeds))
+        report.claim(told, test.difference, test.p_seeds)
     report.close([d for done in runs.values() for d in done])
 
 
 def mean_mmd(samples: dict[str, np.ndarray]) -> float:
-    """Mean over pairs of kinds of sqrt(MMD^2), which is twice the distributional variance of two samples (Eq. 2)."""
+    """Mean over pairs of kinds of their MMD; MMD^2 is four times the distributional variance of two samples (Eq. 2)."""
     rows = StandardScaler().fit_transform(np.concatenate(list(samples.values())))
     parts = np.split(rows, np.cumsum([len(s) for s in samples.values()])[:-1])
     out = []
@@ -257,6 +261,8 @@ CLUSTERS = (5, 10, 20, 40)
 
 def figure4(options: Options) -> None:
     """How well clusters of f_p(columns) agree with clusters of the raw columns, with and without topology loss."""
+    data = split_of(options.job("DURation").load()).train
+    truth = {kind: [_clusters(rows, k) for k in CLUSTERS] for kind, rows in raw_columns(data).items()}
     ways = {
         "without topology": ("model.beta=0",),
         "topology as published": (),
@@ -265,12 +271,13 @@ def figure4(options: Options) -> None:
     runs = trained(options, ways)
     report = options.report("figure4")
     report.folder.mkdir(parents=True, exist_ok=True)
-    f1 = {way: np.array([[agreement(items_of(d), k) for k in CLUSTERS] for d in done]) for way, done in runs.items()}
+    f1 = {way: np.array([agreement(truth, sampled(items_of(d), data)) for d in done]) for way, done in runs.items()}
     table = [["macro pairwise F1", *(f"{k} clusters" for k in CLUSTERS)]]
     table += [[way, *(cell(values[:, i]) for i in range(len(CLUSTERS)))] for way, values in f1.items()]
     report.table(table)
     report.say(
-        "K-means on the raw columns and on f_p(columns) of the same items; F1 of 'in one cluster' and of 'in two', "
+        "K-means on the raw columns (categories as random vectors, never trained, one draw for all rows of the table) "
+        "and on f_p(columns) of the same items; F1 of 'in one cluster' and of 'in two', "
         f"mean of both, mean over the kinds. At most {SAMPLE:,} items of each kind; {options.seeds} seeds."
     )
     picture = report.folder / "figure4.png"
@@ -278,14 +285,29 @@ def figure4(options: Options) -> None:
     report.picture(picture, "agreement of clusters over their number")
     for way in list(ways)[1:]:
         test = compare(f1[way].mean(1), f1["without topology"].mean(1))
-        report.claim(verdict(f"{way} keeps clusters better than none", test.difference, test.p_seeds))
+        report.claim(f"{way} keeps clusters better than none", test.difference, test.p_seeds)
     report.close([d for done in runs.values() for d in done])
 
 
-def agreement(items: dict[str, np.ndarray], clusters: int) -> float:
-    """Macro pairwise F1 of the clusters of raw and mapped rows, mean over the kinds with columns."""
-    raw, mapped = sampled(items, "raw"), sampled(items, "mapped")
-    return float(np.mean([pairwise_f1(_clusters(raw[k], clusters), _clusters(mapped[k], clusters)) for k in raw]))
+def raw_columns(data: RecData) -> dict[str, np.ndarray]:
+    """The columns of the chosen items of each kind as numbers, categories as vectors drawn from N(0, 1) and never
+    trained: what the paper maps, and the same for every model that is compared."""
+    torch.manual_seed(0)
+    width = DURation.Config().token_emb_size
+    with torch.no_grad():
+        return {
+            kind: Fields(data.kinds[kind], width, 1.0)(torch.from_numpy(chosen)).numpy()
+            for kind, chosen in chosen_items(data).items()
+        }
+
+
+def agreement(truth: dict[str, list[np.ndarray]], mapped: dict[str, np.ndarray]) -> list[float]:
+    """For each of CLUSTERS the macro pairwise F1 of the clusters of mapped rows against ``truth``, the clusters of the
+    raw ones; mean over the kinds."""
+    return [
+        float(np.mean([pairwise_f1(truth[kind][i], _clusters(rows, k)) for kind, rows in mapped.items()]))
+        for i, k in enumerate(CLUSTERS)
+    ]
 
 
 def pairwise_f1(truth: np.ndarray, found: np.ndarray) -> float:

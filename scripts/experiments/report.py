@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.runs import Done, short
+from experiments.statistics import holm, verdict
 from hrec.pipeline.checkpoints import write_whole
 from hrec.pipeline.records import commit, provenance
 
@@ -24,7 +25,7 @@ class Report:
         self.folder = folder
         self.blocks: list[str] = []
         self.tables: list[list[list[str]]] = []
-        self.claims: list[str] = []
+        self.claims: list[tuple[str, float, float]] = []
 
     def table(self, rows: list[list[str]]) -> None:
         """Rows of cells, the first the heading."""
@@ -37,14 +38,18 @@ class Report:
     def picture(self, path: Path, told: str) -> None:
         self.blocks.append(f"![{told}]({path.name})")
 
-    def claim(self, line: str) -> None:
-        """A claim of the paper with its verdict."""
-        self.claims.append(line)
+    def claim(self, told: str, difference: float, p: float) -> None:
+        """A claim of the paper that something is larger: by how much it is, and the p-value of its test or NaN."""
+        self.claims.append((told, difference, p))
 
     def close(self, done: Sequence[Done] = ()) -> None:
         """Write everything, and print it."""
         if self.claims:
-            self.blocks.append("Claims of the paper:\n\n" + "\n".join(f"- {line}" for line in self.claims))
+            corrected = holm({told: p for told, _, p in self.claims})
+            lines = "\n".join(f"- {verdict(told, by, corrected[told])}" for told, by, _ in self.claims)
+            tests = sum(np.isfinite(p) for p in corrected.values())
+            how = f", p after Holm's correction over these {tests} tests" if tests > 1 else ""
+            self.blocks.append(f"Claims of the paper{how}:\n\n{lines}")
         commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
         about = provenance()
         self.blocks.append(

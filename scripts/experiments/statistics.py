@@ -19,13 +19,13 @@ class Comparison:
     p_seeds: float
     """Paired t-test over the seeds."""
     p_users: float
-    """Wilcoxon signed-rank test over the users, each user's AUC being the mean over the seeds."""
+    """Wilcoxon signed-rank test over the users, each user's value being the mean over the seeds."""
 
 
 def compare(
     a: Sequence[float], b: Sequence[float], users_a: np.ndarray | None = None, users_b: np.ndarray | None = None
 ) -> Comparison:
-    """a, b: one metric for each seed, paired. users_a, users_b: float[users], NaN where a user has no AUC."""
+    """a, b: one metric for each seed, paired. users_a, users_b: float[users], NaN where a user has no value."""
     x, y = np.asarray(a, float), np.asarray(b, float)
     p_seeds = float("nan")
     if len(x) > 1 and np.ptp(x - y) > 0:

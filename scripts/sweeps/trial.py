@@ -20,9 +20,9 @@ from hrec.models import find_model
 from hrec.pipeline.checkpoints import Checkpoints
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.metrics import METRICS, no_such_metric
+from hrec.pipeline.metrics import direction
 from hrec.pipeline.records import Progress
-from hrec.pipeline.run import check_settings, measured_metrics, prepare
+from hrec.pipeline.run import check_settings, groups_of, measured_metrics, prepare
 from hrec.pipeline.trainer import Trainer
 from sweeps.space import Space, overrides_of, values_of
 
@@ -74,7 +74,8 @@ def train(config: LoadedConfig, metric: str, progress: Progress) -> float:
     """``metric`` on the validation part, of the weights that a run with these settings would keep."""
     device = check_settings(config)
     parts, model = prepare(config, device, Processes(), lambda line: None, split_of(config))
-    evaluator = Evaluator(list(dict.fromkeys([*measured_metrics(config), metric.partition("/")[0]])))
+    names = list(dict.fromkeys([*measured_metrics(config), metric.partition("/")[0]]))
+    evaluator = Evaluator(names, ranking=(config.run.ranking, parts))
     with TemporaryDirectory() as folder:
         trainer = Trainer(
             config.run.opt,
@@ -98,9 +99,11 @@ def metric_of(config: LoadedConfig, asked: str | None) -> str:
             raise ConfigError("--metric: say by what to choose; opt.early_stop, which would say it, is null")
         return stop.metric
     name = asked.partition("/")[0]
-    if name not in METRICS:
-        raise ConfigError(f"--metric: {no_such_metric(name)}")
-    known = [name, *(f"{name}/{of}" for of in ("pooled", *split_of(config).train.kinds))]
+    try:
+        direction(name)
+    except ValueError as error:
+        raise ConfigError(f"--metric: {error}") from None
+    known = [name, *(f"{name}/{of}" for of in groups_of(name, list(split_of(config).train.kinds)))]
     if asked not in known:
         raise ConfigError(f"--metric: no '{asked}'.{did_you_mean(asked, known)} There are: {', '.join(known)}")
     return asked

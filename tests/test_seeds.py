@@ -1,0 +1,59 @@
+"""scripts/seeds.py: the table of several seeds, of metrics of rows and of lists."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import seeds
+from experiments.runs import Job, finished
+
+from hrec.config import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+
+
+def table_of(monkeypatch: pytest.MonkeyPatch, out: Path, *words: str) -> list[list[str]]:
+    """The cells of the table that a command line writes, heading and rows."""
+    line = ["seeds.py", *words[:1], "--data", "planted-tiny", "--seeds", "2", "--out", str(out), *words[1:]]
+    monkeypatch.setattr(sys, "argv", line)
+    assert seeds.main() == 0
+    (path,) = out.glob("*.md")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:3])]
+
+
+@pytest.mark.parametrize(
+    ("config", "titles", "keys"),
+    [
+        ("wmf", ["test ndcg@10", "book", "music", "film", "all"], ["ndcg@10/book", "ndcg@10"]),
+        ("deepmf", ["test auc", "book", "music", "film", "macro", "pooled"], ["auc/book", "auc"]),
+    ],
+)
+def test_the_table_holds_means_and_deviations_over_seeds(
+    config: str, titles: list[str], keys: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = ("opt.epochs=1", "path.cache=null")
+    heading, row = table_of(monkeypatch, tmp_path, config, "--", *settings)
+    assert heading == [*titles, "seconds"] and row[0] == config
+    jobs = [Job(config, ("data=planted-tiny", *settings), seed) for seed in range(2)]
+    done = [run for job in jobs if (run := finished(job, tmp_path))]
+    for key, title in zip(keys, ("book", "macro" if config == "deepmf" else "all"), strict=True):
+        values = np.array([run.result["test"][key] for run in done])
+        assert row[heading.index(title)] == f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
+
+
+def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_trained(tmp_path: Path):
+    jobs = [Job(name, ("data=planted-tiny",)) for name in ("deepmf", "wmf")]
+    assert seeds.metric_of(jobs[:1], None) == "auc" and seeds.metric_of(jobs[1:], "recall@10") == "recall@10"
+    with pytest.raises(
+        ConfigError, match=r"--metric: wmf does not measure 'auc', but recall@10, .*metrics=\[\"auc\"\]"
+    ):
+        seeds.metric_of(jobs, None)
