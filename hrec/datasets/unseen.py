@@ -70,7 +70,10 @@ class Unseen:
 
     def draw(self, user: Tensor, span: Tensor, generator: torch.Generator) -> Tensor:
         """One unseen item of the span for each row: int64[B]. Only where ``any_left``; generator on the CPU."""
-        point = torch.rand(len(user), generator=generator, dtype=torch.float64).to(user.device)
+        if user.device.type != "cpu":  # one number crosses over and seeds a generator there, not one for each row
+            seed = int(torch.randint(2**62, (1,), generator=generator))
+            generator = torch.Generator(user.device).manual_seed(seed)
+        point = torch.rand(len(user), generator=generator, dtype=torch.float64, device=user.device)
         return self.at(user, span, point * self.left[user * len(self.begin) + span])
 
     def at(self, user: Tensor, span: Tensor, point: Tensor) -> Tensor:

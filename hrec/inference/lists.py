@@ -15,7 +15,8 @@ from hrec.inference.history import NewUsers
 from hrec.inference.ids import ids_of, item_ids, item_kinds, user_numbers
 from hrec.inference.newcomers import scores_of_new
 from hrec.inference.trained import Trained
-from hrec.pipeline.topn import Masked, masked_scores, top_k
+from hrec.models.layers.top_k import top_k
+from hrec.pipeline.topn import Masked, masked_scores
 
 
 def recommend(

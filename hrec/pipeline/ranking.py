@@ -12,9 +12,10 @@ import torch
 from hrec.datasets.recdata import Interactions, RecData, Split
 from hrec.datasets.unseen import Unseen, distinct_ranks
 from hrec.models.base import BaseModel
+from hrec.models.layers.top_k import top_k
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.ranking_metrics import USER_METRICS, Lists, mean_of_users, of_catalogue, of_users, parse
-from hrec.pipeline.topn import Masked, masked_scores, top_k
+from hrec.pipeline.topn import Masked, masked_scores
 from hrec.settings import RankingSettings
 
 GROUPS = ("cold_users", "warm_users", "head_items", "tail_items")

@@ -232,12 +232,17 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str]
     return table(rows)
 
 
-def lists_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], groups: list[str]) -> str:
-    """One row per metric of lists; one column per part, and one of the last part for each kind or group it has."""
+def lists_table(
+    results: Mapping[str, Mapping[str, float]], metrics: list[str], groups: list[str], sampled: bool = False
+) -> str:
+    """One row per metric of lists; one column per part, and one of the last part for each kind or group it has.
+
+    sampled: candidates were sampled, which every row says.
+    """
     last = list(results)[-1]
     known = [g for g in groups if any(f"{metric}/{g}" in results[last] for metric in metrics)]
     rows = [["", *results, *(f"{last} {group.replace('_', ' ')}" for group in known)]]
     for metric in metrics:
         cells = [results[part].get(metric) for part in results] + [results[last].get(f"{metric}/{g}") for g in known]
-        rows.append([metric, *("-" if value is None else f"{value:.4f}" for value in cells)])
+        rows.append([metric + " (sampled)" * sampled, *("-" if value is None else f"{value:.4f}" for value in cells)])
     return table(rows)

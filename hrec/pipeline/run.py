@@ -365,7 +365,9 @@ def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[s
     if of_rows := [name for name in metrics if not is_ranking(name)]:
         folder.say(metrics_table(shown | ({"best possible": best} if best else {}), of_rows, kinds))
     if of_lists := [name for name in metrics if is_ranking(name)]:
-        folder.say(f"lists ranked {told(config.run.ranking)}\n{lists_table(shown, of_lists, [*kinds, *GROUPS])}")
+        ranking = config.run.ranking
+        lists = lists_table(shown, of_lists, [*kinds, *GROUPS], ranking.sampled is not None)
+        folder.say(f"lists ranked {told(ranking)}\n{lists}")
     if best and "auc" in result["test"]:
         reached = result["test"]["auc"]
         folder.say(f"macro AUC {reached:.4f} of a best possible {best['auc']:.4f}: {reached / best['auc']:.3f} of it")

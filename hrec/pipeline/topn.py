@@ -12,7 +12,7 @@ from torch import Tensor
 from hrec.pipeline.metrics import ScoreError
 
 ScoresOf = Callable[[Tensor], Tensor]
-"""user int64[B] -> float[B, n_items]"""
+"""user int64[B] -> float[B, n_items], a tensor that the caller may overwrite."""
 
 COPIES = 4
 """Matrices of the size of a chunk's scores that live at once: scores, their top-k workspace (values, int64 places)."""
@@ -62,28 +62,3 @@ def masked_scores(
             raise ScoreError(f"{bad:,} of {scores.numel():,} scores are NaN: the model has diverged")
         scores[masked.cells(chunk)] = -torch.inf
         yield chunk, scores
-
-
-def top_k(scores: Tensor, k: int) -> Tensor:
-    """int64[B, k]: the places of the k largest of each row, best first, of equal ones the first.
-
-    scores: float[B, n]; -1 stands where only -inf is left. The result is the same on every device, which torch.topk
-    alone does not promise for ties.
-    """
-    rows, n = scores.shape
-    width = min(k, n)
-    value, place = torch.topk(scores, min(width + 1, n), dim=1)
-    best = _ties_in_order(value[:, :width], place[:, :width])
-    if width < n:  # where the cut goes through a tie, any of the tied may have come up: sort those rows whole
-        cut = torch.nonzero((value[:, width - 1] == value[:, width]) & (value[:, width] > -torch.inf)).squeeze(1)
-        for some in cut.split(max(1, rows // 4)):
-            best[some] = torch.sort(scores[some], dim=1, descending=True, stable=True).indices[:, :width]
-    best = torch.where(torch.gather(scores, 1, best) == -torch.inf, -1, best)
-    return torch.nn.functional.pad(best, (0, k - width), value=-1)
-
-
-def _ties_in_order(value: Tensor, place: Tensor) -> Tensor:
-    """``place`` by value, and by place where values are equal."""
-    place, order = torch.sort(place, dim=1)
-    again = torch.sort(torch.gather(value, 1, order), dim=1, descending=True, stable=True).indices
-    return torch.gather(place, 1, again)

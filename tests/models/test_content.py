@@ -366,6 +366,14 @@ def test_the_users_of_a_block_are_hidden_from_the_histories_of_its_items():
     close(model.item_net.first.wide.dense(ITEMS)[:, 4:].double(), CONTENT)
 
 
+def test_histories_are_hidden_unless_a_step_takes_all_pairs():
+    def hidden(**settings: Any) -> bool:
+        return DualNet.Config(**settings).hide_block
+
+    assert hidden(hide_block=None) and not hidden(hide_block=None, all_pairs=True)
+    assert hidden(hide_block=True) and not hidden(hide_block=False) and not hidden()
+
+
 @pytest.mark.parametrize("clash", [{"loss": "logistic"}, {"skip_empty_blocks": 0.5}, {"hide_block": True}])
 def test_all_pairs_refuses_what_it_cannot_do(clash: dict[str, Any]):
     with pytest.raises(ValidationError, match="all_pairs does not go with " + next(iter(clash))):

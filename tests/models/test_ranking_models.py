@@ -394,6 +394,15 @@ def test_a_score_of_itemknn_is_the_sum_of_cosines_to_neighbours_that_the_user_li
     close(every_score(model, data), x @ literal_neighbours(x, k, shrink).T)
 
 
+def test_of_equally_alike_items_the_first_are_neighbours():
+    """Every user likes all of 30 items, so that each is as much like each other."""
+    user, item = (a.ravel().astype(np.int32) for a in np.indices((4, 30)))
+    data = RecData(Table(4), {"book": Table(30)}, Interactions(user, item, np.zeros(120, np.int16)))
+    neighbour = solved(ItemKNN, data, neighbours=3).neighbour
+    assert neighbour[0].tolist() == [1, 2, 3] and neighbour[1].tolist() == [0, 2, 3]
+    assert neighbour[20].tolist() == [0, 1, 2]
+
+
 def distinct() -> RecData:
     """Likes without a tie among the cosines of an item, so that there is one answer to which are the largest."""
     for seed in range(100):

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from hrec.datasets.recdata import Interactions, RecData, Split, Table
 from hrec.models.base import BaseModel, InnerProductModel
+from hrec.models.layers.top_k import top_k
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.metrics import ScoreError
 from hrec.pipeline.ranking import Ranking
-from hrec.pipeline.topn import Masked, masked_scores, top_k, users_at_once
+from hrec.pipeline.topn import Masked, masked_scores, users_at_once
 from hrec.settings import RankingSettings
 
 INF = torch.inf

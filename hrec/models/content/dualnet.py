@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class DualNet(InnerProductModel):
         blocks there are none."""
         hide_block: bool = False
         """Take the items of a dual mini-batch out of the histories of its users, and with item_history its users out of
-        those of its items."""
+        those of its items. null: unless all_pairs, whose blocks have all items."""
         user_noise: Chance = 0.0
         """Share of the cells of a history that are set to 0 in training (noise injection)."""
         item_noise: Chance = 0.0
@@ -99,6 +99,13 @@ class DualNet(InnerProductModel):
         know."""
         refine: bool = True
         """Train both networks with one level, then two, and so on, before the whole."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _hide_unless_all_pairs(cls, values: Any) -> Any:
+            if isinstance(values, dict) and "hide_block" in values and values["hide_block"] is None:
+                return values | {"hide_block": values.get("all_pairs", False) is not True}
+            return values
 
         @model_validator(mode="after")
         def _all_pairs_fits(self) -> Self:

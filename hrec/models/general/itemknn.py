@@ -20,6 +20,7 @@ from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.cooccurrence import cooccurrences
+from hrec.models.layers.top_k import top_k
 from hrec.settings import Settings
 
 USERS = 64
@@ -36,7 +37,7 @@ class ItemKNN(BaseModel):
         """Settings of ItemKNN."""
 
         neighbours: PositiveInt = 100
-        """Items kept for each item: those most like it. Of equally alike ones at the end of the list, any."""
+        """Items kept for each item: those most like it, of equally alike ones the first."""
         shrink: NonNegativeFloat = 0.0
         """Added to the divisor."""
 
@@ -69,9 +70,9 @@ class ItemKNN(BaseModel):
             divisor = torch.outer(root[here], root).add_(self.config.shrink)
             alike = both.to(divisor).div_(divisor.clamp_(min=1e-12))  # 0 / 0 where nobody likes either
             alike[torch.arange(len(alike)), torch.arange(here.start, here.stop)] = 0.0
-            self.similarity[here], self.neighbour[here] = (
-                a.to(t) for a, t in zip(torch.topk(alike, k, dim=1), (self.similarity, self.neighbour), strict=True)
-            )
+            nearest = top_k(alike, k)
+            self.similarity[here] = torch.gather(alike, 1, nearest)
+            self.neighbour[here] = nearest.to(self.neighbour.dtype)
         return 0.0
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:

@@ -50,7 +50,10 @@ class PairFields(nn.Module):
         left_out |= {name: "holds vectors" for name, column in every if isinstance(column, Dense | Sparse)}
         if left_out and settings.refuse_columns:
             told = "; ".join(f"column '{name}' {why}" for name, why in left_out.items())
-            raise ValueError(f"cannot use {told}. Leave it out of data.feat, or set model.refuse_columns to false")
+            raise ValueError(
+                f"{told}. The model cannot use such columns: leave them out (data.feat.{next(iter(left_out))}=null), "
+                "or set model.refuse_columns to false"
+            )
         count = {"user": data.n_users, "item": data.n_items}
         sides = {side: _fields(side, columns[side], count[side], settings) for side in columns}
         if not sides["user"] or not sides["item"]:

@@ -1,0 +1,40 @@
+"""The k largest of each row, the same ones on every device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """int64[B, k]: the places of the k largest of each row, best first, of equal ones the first.
+
+    scores: float[B, n]; -1 stands where only -inf is left. The result is the same on every device, which torch.topk
+    alone does not promise for ties.
+    """
+    rows, n = scores.shape
+    width = min(k, n)
+    value, place = torch.topk(scores, min(width + 1, n), dim=1)
+    best = _ties_in_order(value[:, :width], place[:, :width])
+    if width < n:  # where the cut goes through a tie, any of the tied may have come up
+        cut = torch.nonzero((value[:, width - 1] == value[:, width]) & (value[:, width] > -torch.inf)).squeeze(1)
+        for some in cut.split(max(1, rows // 4)):
+            best[some] = _with_first_of_tied(scores[some], value[some, width - 1], width)
+    best = torch.where(torch.gather(scores, 1, best) == -torch.inf, -1, best)
+    return torch.nn.functional.pad(best, (0, k - width), value=-1)
+
+
+def _ties_in_order(value: Tensor, place: Tensor) -> Tensor:
+    """``place`` by value, and by place where values are equal."""
+    place, order = torch.sort(place, dim=1)
+    again = torch.sort(torch.gather(value, 1, order), dim=1, descending=True, stable=True).indices
+    return torch.gather(place, 1, again)
+
+
+def _with_first_of_tied(scores: Tensor, bar: Tensor, width: int) -> Tensor:
+    """int64[B, width]: the places above ``bar`` float[B], and of equals the first for which there is room."""
+    above, tied = scores > bar[:, None], scores == bar[:, None]
+    room = width - above.sum(1, dtype=torch.int32)
+    above |= tied & (tied.cumsum(1, dtype=torch.int32) <= room[:, None])
+    place = above.nonzero()[:, 1].view(-1, width)
+    return _ties_in_order(torch.gather(scores, 1, place), place)
