@@ -95,6 +95,10 @@ def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
         yield Points(users[batch][own], items[batch][own], labels[batch][own])
 
 
+DRAWN_AHEAD = 2**17
+"""Negatives that are drawn at once."""
+
+
 def pairwise(negatives: NegativeSettings) -> Sampler:
     """Every training row that is liked once, in a new order, with unseen items beside it, drawn on the device.
 
@@ -110,11 +114,13 @@ def pairwise(negatives: NegativeSettings) -> Sampler:
         rows = torch.nonzero(unseen.any_left(user, kind)).squeeze(1)
         rows = rows[torch.randperm(len(rows), generator=draw.generator).to(draw.device)]
         pool = negatives.pool
-        for batch, own in _batches(len(rows), draw):
-            u, i, k = (a[rows[batch]] for a in (user, item, kind))
-            # drawn for the whole batch on every process, so that several train on what one would
+        ahead = draw.batch_size * max(1, DRAWN_AHEAD // (draw.batch_size * pool))
+        for piece in rows.split(ahead):  # many batches at once, as drawing costs little more for many than for one
+            u, i, k = (a[piece] for a in (user, item, kind))
+            # drawn for whole batches on every process, so that several train on what one would
             drawn = unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator).view(-1, pool)
-            yield Pairs(u[own], i[own], drawn[own])
+            for batch, own in _batches(len(piece), draw):
+                yield Pairs(u[batch][own], i[batch][own], drawn[batch][own])
 
     return sample
 

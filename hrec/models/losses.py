@@ -21,7 +21,8 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 
     positive float[B], negative float[B, pool]: scores of a liked item and of unseen ones, of which the largest counts.
     """
-    return F.softplus(negative.amax(1) - positive).mean()
+    hardest = negative.squeeze(1) if negative.shape[1] == 1 else negative.amax(1)
+    return F.softplus(hardest - positive).mean()
 
 
 def _in_full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -327,6 +327,10 @@ class StageRun:
             torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
 
 
+SMALL_TABLE = 8
+"""Rows of a table, for each row of a batch, up to which a dense gradient is quicker than one of the rows used."""
+
+
 class _Losses(nn.Module):
     """The loss of a stage as a module, which is what DistributedDataParallel wraps."""
 
@@ -343,6 +347,9 @@ class _Losses(nn.Module):
 def _parallel(model: BaseModel, stage: Stage, processes: Processes, settings: StageSettings) -> nn.Module:
     """The loss as it is, or averaged over processes."""
     losses, device, data = _Losses(model, stage), model.device, stage.data
+    for module in losses.modules():
+        if isinstance(module, Table):
+            module.dense_rows = not settings.row_wise and len(module.weight) <= SMALL_TABLE * settings.batch_size
     if processes.world == 1:
         return losses
     if settings.row_wise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,9 @@ def bench_models(args: argparse.Namespace) -> None:
         settings = [f"data={data}", f"opt.batch_size={args.batch_size}", *args.set]
         train = load_split(load(configs[0], find_model, settings).run.data, None).train
         rows = [["model", "steps", "samples", "step ms", "samples/s", "epoch s", "peak MB"]]
-        rows += [row_of(config, settings, train, args) for config in configs]
+        for config in configs:
+            rows.append(row_of(config, settings, train, args))
+            print(f"  {rows[-1][0]}: {rows[-1][5]} s an epoch", file=sys.stderr, flush=True)
         print(f"models: {described(train)}")
         print(f"{', '.join(settings[1:])}; an epoch as {args.steps} steps after {WARM_UP} others foretell it")
         print(f"{table(rows)}\n")

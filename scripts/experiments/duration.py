@@ -171,8 +171,6 @@ def table3(options: Options) -> None:
     )
     heading = [["model", "setting", "kind", "chosen"]]
     report.table(heading + [[r.model, r.setting, r.kind or "all", _short(best[r])] for r in rows])
-    seconds = [d.result["seconds"] for d in done]
-    report.say(f"Training took {sum(seconds) / 60:.0f} min of all runs of the table, without tuning.")
     if OURS in values:
         _claims_of_table3(report, values, runs, kinds)
     report.close(done)

@@ -52,8 +52,11 @@ class Report:
             self.blocks.append(f"Claims of the paper{how}:\n\n{lines}")
         commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
         about = provenance()
+        minutes = sum(d.result["seconds"] for d in done) / 60
+        took = f"; {minutes:.0f} min of training in the runs shown" if done else ""
         self.blocks.append(
-            f"Command: `{_command()}`; runs at commit {', '.join(commits)}; {about['machine']}, torch {about['torch']}."
+            f"Command: `{_command()}`; runs at commit {', '.join(commits)}{took}; {about['machine']}, torch "
+            f"{about['torch']}."
         )
         if len(commits) > 1:
             self.blocks.append("Runs of several commits stand in this table: move the folder away to run all again.")

@@ -57,7 +57,7 @@ class BPRMF(InnerProductModel):
         user = self.user_vectors(batch.user)
         items = torch.cat([batch.positive[:, None], batch.negative], 1)
         vectors = self.item_vectors(items.flatten()).view(*items.shape, -1)  # one lookup: one gradient of the table
-        scores = torch.einsum("bd,bnd->bn", user, vectors)
+        scores = (user[:, None] * vectors).sum(2)
         terms = {"bpr": bpr(scores[:, 0], scores[:, 1:])}
         if self.config.reg_weight:
             of_pair = torch.stack([torch.zeros_like(batch.user), 1 + scores[:, 1:].argmax(1)], 1)

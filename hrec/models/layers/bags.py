@@ -64,6 +64,8 @@ class Table(nn.Module):
         self.weight = nn.Parameter(torch.empty(rows, width))
         self.weight.row_gradient = True  # type: ignore[attr-defined]
         self.sparse_gradient = True
+        self.dense_rows = False
+        """``rows`` gives a dense gradient, which is quicker where a batch reads a good part of the table."""
         nn.init.normal_(self.weight, std=std)
 
     def bags(self, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
@@ -78,7 +80,8 @@ class Table(nn.Module):
 
     def rows(self, index: Tensor) -> Tensor:
         """The rows one by one, in the order given: int[B] -> [B, width]."""
-        if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
+        sparse = self.sparse_gradient and not self.dense_rows
+        if sparse and torch.is_grad_enabled() and self.weight.requires_grad:
             return self.bags(index, torch.arange(len(index), device=index.device), self.weight.new_ones(len(index)))
         return F.embedding(index, self.weight)
 
