@@ -236,7 +236,7 @@ def _candidates(runs: Sequence[Sequence[Done]]) -> str:
         f"{out_of(one)}, less what the user has in training" + (" and validation" if one.mask_valid else "")
         for one in each
     ]
-    return f"Lists {' or '.join(dict.fromkeys(lines))}."
+    return f"Lists {'; or '.join(dict.fromkeys(lines))}."
 
 
 def percent(done: Sequence[Done], k: int) -> str:
