@@ -205,7 +205,10 @@ def validate(cls: type[S], data: Any, prefix: str = "") -> tuple[S | None, list[
     try:
         return cls.model_validate(data), []
     except ValidationError as error:
-        return None, [_explain(e, cls, prefix) for e in error.errors()]
+        found = error.errors()
+        # a list whose entries are wrong is also said to be too short
+        within = {e["loc"][:i] for e in found for i in range(len(e["loc"]))}
+        return None, [_explain(e, cls, prefix) for e in found if e["type"] != "too_short" or e["loc"] not in within]
 
 
 _SHOULD_BE = {

@@ -269,6 +269,13 @@ def test_a_bad_override_is_among_the_problems(write, override, line):
     assert any(each.startswith(line) for each in lines) and any(each.startswith("sed:") for each in lines)
 
 
+def test_a_wrong_entry_of_a_list_is_one_problem(write):
+    (line,) = problems(write(model={"name": "DMF", "user_hidden_size_list": [0]}))[1:]
+    assert line.startswith("model.user_hidden_size_list.0:") and "greater than 0" in line
+    (line,) = problems(write(model={"name": "DualNet", "levels": [0]}))[1:]
+    assert line.startswith("model.levels.0:")
+
+
 def test_settings_cannot_be_changed_once_loaded(write):
     with pytest.raises(ValueError, match="frozen"):
         loaded(write()).run.seed = 3

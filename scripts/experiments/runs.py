@@ -83,14 +83,14 @@ def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable
     todo = list(dict.fromkeys(job for job in jobs if finished(job, out) is None))
     if todo:
         say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already, {len(todo)} to do")
-    began = time.perf_counter()
+    began, common = time.perf_counter(), set.intersection(*(set(job.overrides) for job in todo)) if todo else set()
     for number, (job, seconds, result) in enumerate(_worked_off(todo, out, side_by_side), start=1):
         left = (time.perf_counter() - began) / number * (len(todo) - number)
-        told = f"{job.config} {' '.join(job.overrides)} seed {job.seed}"
+        told = " ".join([job.config, *(word for word in job.overrides if word not in common), f"seed {job.seed}"])
         metric = next(iter(result["valid"]))
         say(
             f"{number}/{len(todo)}  {result['model']}: valid {metric} {result['valid'][metric]:.4f}, "
-            f"test {result['test'][metric]:.4f}, {seconds:.0f} s, about {left / 60:.0f} min left  ({told[:150]})"
+            f"test {result['test'][metric]:.4f}, {seconds:.0f} s, about {left / 60:.0f} min left  ({told})"
         )
     done = [finished(job, out) for job in jobs]
     return [d for d in done if d is not None]

@@ -100,6 +100,8 @@ def test_vectors_are_left_out_and_a_side_without_fields_is_refused():
     data.kinds["book"].columns.clear()  # type: ignore[attr-defined]
     data.kinds["book"].columns["poster"] = Dense(np.zeros((2, 4), np.float32))  # type: ignore[index]
     assert "left out: column 'poster' holds vectors" in PairFields(data, settings()).remarks
+    data.kinds["book"].columns["cover"] = data.kinds["book"].columns["poster"]
+    assert "left out: columns 'poster', 'cover': each holds vectors" in PairFields(data, settings()).remarks
     with pytest.raises(ValueError, match="has no column of the items to read"):
         PairFields(data, settings(ids=False))
 

@@ -49,7 +49,7 @@ class PairFields(nn.Module):
         every = [pair for side in columns.values() for pair in side.items()]
         left_out |= {name: "holds vectors" for name, column in every if isinstance(column, Dense | Sparse)}
         if left_out and settings.refuse_columns:
-            told = "; ".join(f"column '{name}' {why}" for name, why in left_out.items())
+            told = "; ".join(_by_reason(left_out))
             raise ValueError(
                 f"{told}. The model cannot use such columns: leave them out (data.feat.{next(iter(left_out))}=null), "
                 "or set model.refuse_columns to false"
@@ -61,7 +61,7 @@ class PairFields(nn.Module):
             raise ValueError(f"has no column of the {bare}s to read: name some in data.feat, or set model.ids to true")
         self.names = {side: list(fields) for side, fields in sides.items()}
         self.remarks = [f"fields of {side}s: {', '.join(names)}" for side, names in self.names.items()]
-        self.remarks += [f"left out: column '{name}' {why}" for name, why in left_out.items()]
+        self.remarks += [f"left out: {told}" for told in _by_reason(left_out)]
         self.width = settings.embedding_size
         user_rows = sum(field.size for field in sides["user"].values())
         item_rows = sum(field.size for field in sides["item"].values())
@@ -100,6 +100,16 @@ class PairFields(nn.Module):
         index, offset, value = (torch.cat(list(part)) for part in zip(*parts, strict=True))
         found = self.table.bags(index, offset, value).split([n * fields for n, fields in shapes])
         return torch.cat([f.view(*shape, -1) for f, shape in zip(found, shapes, strict=True)], 1)
+
+
+def _by_reason(left_out: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with the columns that it holds for."""
+    names: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        names.setdefault(why, []).append(f"'{name}'")
+    return [
+        f"column {n[0]} {why}" if len(n) == 1 else f"columns {', '.join(n)}: each {why}" for why, n in names.items()
+    ]
 
 
 def _shared(data: RecData) -> tuple[dict[str, Column], dict[str, str]]:
