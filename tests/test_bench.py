@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import models, timing
+from benchmarks import lists, models, timing
 
 from hrec.datasets.recdata import RecData, Split, keep_kinds
 from hrec.models import MODELS, find_model
@@ -76,3 +76,28 @@ def test_the_table_of_models_has_an_epoch_of_each():
     for row in (lr, duration):
         samples, per_second, epoch = (float(row[i].replace(",", "")) for i in (2, 4, 5))
         assert samples / per_second == pytest.approx(epoch, abs=0.06)
+
+
+@pytest.mark.parametrize("way", [*lists.LOOPS, *(name for name in lists.SOLVERS if name.startswith("hrec"))])
+def test_every_way_to_train_for_lists_takes_some_time(way: str, board: Split, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lists, "EPOCHS", 1)
+    args = argparse.Namespace(batch_size=64, threads=1)
+    assert (lists.LOOPS | lists.SOLVERS)[way](board.train, args) > 0
+
+
+def test_a_row_of_the_textbook_loop_is_a_like_and_an_unseen_item(board: Split):
+    rows = lists.Triples(board.train)
+    assert len(rows) == len(lists._liked(board.train)[0]) > 0
+    for user, positive, negative in (rows[i] for i in range(len(rows))):
+        assert positive in rows.seen[user] and negative not in rows.seen[user]
+
+
+def test_a_library_that_is_not_installed_leaves_its_line_empty(board: Split, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    assert lists.implicit_sweep(board.train, argparse.Namespace(threads=1), use_cg=True) is None
+
+
+def test_full_ranking_is_timed_beside_the_bare_product(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lists, "USERS", 20)
+    monkeypatch.setattr(lists, "ITEMS", 300)
+    assert all(way(None, argparse.Namespace()) > 0 for way in lists.RANKERS.values())
