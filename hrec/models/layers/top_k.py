@@ -19,7 +19,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     if width < n:  # where the cut goes through a tie, any of the tied may have come up
         cut = torch.nonzero((value[:, width - 1] == value[:, width]) & (value[:, width] > -torch.inf)).squeeze(1)
         for some in cut.split(max(1, rows // 4)):
-            best[some] = _with_first_of_tied(scores[some], value[some, width - 1], width)
+            best[some] = _with_first_of_tied(best[some], value[some, :width], scores[some])
     best = torch.where(torch.gather(scores, 1, best) == -torch.inf, -1, best)
     return torch.nn.functional.pad(best, (0, k - width), value=-1)
 
@@ -31,10 +31,13 @@ def _ties_in_order(value: Tensor, place: Tensor) -> Tensor:
     return torch.gather(place, 1, again)
 
 
-def _with_first_of_tied(scores: Tensor, bar: Tensor, width: int) -> Tensor:
-    """int64[B, width]: the places above ``bar`` float[B], and of equals the first for which there is room."""
-    above, tied = scores > bar[:, None], scores == bar[:, None]
-    room = width - above.sum(1, dtype=torch.int32)
-    above |= tied & (tied.cumsum(1, dtype=torch.int32) <= room[:, None])
-    place = above.nonzero()[:, 1].view(-1, width)
-    return _ties_in_order(torch.gather(scores, 1, place), place)
+def _with_first_of_tied(best: Tensor, value: Tensor, scores: Tensor) -> Tensor:
+    """``best`` [B, width] with the first places in ``scores`` [B, n] of those that equal the last of ``value``."""
+    bar, (n, width) = value[:, -1:], (scores.shape[1], value.shape[1])
+    # float32 tells whole numbers apart up to 2^24
+    earlier_is_larger = torch.arange(
+        n, 0, -1, dtype=torch.float32 if n < 2**24 else torch.float64, device=scores.device
+    )
+    first = torch.topk(torch.where(scores == bar, earlier_is_larger, 0), width, dim=1).indices
+    slot = torch.arange(width, device=scores.device) - (value > bar).sum(1, keepdim=True)
+    return torch.where(slot < 0, best, torch.gather(first, 1, slot.clamp(min=0)))
