@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
         of_models = " and ".join(CHOOSES_MODELS[name])
         told = f"rows of {of_models}, in place of the paper's"
         of_paper.add_argument("--models", nargs="+", choices=paper.CONFIGS, default=[], help=told)
+        if name == "duration":
+            told = "rows of table3: all kinds together (He), each kind by itself (Ho)"
+            of_paper.add_argument("--settings", nargs="+", choices=paper.SETTINGS, default=paper.SETTINGS, help=told)
         of_paper.add_argument("--out", type=Path, default=Path("output/reproduce"))
     return p
 
@@ -74,7 +77,10 @@ def main() -> int:
         print(f"--trials: there are {most} to try (TRIALS in scripts/experiments/{args.paper}.py)", file=sys.stderr)
         return 2
     reuse_memory()
-    options = PAPERS[args.paper].Options(args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models))
+    own = {"settings": tuple(args.settings)} if args.paper == "duration" else {}
+    options = PAPERS[args.paper].Options(
+        args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models), **own
+    )
     try:
         EXPERIMENTS[args.paper][args.experiment](options)
     except (ConfigError, DataError) as error:

@@ -11,6 +11,7 @@ from experiments.options import CommonOptions
 from experiments.report import Report, cell
 from experiments.runs import Done, Job, run_all, split_of
 from experiments.statistics import Comparison, auc_by_user, compare, holm
+from hrec.config import ConfigError
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ ONE_SPLIT = (
     "All runs share one split, so a deviation is that of first weights and batches; another split would add to it."
 )
 
+SETTINGS = ("He", "Ho")
+"""All kinds together, with the columns that they share; and each kind by itself, with all of its columns."""
+
 GENERAL = {"NAIS": "nais", "DMF": "deepmf", "FISM": "fism", "NCF": "ncf"}
 CONTEXT = {
     "LR": "lr",
@@ -85,8 +89,11 @@ CONFIGS = GENERAL | CONTEXT | HETERO
 OURS = ("DURation", "He")
 
 
+@dataclass(frozen=True)
 class Options(CommonOptions):
     """What the command line said, with the sources and runs of the DURation paper."""
+
+    settings: tuple[str, ...] = SETTINGS
 
     @property
     def source(self) -> Source:
@@ -157,7 +164,9 @@ def table3(options: Options) -> None:
     """AUC of every model, He and Ho, by kind and over all; the tests of DURation against the best baseline."""
     parts = split_of(options.job("DMF").load())
     kinds = list(parts.train.kinds)
-    rows = rows_of(options.models or tuple(CONFIGS), kinds)
+    rows = [r for r in rows_of(options.models or tuple(CONFIGS), kinds) if r.setting in options.settings]
+    if not rows:
+        raise ConfigError(f"--settings: no row of {', '.join(options.models)} is {' or '.join(options.settings)}")
     best = tune(options, rows)
     jobs = [options.job(r.model, *r.overrides, *best[r], seed=s) for r in rows for s in range(options.seeds)]
     done = run_all(jobs, options.out, options.jobs)
