@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 
 import torch
@@ -13,16 +15,31 @@ import torch
 from hrec.pipeline.devices import reuse_memory
 
 
-def workers(count: int) -> ProcessPoolExecutor:
-    """A pool of ``count`` fresh processes that share the processor's cores."""
+@contextmanager
+def workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``count`` fresh processes that share the processor's cores.
+
+    Ctrl-C reaches the script alone, which hands it on once: a run that goes on saves its state and ends, what waits is
+    not begun.
+    """
     threads = max(1, (os.cpu_count() or 1) // count)
-    return ProcessPoolExecutor(count, get_context("spawn"), _begin, (threads,))
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (threads,))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in active_children():
+            process.terminate()  # a run takes SIGTERM as it takes Ctrl-C
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _begin(threads: int) -> None:
+    os.setpgrp()  # a group of its own, or the terminal's Ctrl-C would come beside the script's and be the second one
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # between two tasks it ends without a traceback
     torch.set_num_threads(threads)
     reuse_memory()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # between two tasks Ctrl-C ends it without a traceback
     Thread(target=_end_with_parent, daemon=True).start()
 
 

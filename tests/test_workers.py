@@ -40,19 +40,20 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
-def test_workers_of_a_script_that_is_killed_end(tmp_path: Path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_of_a_script_that_is_stopped_end(how: signal.Signals, tmp_path: Path):
     mark = tmp_path / "pid"
     (tmp_path / "task.py").write_text(TASK)
     paths = {"root": str(ROOT), "scripts": str(ROOT / "scripts"), "here": str(tmp_path), "mark": str(mark)}
     (tmp_path / "main.py").write_text(SCRIPT.format(**paths))
-    script = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
+    script = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
     worker = int(mark.read_text())
-    assert alive(worker)
-    os.kill(script.pid, signal.SIGKILL)
-    script.wait()
+    assert alive(worker) and os.getpgid(worker) == worker
+    os.kill(script.pid, how)
+    script.wait(timeout=30)
     while alive(worker) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(worker)

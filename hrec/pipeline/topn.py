@@ -1,4 +1,4 @@
-"""The best items for each user out of the whole catalogue, in chunks of users that keep to a memory budget."""
+"""Each user's scores of the whole catalogue, seen items masked, in chunks of users that keep to a memory budget."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class Report:
             self.blocks.append(f"Claims of the paper{how}:\n\n{lines}")
         commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
         about = provenance()
-        minutes = sum(d.result["seconds"] for d in done) / 60
-        took = f"; {minutes:.0f} min of training in the runs shown" if done else ""
+        minutes = sum(d.result.get("seconds", 0.0) for d in done) / 60  # a trial of a sweep has none
+        took = f"; {minutes:.0f} min of training in the runs shown" if minutes else ""
         self.blocks.append(
             f"Command: `{_command()}`; runs at commit {', '.join(commits)}{took}; {about['machine']}, torch "
             f"{about['torch']}."
