@@ -65,16 +65,24 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def refusal(args: argparse.Namespace) -> str | None:
+    """What is wrong with a command line, None if nothing is."""
+    most = PAPERS[args.paper].most_trials(args.experiment)
+    if args.seeds < 1 or args.trials < 1 or args.jobs < 1:
+        return "--seeds, --trials and --jobs are at least 1"
+    if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
+        return f"--models: {args.experiment} is about one model alone; leave --models out"
+    if args.trials > most:
+        return f"--trials: {args.experiment} has {most} to try, see scripts/experiments/{args.paper}.py"
+    if args.paper == "duration" and args.settings != duration.SETTINGS and args.experiment != "table3":
+        return f"--settings: {args.experiment} is about one setting alone; leave --settings out"
+    return None
+
+
 def main() -> int:
     args = parser().parse_args()
-    if args.seeds < 1 or args.trials < 1 or args.jobs < 1:
-        print("--seeds, --trials and --jobs are at least 1", file=sys.stderr)
-        return 2
-    if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
-        print(f"--models: {args.experiment} is about one model alone; leave --models out", file=sys.stderr)
-        return 2
-    if args.trials > (most := PAPERS[args.paper].MOST_TRIALS):
-        print(f"--trials: there are {most} to try (TRIALS in scripts/experiments/{args.paper}.py)", file=sys.stderr)
+    if told := refusal(args):
+        print(told, file=sys.stderr)
         return 2
     reuse_memory()
     own = {"settings": tuple(args.settings)} if args.paper == "duration" else {}

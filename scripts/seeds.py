@@ -25,6 +25,7 @@ from experiments.runs import Job, run_all, short
 from hrec.config import ConfigError
 from hrec.datasets.problems import DataError
 from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.metrics import direction
 from hrec.pipeline.ranking import GROUPS
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.run import measured_metrics
@@ -37,7 +38,7 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="a name in configs/data/")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
-    parser.add_argument("--metric", help="auc, recall@10; left out, what early stopping of the first model watches")
+    parser.add_argument("--metric", help="auc, recall@10; left out, what the first model watches")
     parser.add_argument("--out", type=Path, default=Path("output/seeds"))
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
@@ -68,11 +69,19 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
     configs = {job.config: job.load() for job in jobs}
     stop = next(iter(configs.values())).run.opt.early_stop
     metric = asked or (stop.metric.partition("/")[0] if stop else "auc")
+    if "/" in metric:
+        told = f"write '{metric.split('/', 1)[0]}', which is shown for each kind"
+        raise ConfigError(f"--metric: '{metric}': {told}")
+    try:
+        direction(metric)
+    except ValueError as error:
+        raise ConfigError(f"--metric: {error}") from None
     for name, config in configs.items():
         if metric not in (measured := measured_metrics(config)):
+            said = "--metric" if asked else f"--metric is left out, and {jobs[0].config} watches '{metric}'"
             raise ConfigError(
-                f"--metric: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of these, or put "
-                f"'metrics=[\"{metric}\"]' behind --"
+                f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose a metric of all models, "
+                f"or put 'metrics=[\"{metric}\"]' behind --"
             )
     return metric
 

@@ -119,10 +119,9 @@ def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
         (["dualnet", "table2", "--models", "WMF"], "--models: table2 ranks new items, of which WMF knows nothing"),
         (["dualnet", "table3", "--models", "DualNet"], "--models: table3 is about one model alone"),
         (["duration", "figure2", "--models", "DMF"], "--models: figure2 is about one model alone"),
-        (
-            ["duration", "table3", "--trials", "9"],
-            "--trials: there are 6 to try (TRIALS in scripts/experiments/duration.py)",
-        ),
+        (["duration", "table3", "--trials", "9"], "--trials: table3 has 6 to try"),
+        (["dualnet", "table1", "--trials", "3"], "--trials: table1 has 2 to try"),
+        (["duration", "table5", "--settings", "He"], "--settings: table5 is about one setting alone"),
     ],
 )
 def test_what_an_experiment_cannot_do_is_refused(words, problem, monkeypatch, capsys):

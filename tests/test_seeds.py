@@ -53,7 +53,8 @@ def test_the_table_holds_means_and_deviations_over_seeds(
 def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_trained(tmp_path: Path):
     jobs = [Job(name, ("data=planted-tiny",)) for name in ("deepmf", "wmf")]
     assert seeds.metric_of(jobs[:1], None) == "auc" and seeds.metric_of(jobs[1:], "recall@10") == "recall@10"
-    with pytest.raises(
-        ConfigError, match=r"--metric: wmf does not measure 'auc', but recall@10, .*metrics=\[\"auc\"\]"
-    ):
+    with pytest.raises(ConfigError, match=r"deepmf watches 'auc': wmf does not measure 'auc', .*metrics=\[\"auc\"\]"):
         seeds.metric_of(jobs, None)
+    for wrong, why in (("recal@10", "Did you mean 'recall'"), ("recall@10/book", "write 'recall@10'")):
+        with pytest.raises(ConfigError, match=why):
+            seeds.metric_of(jobs, wrong)

@@ -50,7 +50,7 @@ def load_whole(settings: DataSettings, cache: Path | None, log: Callable[[str], 
         return reading.read(_of_all_kinds(settings), cache, log)
     except DataError as error:
         data = reading.read(settings, cache, log)
-        log(f"'{settings.single_type}' is split by itself, as other kinds cannot be read: {error}")
+        log(f"warning: '{settings.single_type}' is split by itself, as other kinds cannot be read: {error}")
         return data
 
 

@@ -109,7 +109,6 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
 """What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's settings were
 chosen on CiteULike's validation part (NOTES.md)."""
 
-MOST_TRIALS = 3
 
 PAPER_TABLE_1 = {
     ("CiteULike1", "WMF"): (22.14, 32.58, 43.65),
@@ -208,9 +207,9 @@ def written(
         printed = " / ".join("-" if v is None else f"{v:.2f}" for v in row.paper or (None,))
         table.append([*row.labels, *cells, *([printed] if with_paper else [])])
     report.table(table)
-    seeds = f"mean and deviation over {options.seeds} seeds" if options.seeds > 1 else "one seed"
     report.say(
-        f"Test recall in per cent over all users with a test row, {seeds} of weights and batches; one split. "
+        f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; one "
+        "split. "
         f"{_candidates(runs)} {_tuned(options, rows)}"
     )
     if options.source.text:
@@ -276,6 +275,10 @@ def table1(options: Options) -> None:
     asked = list(options.models or OF_TABLE_1)
     left_out = [] if _has_content(options) else [name for name in asked if name in READ_CONTENT]
     models = [name for name in asked if name not in left_out]
+    if left_out:
+        print(f"the items of '{options.data}' have no columns: without {', '.join(left_out)}", flush=True)
+    if not models:
+        raise ConfigError(f"--models: the items of '{options.data}' have no columns to read; DualNet+users needs none")
     rows = [
         Row((split, model), model, settings, PAPER_TABLE_1.get((split, model)))
         for split, settings in options.source.splits.items()
@@ -303,7 +306,10 @@ def _has_content(options: Options) -> bool:
 
 def _dualnet(options: Options) -> str:
     """The DualNet that the data can have: with items without columns, the one that reads the items' users."""
-    return "DualNet" if _has_content(options) else "DualNet+users"
+    if _has_content(options):
+        return "DualNet"
+    print(f"the items of '{options.data}' have no columns: DualNet+users takes the place of DualNet", flush=True)
+    return "DualNet+users"
 
 
 def table2(options: Options) -> None:
@@ -359,6 +365,8 @@ def noise(options: Options) -> None:
     options = replace(options, trials=1)
     runs = measured(options, rows, cuts)
     report = written(options, "noise", ("split", "noise"), rows, runs, cuts)
+    if len(splits) == 1:
+        report.say(f"Without out-matrix, as the items of '{options.data}' have no columns.")
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
     for split, k in zip(splits, reversed(cuts), strict=False):
         plain, noisy = by_label[split, "without"], by_label[split, "with"]
@@ -399,6 +407,11 @@ WAYS = {
 TOGETHER = ((BLOCKS, GRAM), (LOGISTIC,), (TINY, SKIPPING))
 """Ways that run to one recall, so that their times can be compared."""
 RATES = ("opt.hyper_params.lr=0.001", "opt.hyper_params.lr=0.003", "opt.hyper_params.lr=0.01")
+
+
+def most_trials(experiment: str) -> int:
+    """The largest --trials of an experiment."""
+    return len(RATES) if experiment == "tactics" else max(map(len, TRIALS.values()))
 
 
 def tactics(options: Options) -> None:

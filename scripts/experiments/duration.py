@@ -41,7 +41,11 @@ TRIALS = [
 ]
 """What every row of a table is tuned over: the first ``--trials`` of these, on the validation part, with seed 0."""
 
-MOST_TRIALS = len(TRIALS)
+
+def most_trials(experiment: str) -> int:
+    """The largest --trials of an experiment."""
+    return len(TRIALS)
+
 
 PAPER_TABLE_3 = {
     ("NAIS", "He"): (0.554, 0.563, 0.651, 0.592),
@@ -175,7 +179,7 @@ def table3(options: Options) -> None:
     report = options.report("table3")
     report.table(table3_rows(values, kinds, paper=options.data == "douban" and tuple(kinds) == PAPER_KINDS))
     report.say(
-        f"Test AUC, mean and deviation over {options.seeds} seeds; the macro mean is over the kinds, 'all' is pooled. "
+        f"Test AUC, {options.told_seeds}; the macro mean is over the kinds, 'all' is pooled. "
         f"{ONE_SPLIT} Each row was tuned over the same {options.trials} settings on the validation part with seed 0:"
     )
     heading = [["model", "setting", "kind", "chosen"]]
@@ -323,9 +327,7 @@ def table5(options: Options) -> None:
     table = [["setting", "model", *keys]]
     table += [[*case, *(cell(v[c]) for c in keys)] for case, v in values.items()]
     report.table(table)
-    report.say(
-        f"Test AUC, mean and deviation over {options.seeds} seeds; {_short(best)} for all four rows. {ONE_SPLIT}"
-    )
+    report.say(f"Test AUC, {options.told_seeds}; {_short(best)} for all four rows. {ONE_SPLIT}")
     for split in ("cold start", "full data"):
         with_, without = values[split, "DURation"], values[split, "without A and T"]
         users = [users_auc(runs[split, how]) for how in ("DURation", "without A and T")]

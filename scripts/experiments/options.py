@@ -24,6 +24,10 @@ class CommonOptions:
     prefix: ClassVar[str] = ""
     """What the folders of a paper's experiments begin with."""
 
+    @property
+    def told_seeds(self) -> str:
+        return f"mean and deviation over {self.seeds} seeds" if self.seeds > 1 else "one seed"
+
     def report(self, name: str) -> Report:
         return Report(self.out / f"{self.prefix}{name}-{self.data}")
 

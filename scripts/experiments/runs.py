@@ -140,10 +140,16 @@ def split_of(config: LoadedConfig) -> Split:
     key = json.dumps(effective_settings(config)["data"], sort_keys=True)
     if key not in _kept:
         _kept.clear()
-        _kept[key] = load_split(config.run.data, cache_folder(config))
+        _kept[key] = load_split(config.run.data, cache_folder(config), _warn)
     return _kept[key]
 
 
 def short(commit: str) -> str:
     """A commit's first ten digits, with '+' where files differed from it."""
     return commit[:10] + commit[40:]
+
+
+def _warn(line: str) -> None:
+    """Of what there is to say about the data, what a table's reader must know."""
+    if line.startswith("warning:"):
+        print(line, flush=True)

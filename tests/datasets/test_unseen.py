@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hrec.datasets import batches
 from hrec.datasets.batches import Draw, Pairs, pairwise, per_kind
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.datasets.unseen import Unseen, distinct_ranks, unseen_items
@@ -92,19 +93,24 @@ def drawn(given: RecData, batch_size: int = 16, seed: int = 0, **settings: objec
     return list(sample(given, Draw(batch_size, torch.Generator().manual_seed(seed), CPU)))
 
 
+@pytest.mark.parametrize("ahead", [batches.DRAWN_AHEAD, 70, 1])
 @pytest.mark.parametrize("pool", [1, 4])
 @pytest.mark.parametrize("same_kind", [True, False])
-def test_pairs_hold_every_liked_row_once_and_unseen_items_beside_it(pool: int, same_kind: bool):
+def test_pairs_hold_every_liked_row_once_and_unseen_items_beside_it(
+    pool: int, same_kind: bool, ahead: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batches, "DRAWN_AHEAD", ahead)  # of one batch, of a few, of all
     given = data(labels=True)
-    batches = drawn(given, pool=pool, same_kind=same_kind)
+    pairs = drawn(given, pool=pool, same_kind=same_kind)
+    assert {len(b) for b in pairs[:-1]} == {16} and len(pairs[-1]) <= 16
     x = given.interactions
     assert x.label is not None
     liked = {(u, i) for u, i, y in zip(x.user.tolist(), x.item.tolist(), x.label.tolist(), strict=True) if y > 0}
     if same_kind:
         liked -= {(2, i) for i in range(BOOKS)}  # nothing left to set against them
-    got = [(u, i) for b in batches for u, i in zip(b.user.tolist(), b.positive.tolist(), strict=True)]
+    got = [(u, i) for b in pairs for u, i in zip(b.user.tolist(), b.positive.tolist(), strict=True)]
     assert sorted(got) == sorted(liked)
-    for b in batches:
+    for b in pairs:
         assert b.negative.shape == (len(b), pool)
         assert not {(u, i) for u, row in zip(b.user.tolist(), b.negative.tolist(), strict=True) for i in row} & seen(
             given

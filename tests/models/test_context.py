@@ -90,7 +90,7 @@ def test_of_several_kinds_only_what_all_share_is_a_field_and_the_rest_is_told():
 
 
 def test_a_column_that_cannot_be_used_is_refused_where_the_settings_say_so():
-    with pytest.raises(ValueError, match=r"^column 'pages' is one of book alone\. The model .*data\.feat\.pages=null"):
+    with pytest.raises(ValueError, match=r"^column 'pages' is one of book alone\. The model .*data\.feat\.NAME=null"):
         PairFields(made(kinds=2), settings(refuse_columns=True))
     assert PairFields(made(), settings(refuse_columns=True)).count == 6
 

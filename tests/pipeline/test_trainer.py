@@ -265,6 +265,42 @@ def test_adam_on_sparse_gradients_equals_torchs_adam_on_dense_ones(tiny, clip):
         torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
 
 
+class Lookup(BaseModel):
+    """A table whose rows are read one by one."""
+
+    class Config(Settings):
+        pass
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(self.Config(), NOTHING)
+        self.table = WeightTable(rows, 2, 1.0)
+
+    def stages(self, data):
+        yield Stage("train", data, self.loss, self.draw, list(self.parameters()))
+
+    def draw(self, data: RecData, draw: Draw) -> Iterator[Tensor]:
+        yield torch.arange(draw.batch_size)
+
+    def loss(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"square": self.table.rows(batch).square().sum()}
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("rows", "row_wise", "dense"), [(40, False, True), (41, False, False), (40, True, False)])
+def test_small_tables_have_dense_gradients_of_the_same_value(rows: int, row_wise: bool, dense: bool):
+    model, index = Lookup(rows), torch.tensor([3, 0, 3, 7, 1])
+    settings = {"epochs": 1, "batch_size": 5, "early_stop": None, "row_wise": row_wise, "hyper_params": {"lr": 0.0}}
+    Trainer(OptSettings(**settings), 0, lambda m: {}).fit(model, None)
+    model.zero_grad()
+    model.table.rows(index).square().sum().backward()
+    grad = model.table.weight.grad
+    assert grad.is_sparse is not dense
+    times = torch.bincount(index, minlength=rows)[:, None]
+    torch.testing.assert_close(grad.to_dense(), 2 * times * model.table.weight.detach())
+
+
 def test_clipping_scales_sparse_and_dense_gradients_by_their_joint_norm():
     table, dense, unused = (nn.Parameter(torch.zeros(4, 2)) for _ in range(3))
     table.grad = sparse([1, 3], [[3.0, 0.0], [0.0, 4.0]], 4)

@@ -51,8 +51,8 @@ class PairFields(nn.Module):
         if left_out and settings.refuse_columns:
             told = "; ".join(_by_reason(left_out))
             raise ValueError(
-                f"{told}. The model cannot use such columns: leave them out (data.feat.{next(iter(left_out))}=null), "
-                "or set model.refuse_columns to false"
+                f"{told}. The model cannot use such columns: take them out of data.feat (data.feat.NAME=null), or set "
+                "model.refuse_columns to false"
             )
         count = {"user": data.n_users, "item": data.n_items}
         sides = {side: _fields(side, columns[side], count[side], settings) for side in columns}
