@@ -80,8 +80,8 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
         if metric not in (measured := measured_metrics(config)):
             said = "--metric" if asked else f"--metric is left out, and {jobs[0].config} watches '{metric}'"
             raise ConfigError(
-                f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose a metric of all models, "
-                f"or put 'metrics=[\"{metric}\"]' behind --"
+                f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of all models, or "
+                f"put 'metrics=[\"{metric}\"]' behind --"
             )
     return metric
 
