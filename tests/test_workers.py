@@ -14,12 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 sys.path[:0] = [{root!r}, {scripts!r}, {here!r}]
 import task
 from _workers import workers
 
 if __name__ == "__main__":
+    # a shell that runs the tests in the background has Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with workers(1) as pool:
         pool.submit(task.long, {mark!r}).result()
 """
