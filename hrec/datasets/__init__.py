@@ -64,15 +64,12 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
     part. Raises DataError."""
     try:
         parts = split(data, settings.split, settings.sample, log)
-    except ValueError as error:  # a split or share that this data cannot give
-        raise DataError(str(error)) from None
-    if is_single(settings):
-        parts = Split(*(one_kind(part, settings) for part in (parts.train, parts.valid, parts.test)))
-        sizes = (len(part.interactions) for part in (parts.train, parts.valid, parts.test))
-        log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
-    try:
+        if is_single(settings):
+            parts = Split(*(one_kind(part, settings) for part in (parts.train, parts.valid, parts.test)))
+            sizes = (len(part.interactions) for part in (parts.train, parts.valid, parts.test))
+            log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
         return with_train_columns(parts, settings.train_columns)
-    except ValueError as error:
+    except ValueError as error:  # a split or share that this data cannot give
         raise DataError(str(error)) from None
 
 

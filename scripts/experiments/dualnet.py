@@ -208,9 +208,8 @@ def written(
         table.append([*row.labels, *cells, *([printed] if with_paper else [])])
     report.table(table)
     report.say(
-        f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; one "
-        "split. "
-        f"{_candidates(runs)} {_tuned(options, rows)}"
+        f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; "
+        f"one split. {_candidates(runs)} {_tuned(options, rows)}"
     )
     if options.source.text:
         report.say(options.source.text)
