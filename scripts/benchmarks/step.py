@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import PIECES, Steps, apart, described, set_up, time_steps, training_part
+from benchmarks.timing import PIECES, Steps, apart, described, endless, set_up, time_steps, timed, training_part
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel
 from hrec.models.hetero.duration import DURation
@@ -63,7 +64,26 @@ def bench_step(args: argparse.Namespace) -> None:
         )
     for row in rows[1:]:
         row.append(f"{totals['reference'] / totals[row[0]]:.1f}")
-    print(f"step: {described(train)}\n{table(rows)}\n")
+    print(f"step: {described(train)}\n{table(rows)}")
+    billions, floor = apart(measure_products, train, args)[0]
+    print(
+        f"The matrix products of maps and towers, {billions:.2f} GFLOP a step, take {1e3 * floor:.1f} ms at the rate\n"
+        f"of one large product: no variant can be more than {totals['reference'] / floor:.0f} times the reference\n"
+    )
+
+
+def measure_products(train: RecData, args: argparse.Namespace) -> tuple[float, float]:
+    """The matrix products of one step, in 1e9 floating-point operations, and their seconds at its best rate."""
+    set_up(args)
+    model = build(train, literal=False)
+    *_, stage = model.stages(train)
+    assert stage.loss is not None
+    batch = next(endless(stage, args.batch_size))
+    with FlopCounterMode(display=False) as counted:
+        torch.stack(list(stage.loss(batch).values())).sum().backward()
+    left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    rate = 2 * 2048**3 / min(timed(lambda: left @ right) for _ in range(20))
+    return counted.get_total_flops() / 1e9, counted.get_total_flops() / rate
 
 
 def measure(name: str, train: RecData, args: argparse.Namespace) -> Steps:
