@@ -456,7 +456,7 @@ def test_cooccurrences_are_the_product_of_the_matrix_with_itself(cells: int, mon
     found = list(cooccurrence.cooccurrences(liked_history(data)))
     assert [i for here, _ in found for i in range(here.start, here.stop)] == list(range(data.n_items))
     x = matrix(data)
-    close(torch.cat([rows for _, rows in found]), x.T @ x)
+    close(np.concatenate([rows.toarray() for _, rows in found]), x.T @ x)
 
 
 @pytest.mark.parametrize("cls", [EASE, ItemKNN, Popularity, WMF])

@@ -65,7 +65,7 @@ class EASE(BaseModel):
         """
         gram = torch.empty_like(self.weight)
         for here, counts in cooccurrences(self.history):
-            gram[here] = counts.to(gram.device)
+            gram[here] = torch.from_numpy(counts.toarray()).to(gram.device)
         gram.diagonal().add_(self.config.l2)
         torch.linalg.cholesky(gram, out=gram)
         inverse = torch.cholesky_inverse(gram, out=self.weight.data)

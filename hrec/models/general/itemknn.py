@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
+from scipy import sparse
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
@@ -63,17 +64,18 @@ class ItemKNN(BaseModel):
     @torch.no_grad()
     def solve(self) -> float:
         """Find the neighbours of every item. There is no loss: 0."""
-        k = self.neighbour.shape[1]
-        count = torch.from_numpy(np.bincount(self.history.index, minlength=self.n_items)).to(self.similarity)
-        root = count.sqrt()
+        root = np.sqrt(np.bincount(self.history.index, minlength=self.n_items)).astype(self._precision())
         for here, both in cooccurrences(self.history):
-            divisor = torch.outer(root[here], root).add_(self.config.shrink)
-            alike = both.to(divisor).div_(divisor.clamp_(min=1e-12))  # 0 / 0 where nobody likes either
-            alike[torch.arange(len(alike)), torch.arange(here.start, here.stop)] = 0.0
-            nearest = top_k(alike, k)
-            self.similarity[here] = torch.gather(alike, 1, nearest)
-            self.neighbour[here] = nearest.to(self.neighbour.dtype)
+            # each row by column, so that of equal cosines the first column wins
+            cells = both.tocsc().tocsr().astype(root.dtype, copy=False)
+            owner = np.repeat(np.arange(here.start, here.stop), np.diff(cells.indptr))
+            cells.data /= root[owner] * root[cells.indices] + root.dtype.type(self.config.shrink)
+            cells.data[owner == cells.indices] = -np.inf  # no item is its own neighbour
+            self.neighbour[here], self.similarity[here] = _largest(cells, self.neighbour.shape[1])
         return 0.0
+
+    def _precision(self) -> np.dtype:
+        return torch.empty(0, dtype=self.similarity.dtype).numpy().dtype
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         wanted = user[:, None] * self.n_items + self.neighbour[item]
@@ -99,3 +101,17 @@ class ItemKNN(BaseModel):
         offset = torch.zeros(self.n_items + 1, dtype=torch.int64, device=item.device)
         offset[1:] = torch.bincount(neighbour, minlength=self.n_items).cumsum(0)
         return RaggedRows(offset, item[order], self.similarity.detach()[item, place][order])
+
+
+def _largest(cells: sparse.csr_array, k: int) -> tuple[Tensor, Tensor]:
+    """(columns int32, values as of the cells), [rows, k]: the k largest cells of each row, of equal ones the first in
+    it; 0 and 0 where a row has fewer."""
+    length = np.diff(cells.indptr)
+    row, place = np.repeat(np.arange(len(length)), length), np.arange(cells.nnz) - np.repeat(cells.indptr[:-1], length)
+    shape = (len(length), max(k, *length))
+    value, column = np.full(shape, -np.inf, cells.dtype), np.zeros(shape, np.int32)
+    value[row, place], column[row, place] = cells.data, cells.indices
+    best = top_k(torch.from_numpy(value), k)
+    taken = best.clamp(min=0)
+    columns, values = (torch.gather(torch.from_numpy(a), 1, taken) for a in (column, value))
+    return columns.masked_fill_(best < 0, 0), values.masked_fill_(best < 0, 0.0)
