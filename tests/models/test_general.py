@@ -165,6 +165,22 @@ def test_a_score_of_nais_is_that_of_its_equations(algorithm: str, beta: float, a
 
 @each_algorithm
 @each_beta
+@each_alpha
+def test_lists_of_nais_have_the_scores_of_pairs(
+    algorithm: str, beta: float, alpha: float, monkeypatch: pytest.MonkeyPatch
+):
+    model = build(NAIS, algorithm=algorithm, beta=beta, alpha=alpha, **small)
+    user, item = torch.tensor([3, 0, 2, 1]), torch.arange(6)
+    with torch.no_grad():
+        pairs = model.score(user.repeat_interleave(6), item.repeat(4)).view(4, 6)
+        close(model.ranker()(user), pairs)
+        for limit, value in (("CHUNK", 13), ("LOWEST", 2.0), ("PAIRS", 35)):
+            monkeypatch.setattr(nais, limit, value)
+            close(model.ranker()(user), pairs)
+
+
+@each_algorithm
+@each_beta
 def test_nais_learns_from_a_pair_without_its_own_cell_and_leaves_others_whole(algorithm: str, beta: float):
     model = build(NAIS, algorithm=algorithm, beta=beta, alpha=0.5, **small)
     batch = points(PAIRS + NO_CELL)

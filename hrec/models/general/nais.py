@@ -6,6 +6,7 @@ section 3; hyper-parameters of DURation's Table 6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -24,6 +25,10 @@ from hrec.settings import Settings
 
 CHUNK = 400_000
 """Cells scored at once in evaluation."""
+PAIRS = 2**25
+"""Pairs of items whose attention is worked out before lists are made; a catalogue with more is scored pair by pair."""
+LOWEST = 1e-30
+"""Of the weight of an item relative to the largest: what is lower is too near to underflow to sum."""
 
 
 class NAIS(BaseModel):
@@ -96,6 +101,41 @@ class NAIS(BaseModel):
         sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist() or [0]
         return torch.cat([self._score(u, i) for u, i in zip(user.split(sizes), item.split(sizes), strict=True)])
 
+    def ranker(self) -> Callable[[Tensor], Tensor]:
+        """The attention of an item on an item is every user's, so it is worked out once for each pair of items."""
+        if self.n_items**2 > PAIRS:
+            return super().ranker()
+        power, weighted, top = self._attention_of_all()
+        if float(power.min()) < LOWEST:
+            return super().ranker()
+        beta, bias = self.config.beta, self.item_bias.weight.squeeze(1)
+
+        def scores_of_all(user: Tensor) -> Tensor:
+            used, value = self.rows(user, user + 1)
+            length = self.rows.offset[user + 1] - self.rows.offset[user]
+            bags = used, length.cumsum(0).sub_(length).to(used.dtype)
+            total = F.embedding_bag(bags[0], power, bags[1], mode="sum")
+            pooled = F.embedding_bag(bags[0], weighted, bags[1], mode="sum", per_sample_weights=value.to(total.dtype))
+            pooled *= torch.exp((1 - beta) * top) * total.clamp_(min=torch.finfo(total.dtype).tiny).pow_(-beta)
+            return self._over_length(pooled, length[:, None]) + self.user_bias.weight[user] + bias
+
+        return scores_of_all
+
+    def _attention_of_all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """With f_ij of Eq. 7 and m_i its largest over j: exp(f_ij - m_i), that times p_i . q_j, both [j, i], and m."""
+        n, q = self.n_items, self.history.weight
+        power, weighted = (q.new_empty(n, n) for _ in range(2))
+        top = q.new_empty(n)
+        row = torch.arange(n, device=q.device)
+        for few in row.split(max(1, CHUNK // n)):
+            pair = torch.arange(len(few), device=q.device)
+            cells = Cells(F.pad((pair + 1) * n, (1, 0)), pair.repeat_interleave(n), row.repeat(len(few)))
+            dot, logit = (x.view(-1, n) for x in self._attend(self.targets.weight[few], q, cells))
+            top[few] = logit.max(1).values
+            power[:, few] = torch.exp(logit - top[few, None]).T
+            weighted[:, few] = power[:, few] * dot.T
+        return power, weighted, top
+
     def _score(self, user: Tensor, item: Tensor) -> Tensor:
         cells, value, used = self._cells(user, item, leave_out=False)
         p, q = self.targets.rows(item), self.history.rows(used)
@@ -123,13 +163,19 @@ class NAIS(BaseModel):
 
     def _attended(self, p: Tensor, q: Tensor, cells: Cells, value: Tensor) -> Tensor:
         """n^-alpha sum_j a_ij v_uj p_i . q_j; p [B, d] of the targets, q [k, d] of the items in the cells."""
-        attend = attend_product if self.config.algorithm == "prod" else attend_concat
         with torch.autocast(p.device.type, enabled=False):  # sums over long histories are too coarse in half precision
-            dot, logit = attend(p, q, self.hidden.weight, self.hidden.bias, self.h, cells)
+            dot, logit = self._attend(p, q, cells)
             pooled = pool(dot, logit, value, self.config.beta, cells)
-        if not self.config.alpha:
-            return pooled
-        return pooled / torch.diff(cells.offset).clamp(min=1).to(p.dtype).pow(self.config.alpha)
+        return self._over_length(pooled, torch.diff(cells.offset))
+
+    def _attend(self, p: Tensor, q: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+        """p_i . q_j and f(p_i, q_j) of every cell."""
+        attend = attend_product if self.config.algorithm == "prod" else attend_concat
+        return attend(p, q, self.hidden.weight, self.hidden.bias, self.h, cells)
+
+    def _over_length(self, pooled: Tensor, length: Tensor) -> Tensor:
+        """Times n^-alpha, n >= 1."""
+        return pooled / length.clamp(min=1).to(pooled.dtype).pow(self.config.alpha) if self.config.alpha else pooled
 
 
 def _one_of_pairs_without(own: Tensor, pair: Tensor, length: Tensor) -> Tensor:
