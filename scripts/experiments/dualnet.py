@@ -88,7 +88,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Popularity": (),
     "ItemKNN": (),
     "EASE": (),
-    "BPRMF": ("opt.batch_size=4096", "opt.epochs=200"),
+    "BPRMF": ("opt.batch_size=4096", "opt.epochs=200", "opt.eval_step=5"),
     "WMF": ("opt.epochs=15",),
     "CDL": (),
     "DualNet": ("model.item_history=false",),
