@@ -61,6 +61,18 @@ def test_a_model_that_needs_more_than_the_data_has_is_passed_over_with_its_reaso
     assert first == "DDTCDR needs at least 2 kinds of item" and set(others) == {"-"}
 
 
+def test_a_model_that_refuses_the_data_is_passed_over_with_its_reason(
+    board: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def refuse(*_: object) -> None:
+        raise ValueError("too many items")
+
+    monkeypatch.setattr(models, "apart", refuse)
+    first, *others = models.row_of("ease", [], board.train, argparse.Namespace())
+    assert first == "EASE refuses the data" and set(others) == {"-"}
+    assert "too many items" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_table_of_models_has_an_epoch_of_each():
     command = [sys.executable, "scripts/bench.py", "--parts", "models", "--data", "planted-tiny", "--steps", "2"]

@@ -64,11 +64,15 @@ def prepared(data: str, config: str) -> str:
 
 
 def row_of(config: str, settings: Sequence[str], train: RecData, args: argparse.Namespace) -> list[str]:
-    """The model's row of the table; what the data lacks for it, where it lacks something."""
+    """The model's row of the table; where it cannot have the data, that."""
     model = load(config, find_model, settings).model_class
     if lacks := model.needs.missing_from(train):
         return [f"{model.__name__} needs {lacks[0].split(';')[0]}", *["-"] * 6]
-    made, memory = apart(measure, config, settings, train, args)
+    try:
+        made, memory = apart(measure, config, settings, train, args)
+    except ValueError as error:  # such as a catalogue too large for a model of all pairs of items
+        print(f"  {error}", file=sys.stderr, flush=True)
+        return [f"{model.__name__} refuses the data", *["-"] * 6]
     return [
         model.__name__,
         f"{made.steps:,}",
