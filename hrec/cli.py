@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -15,13 +16,12 @@ from hrec.config import ConfigError, LoadedConfig, load
 from hrec.datasets.batches import Draw
 from hrec.datasets.problems import DataError
 from hrec.models import find_model
-from hrec.models.base import Stage
+from hrec.models.base import BaseModel, Stage
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.devices import Processes, reuse_memory
-from hrec.pipeline.optimizers import Optimizers
+from hrec.pipeline.records import shown
 from hrec.pipeline.run import check_settings, effective_settings, prepare, run
-from hrec.pipeline.trainer import DivergedError, Interrupted
-from hrec.settings import StageSettings
+from hrec.pipeline.trainer import DivergedError, Interrupted, Position, StageRun, Trainer
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -48,7 +48,8 @@ def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None)
         else:
             run(config, args.resume)
     except (ConfigError, DataError, CheckpointError, DivergedError) as error:
-        print(error, file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # under torchrun every process has the same to say
+            print(error, file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {stop}", file=sys.stderr)
@@ -100,30 +101,29 @@ def dry_run(config: LoadedConfig) -> None:
     reuse_memory()
     parts, model = prepare(config, device, Processes(), print)
     for stage in model.stages(parts.train):
-        _time_stage(stage, config.run.opt.for_stage(stage.group), device)
+        _time_stage(config, model, stage)
 
 
-def _time_stage(stage: Stage, settings: StageSettings, device: torch.device) -> None:
-    """Print the time of a sweep, or of the fastest of a few steps, and the loss after it."""
+def _time_stage(config: LoadedConfig, model: BaseModel, stage: Stage) -> None:
+    """Print the time of a sweep, or of the fastest of a few steps as the Trainer takes them, and the loss."""
+    settings = config.run.opt.for_stage(stage.group)
     if stage.solve is not None:
         began = time.perf_counter()
         loss = stage.solve()
         print(f"stage '{stage.name}': {(time.perf_counter() - began) * 1e3:.1f} ms a sweep, loss {loss:.4f}")
     if stage.loss is None or stage.sample is None:
         return
-    optimizers = Optimizers(stage.params, settings)
-    draw = Draw(settings.batch_size, torch.Generator().manual_seed(0), device)
+    running = StageRun(Trainer(config.run.opt, config.run.seed, lambda m: {}), model, stage, settings, Position())
+    draw = Draw(settings.batch_size, torch.Generator().manual_seed(0), model.device)
     stage.each_epoch()
+    model.train()
     seconds = []
     for _, batch in zip(range(4), stage.sample(stage.data, draw), strict=False):
         began = time.perf_counter()
-        optimizers.zero_grad()
-        terms = stage.loss(batch)
-        torch.stack(list(terms.values())).sum().backward()
-        optimizers.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        terms = running.step(batch)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
         seconds.append(time.perf_counter() - began)
-    losses = ", ".join(f"{name} {value.item():.4f}" for name, value in terms.items())
+    losses = ", ".join(f"{name} {shown(value.item())}" for name, value in terms.items())
     size = f"{settings.batch_size} rows (per kind)"
     print(f"stage '{stage.name}': {min(seconds) * 1e3:.1f} ms a step of {size}, loss: {losses}")

@@ -546,6 +546,41 @@ def test_a_run_does_not_go_on_with_data_that_has_changed(launch, tmp_path):
     assert launch(HOMO, "--resume", run).code == 0
 
 
+@pytest.mark.parametrize(
+    ("file", "part"), [("rows.csv", "ratings or times"), ("users.csv", "columns of users or items")]
+)
+def test_a_run_does_not_go_on_with_ratings_or_columns_that_have_changed(launch, tmp_path, file, part):
+    user, item = (a.ravel() for a in np.indices((20, 9)))
+    rating = np.random.default_rng(0).integers(1, 6, len(user))
+    pd.DataFrame({"user_id": user, "item_id": item, "rating": rating}).to_csv(tmp_path / "rows.csv", index=False)
+    pd.DataFrame({"user_id": range(20), "age": range(20)}).to_csv(tmp_path / "users.csv", index=False)
+    data = {
+        "inter_feat_path": str(tmp_path / "rows.csv"),
+        "user_feat_path": str(tmp_path / "users.csv"),
+        "feat": {"age": {"type": "float", "source": "user"}},
+        "label": {"from": "rating", "above": 3},
+    }
+    argv = [f"data={json.dumps(data)}", f"path.output={tmp_path / 'out'}", "path.cache=null", "opt.epochs=1"]
+    assert launch(HOMO, "deepmf", *argv).code == 0
+    changed = pd.read_csv(tmp_path / file)
+    changed = changed.replace({"rating": {1: 2}}) if file == "rows.csv" else changed.assign(age=changed.age + 1)
+    changed.to_csv(tmp_path / file, index=False)
+    assert f"was trained on other {part}" in told(launch(HOMO, "--resume", only_run(tmp_path / "out")))
+
+
+def test_a_kind_of_one_class_is_warned_of_and_named_beside_the_mean(launch, tmp_path):
+    user, item = (a.ravel() for a in np.indices((30, 20)))
+    rows = pd.DataFrame({"user_id": user, "item_id": item, "type": np.where(item < 10, "tune", "tale")})
+    rows["label"] = np.where(item < 10, 1, np.random.default_rng(0).integers(0, 2, len(user)))
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    data = json.dumps({"inter_feat_path": str(tmp_path / "rows.csv")})
+    done = launch(HOMO, "deepmf", f"data={data}", f"path.output={tmp_path / 'out'}", "path.cache=null", "opt.epochs=1")
+    assert done.code == 0
+    for part in ("validation", "test"):
+        assert f"warning: the {part} part has only liked rows of kind 'tune': its AUC is not defined" in done.out
+    assert "macro mean of tale" in done.out
+
+
 def test_a_damaged_checkpoint_is_told_in_a_sentence_on_resume(launch, tmp_path):
     output = tmp_path / "out"
     assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0

@@ -194,10 +194,17 @@ def _holds_no_one(data: RecData, users: Sequence[Tensor], items: Sequence[Tensor
     return count == 0
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _unseen(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
     """Worked out once for a training part, not for each epoch."""
     return unseen_items(data, popularity, same_kind, device)
+
+
+@lru_cache(maxsize=4)
+def _by_kind(data: RecData) -> dict[str, RecData]:
+    """The rows of each kind that has any; the same objects for every epoch, so that ``_unseen`` knows them again."""
+    views = {kind: data.only(kind) for kind in data.kinds}
+    return {kind: view for kind, view in views.items() if len(view.interactions)}
 
 
 def per_kind(sample: Sampler) -> Sampler:
@@ -207,8 +214,7 @@ def per_kind(sample: Sampler) -> Sampler:
     """
 
     def sample_each(data: RecData, draw: Draw) -> Iterator[dict[str, Any]]:
-        views = {kind: data.only(kind) for kind in data.kinds}
-        views = {kind: view for kind, view in views.items() if len(view.interactions)}
+        views = _by_kind(data)
         if not views:
             return
         longest = max(views, key=lambda kind: len(views[kind].interactions))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
         else typed(sheet, settings.ITEM_ID_FIELD, encoding.as_ids).drop_null().unique()
         for kind, sheet in sheets.items()
     }
+    _require_named_type(settings, [interactions, *sheets.values()])
     if absent:
         log(f"the files of {_listed(absent)} are not there: items that are in no other file are taken to be of them")
     return Catalogue(ids, used, clean, fields, not absent, tuple(dict.fromkeys(s.path for s in sheets.values())))
@@ -130,6 +131,7 @@ def _split_by_kind(settings: DataSettings, sheet: Sheet, log: Log) -> dict[str, 
 
 def _from_interactions(settings: DataSettings, sheet: Sheet) -> Catalogue:
     """No item file: the items are those of the interactions, in the order of their ids."""
+    _require_named_type(settings, [sheet])
     items = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_ids)
     kinds = _kind_column(settings, sheet)
     if kinds is None:
@@ -147,6 +149,13 @@ def _kind_column(settings: DataSettings, sheet: Sheet) -> pa.Array | None:
         return None
     sheet.column(settings.TYPE_FIELD, "It tells the kinds apart: correct data.TYPE_FIELD, or leave out data.type.")
     return typed(sheet, settings.TYPE_FIELD, encoding.as_ids)
+
+
+def _require_named_type(settings: DataSettings, sheets: Sequence[Sheet]) -> None:
+    """A column of kinds is optional under its usual name alone. Raises DataError where none of the files has it."""
+    name = settings.TYPE_FIELD
+    if name != DataSettings.model_fields["TYPE_FIELD"].default and not any(name in s.header for s in sheets):
+        sheets[0].column(name, "Correct data.TYPE_FIELD, or leave it out.")
 
 
 def _only_kind(settings: DataSettings) -> str:

@@ -16,6 +16,14 @@ from hrec.datasets.tables import typed
 from hrec.settings import ColumnSplit, DataSettings
 
 
+def require_named_columns(sheet: Sheet, settings: DataSettings) -> None:
+    """A column that may be left out is optional under its usual name alone. Raises DataError."""
+    for key in ("RATING_FIELD", "TIME_FIELD"):
+        name = getattr(settings, key)
+        if name != DataSettings.model_fields[key].default:
+            sheet.column(name, f"Correct data.{key} or the header.")
+
+
 def columns_to_read(settings: DataSettings) -> set[str]:
     names = {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD, settings.LABEL_FIELD}
     names |= {settings.RATING_FIELD, settings.TIME_FIELD}
@@ -90,7 +98,7 @@ def _place_items(
         item, why = _by_kind(ids, kind, catalogue), "is not an item of its kind"
         ignored = kind >= len(catalogue.used)
     else:
-        item, why = _by_item(ids, settings, catalogue), "is in none of the item files"
+        item, why = _by_item(check, ids, settings, catalogue), "is in none of the item files"
         kind = np.searchsorted(catalogue.starts[1:], item, side="right")
         ignored = (kind >= len(catalogue.used)) | ((item < 0) & (not catalogue.closed))
     _leave_out(check, ignored, log)
@@ -128,25 +136,33 @@ def _by_kind(ids: pa.Array, kinds: np.ndarray, catalogue: Catalogue) -> np.ndarr
     return out
 
 
-def _by_item(ids: pa.Array, settings: DataSettings, catalogue: Catalogue) -> np.ndarray:
-    """int32[n] positions over all kinds; -1 for an unknown item. Raises DataError where two kinds share an item."""
+def _by_item(check: RowCheck, ids: pa.Array, settings: DataSettings, catalogue: Catalogue) -> np.ndarray:
+    """int32[n] positions over all kinds; -1 for an unknown item. Raises DataError where two kinds share an item, or
+    leaves out its rows."""
     among = pa.concat_arrays(list(catalogue.ids.values()))
     if len(among.unique()) < len(among):
-        _say_which_is_shared(among, settings, catalogue)
+        shared = among.filter(pa.array(encoding.repeated(encoding.numbered(among)))).unique()
+        told = _both_kinds(shared, settings, catalogue)
+        if not settings.drop_bad_rows:
+            raise DataError(
+                f"{told}; its interactions do not tell which. Give them a column '{settings.TYPE_FIELD}' with the kind "
+                "of each row, make the ids differ, or set data.drop_bad_rows=true to leave out the rows of such items."
+            )
+        bad = pc.is_in(ids, shared).to_numpy(zero_copy_only=False)
+        check.leave_out(bad, f"that of an item of two kinds: {told}")
     return encoding.positions(ids, among)
 
 
-def _say_which_is_shared(among: pa.Array, settings: DataSettings, catalogue: Catalogue) -> None:
-    shared = np.flatnonzero(encoding.repeated(encoding.numbered(among)))
-    text = among[int(shared[0])].as_py()
-    kinds = [kind for kind, ids in catalogue.ids.items() if pc.index(ids, text).as_py() >= 0]
+def _both_kinds(shared: pa.Array, settings: DataSettings, catalogue: Catalogue) -> str:
+    """Of which two kinds the first of the ``shared`` ids is, and where that stands."""
+    text, places = shared[0].as_py(), []
+    for kind, ids in catalogue.ids.items():
+        sheet = catalogue.sheets.get(kind)
+        row = pc.index(ids if sheet is None else sheet.cells[settings.ITEM_ID_FIELD], text).as_py()
+        if row >= 0:
+            places.append(f"'{kind}' ({sheet.where(row, settings.ITEM_ID_FIELD) if sheet else 'a kind not used'})")
     more = f" ({len(shared):,} items like it)" if len(shared) > 1 else ""
-    files = ", ".join(map(str, catalogue.files))
-    raise DataError(
-        f"{files}: item '{text}' is both of kind '{kinds[0]}' and of '{kinds[1]}'{more}; "
-        f"its interactions do not tell which. Give them a column '{settings.TYPE_FIELD}' with the kind of each row, or "
-        f"make the ids differ."
-    )
+    return f"item '{text}' is both of kind {places[0]} and of {places[1]}{more}"
 
 
 def _leave_out(check: RowCheck, ignored: np.ndarray, log: Log) -> None:
@@ -227,8 +243,10 @@ def _refuse_repeated(check: RowCheck, settings: DataSettings, user: np.ndarray, 
     bad = np.zeros(len(check.good), bool)
     bad[rows] = encoding.repeated(user[rows].astype(np.int64) << 32 | item[rows])
     if bad.any():
-        shown = check.sheet.show(int(bad.argmax()), settings.ITEM_ID_FIELD)
-        why = f"and item {shown} stand together again further down"
+        first = int(bad.argmax())
+        shown = check.sheet.show(first, settings.ITEM_ID_FIELD)
+        again = rows[(user[rows] == user[first]) & (item[rows] == item[first]) & (rows > first)][0]
+        why = f"and item {shown} stand together again in {check.sheet.place(int(again))}"
         check.refuse(bad, settings.USER_ID_FIELD, why, "Leave one of the rows (dropping keeps the last)")
 
 

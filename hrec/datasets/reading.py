@@ -13,7 +13,13 @@ from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue, read_catalogue
 from hrec.datasets.columns import Column
 from hrec.datasets.histories import default_cells
-from hrec.datasets.interactions import build_interactions, columns_to_read, needs_time, split_column
+from hrec.datasets.interactions import (
+    build_interactions,
+    columns_to_read,
+    needs_time,
+    require_named_columns,
+    split_column,
+)
 from hrec.datasets.problems import DataError, Log
 from hrec.datasets.recdata import RecData, Table
 from hrec.datasets.sheets import Sheet, is_atomic, read_sheet
@@ -57,6 +63,7 @@ def _parse(settings: DataSettings, log: Log) -> RecData:
     interactions = read_sheet(path, "data.inter_feat_path", columns_to_read(settings).__contains__)
     for name, setting in ((settings.USER_ID_FIELD, "USER_ID_FIELD"), (settings.ITEM_ID_FIELD, "ITEM_ID_FIELD")):
         interactions.column(name, f"Correct data.{setting} or the header.")
+    require_named_columns(interactions, settings)
     catalogue = read_catalogue(settings, interactions, _wanted(settings, settings.item_feat_path), log)
     users, fields = _read_users(settings, log)
     rows, user_ids = build_interactions(interactions, settings, catalogue, users, log)
@@ -103,7 +110,7 @@ def _what_matters(settings: DataSettings) -> dict[str, Any]:
     """The settings that change what is parsed."""
     how = settings.label
     return settings.model_dump(
-        mode="json", exclude={"name", "planted", "inter_matrix_type", "label", "sample", "split"}
+        mode="json", exclude={"name", "planted", "inter_matrix_type", "label", "sample", "split", "train_columns"}
     ) | {
         "label": [how.source, how.above] if how else None,
         "rating_is_needed": settings.inter_matrix_type in ("rating", "centred"),

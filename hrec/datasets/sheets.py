@@ -61,7 +61,11 @@ class Sheet:
 
     def where(self, row: int, column: str) -> str:
         """File, line as a person counts (the header is line 1) and column of a cell."""
-        return f"{self.path}, {_place(self.path, int(self.row[row]))}, column '{column}'"
+        return f"{self.path}, {self.place(row)}, column '{column}'"
+
+    def place(self, row: int) -> str:
+        """'line 17' of a text file, 'row 16' of a parquet file."""
+        return _place(self.path, int(self.row[row]))
 
     def show(self, row: int, column: str) -> str:
         """A cell for a message."""
@@ -122,7 +126,8 @@ def read_bytes(path: Path) -> bytes:
 def _read_text(path: Path, kind: str, wanted: Callable[[str], bool]) -> Sheet:
     data = read_bytes(path)
     delimiter, quoted = DELIMITERS[kind], kind not in ATOMIC  # RecBole writes its files without quotation marks
-    _, titles = next(textfiles.records(data, delimiter, quoted), (1, []))
+    records = textfiles.records(data, delimiter, quoted)
+    _, titles = next(records, (1, []))
     if not titles:
         raise DataError(f"{path}: the file is empty. It should hold a header line and rows.")
     if any("\ufffd" in title for title in titles):
@@ -131,6 +136,10 @@ def _read_text(path: Path, kind: str, wanted: Callable[[str], bool]) -> Sheet:
     names = list(types) if types else titles
     _require_single(path, names, wanted)
     chosen = {title: name for title, name in zip(titles, names, strict=True) if wanted(name)}
+    if next(records, None) is None:  # the parser refuses a header without a line after it
+        return _sheet(
+            path, pa.table({title: pa.array([], pa.string()) for title in chosen}), chosen, tuple(names), types
+        )
     try:
         table = _parse(data, delimiter, quoted, titles, list(chosen))
     except pa.ArrowException as error:

@@ -69,6 +69,7 @@ class RunFolder(Progress):
         self.path = path
         self.show = show
         self.bar: Any = None
+        self.steps_of: dict[str, int] = {}  # an epoch of each stage, known once one is done: the length of the bar
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunFolder:
@@ -118,19 +119,27 @@ class RunFolder(Progress):
     def start_epoch(self, stage: str, epoch: int, epochs: int) -> None:
         self.close_bar()
         if self.show and sys.stderr.isatty():
-            self.bar = tqdm(desc=f"{stage} {epoch}/{epochs}", unit=" steps", leave=False, dynamic_ncols=True)
+            self.bar = tqdm(
+                desc=f"{stage} {epoch}/{epochs}",
+                total=self.steps_of.get(stage),
+                unit=" steps",
+                leave=False,
+                dynamic_ncols=True,
+            )
 
     def steps(self, count: int, losses: Mapping[str, float]) -> None:
         if self.bar is not None:
-            self.bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()}, refresh=False)
+            self.bar.set_postfix({name: shown(value) for name, value in losses.items()}, refresh=False)
             self.bar.update(count)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
+        if self.bar is not None:
+            self.steps_of[row["stage"]] = self.bar.n
         self.close_bar()
         self._append("log.jsonl", json.dumps(_without_nan(dict(row)), allow_nan=False) + "\n")
         hidden = ("lr", "seconds")
-        shown = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+        told = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
+        numbers = "  ".join(f"{name} {shown(value)}" for name, value in told.items())
         best = "  (best)" if row.get("best") else ""
         self.say(f"{row['stage']} epoch {row['epoch']:>3}  {row['seconds']:7.1f} s  {numbers}{best}")
 
@@ -157,6 +166,11 @@ class RunFolder(Progress):
         kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def shown(value: float) -> str:
+    """Four places, or two digits of a number so small that nothing would be left of it."""
+    return f"{value:.4f}" if value == 0 or not abs(value) < 0.001 else f"{value:.1e}"
 
 
 def _without_nan(content: Any) -> Any:
@@ -226,7 +240,9 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str]
     columns = [(part, metric) for part in results for metric in metrics if metric in results[part]]
     heading = ["", *(f"{part} {metric}" for part, metric in columns)]
     rows = [heading]
-    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), ("macro mean", ""), ("pooled", "/pooled")]:
+    defined = [kind for kind in kinds if not any(math.isnan(results[p].get(f"{m}/{kind}", 0.0)) for p, m in columns)]
+    macro = "macro mean" if len(defined) == len(kinds) else f"macro mean of {', '.join(defined) or 'no kind'}"
+    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), (macro, ""), ("pooled", "/pooled")]:
         cells = [results[part].get(metric + suffix) for part, metric in columns]
         rows.append([name, *("-" if value is None else f"{value:.4f}" for value in cells)])
     return table(rows)

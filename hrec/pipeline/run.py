@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,11 @@ def run(
         folder = _open_folder(config, resume, show, group, heading)
         try:
             return _run(config, folder, resume is not None, device, group, parts, model, look)
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
+            if folder and not Checkpoints(folder.path).last.exists():
+                raise  # Ctrl-C before anything was saved
+            if folder:
+                draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
             if folder and resume is None and not Checkpoints(folder.path).last.exists():
@@ -73,6 +78,7 @@ def run(
             elif folder:
                 with suppress(CheckpointError):  # a full disk takes no last line either
                     folder.keep([stamped(f"stopped: {error}")])
+                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
             raise
 
 
@@ -101,6 +107,9 @@ def prepare(
     parts = parts or load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
     check_watched(config, parts)
+    if any(not is_ranking(name) for name in measured_metrics(config)):
+        for line in kinds_of_one_class(parts):
+            log(f"warning: {line}")
     model = build_model(config, parts.train, device)
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")
@@ -142,6 +151,7 @@ def _run(
         "data": parts.train.name,
         "seed": settings.seed,
         **measured,
+        "best_epoch": _best_epoch(folder),
         "best_possible": best_possible_auc(parts.test),
         "ranking": settings.ranking.model_dump(mode="json"),
         "seconds": round(position_reached.seconds, 2),
@@ -170,8 +180,8 @@ def check_metrics(config: LoadedConfig) -> None:
     problems = []
     for name in config.run.metrics:
         if "/" in name:
-            told = f"metrics: '{name}': write '{name.split('/')[0]}', which is measured for each kind and group anyway"
-            problems.append(told)
+            base = name.split("/")[0]
+            problems.append(f"metrics: '{name}': write '{base}', which is measured for each kind and group anyway")
     for where, name, mode in [("metrics", name, None) for name in config.run.metrics] + [
         (f"{where}.metric", stop.metric, stop.mode) for where, stop in _watched(config)
     ]:
@@ -181,8 +191,8 @@ def check_metrics(config: LoadedConfig) -> None:
             problems.append(f"{where}: {error}")
         else:
             if mode not in (None, wanted):
-                told = f"'{name.split('/')[0]}' is better when it is {wanted}imal; leave out mode '{mode}'"
-                problems.append(f"{where.removesuffix('.metric')}.mode: {told}")
+                why = f"'{name.split('/')[0]}' is better when it is {wanted}imal; leave out mode '{mode}'"
+                problems.append(f"{where.removesuffix('.metric')}.mode: {why}")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
@@ -282,6 +292,23 @@ def counts_table(parts: Split) -> str:
     return table(rows)
 
 
+def kinds_of_one_class(parts: Split) -> list[str]:
+    """A sentence for each kind whose rows of validation or test are all liked, all not, or none."""
+    out = []
+    for part, name in ((parts.valid, "validation"), (parts.test, "test")):
+        x = part.interactions
+        for number, kind in enumerate(part.kinds):
+            label = x.label[x.kind == number] if x.label is not None else np.zeros(0)
+            if len(np.unique(label)) < 2:
+                what = "no rows" if not len(label) else f"only {'liked' if label[0] > 0 else 'disliked'} rows"
+                out.append(
+                    f"the {name} part has {what} of kind '{kind}': its AUC is not defined, and the macro mean leaves "
+                    "it out. Give the part more rows (data.split), set another 'above' in data.label, or leave out "
+                    "the kind (data.type)"
+                )
+    return out
+
+
 def size_of(model: BaseModel) -> str:
     """Number of weights and their memory."""
     count = sum(p.numel() for p in model.parameters())
@@ -335,24 +362,64 @@ def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
     if resumed:
         refuse_other_data(folder, parts)
     else:
-        folder.write_json("data.json", {"name": parts.train.name, "digest": _digest(parts)})
+        folder.write_json("data.json", {"name": parts.train.name} | _digests(parts))
 
 
 def refuse_other_data(folder: RunFolder, parts: Split) -> None:
-    """Raises CheckpointError where a run was trained on other rows than these."""
-    if folder.read_json("data.json")["digest"] != _digest(parts):
-        raise CheckpointError(f"{folder.path}: was trained on other rows; the data files have changed since it began")
+    """Raises CheckpointError where a run was trained on other data than this."""
+    known = folder.read_json("data.json")
+    for key, digest in _digests(parts).items():
+        if known.get(key, digest) != digest:  # runs of early versions have the first alone
+            raise CheckpointError(
+                f"{folder.path}: was trained on other {DIGESTS[key]}; the data files have changed since it began. "
+                "Bring them back, or start a new run"
+            )
 
 
-def _digest(parts: Split) -> str:
-    """A digest of the rows of all parts: who, what, and liked or not."""
+DIGESTS = {"digest": "rows", "values": "ratings or times", "columns": "columns of users or items"}
+"""What each digest in data.json is of."""
+
+
+def _digests(parts: Split) -> dict[str, str]:
+    """Of who, what, and liked or not in all parts; of what else their rows hold; of users' and items' columns."""
+    every = [part.interactions for part in (parts.train, parts.valid, parts.test)]
+    tables = [parts.train.users, *parts.train.kinds.values()]
+    return {
+        "digest": _digest([(x.user, x.item, x.kind, x.label) for x in every]),
+        "values": _digest([(x.rating, x.time, x.columns) for x in every]),
+        "columns": _digest([table.columns for table in tables]),
+    }
+
+
+def _digest(content: Any) -> str:
+    """Of all arrays and names in nested sequences, mappings and dataclasses."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in (parts.train, parts.valid, parts.test):
-        x = part.interactions
-        for array in (x.user, x.item, x.kind, x.label):
-            if array is not None:
-                digest.update(np.ascontiguousarray(array).data)
+
+    def add(value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            digest.update(
+                np.ascontiguousarray(value).data if value.dtype.kind != "O" else repr(value.tolist()).encode()
+            )
+        elif isinstance(value, Mapping):
+            for name, part in value.items():
+                add(name)
+                add(part)
+        elif isinstance(value, list | tuple):
+            for part in value:
+                add(part)
+        elif is_dataclass(value):
+            add([getattr(value, one.name) for one in fields(value)])
+        elif value is not None:
+            digest.update(str(value).encode())
+
+    add(content)
     return digest.hexdigest()
+
+
+def _best_epoch(folder: RunFolder | None) -> int | None:
+    """The epoch of the last stage whose weights were kept, where early stopping watched."""
+    best = [row["epoch"] for row in folder.rows() if row.get("best")] if folder else []
+    return best[-1] if best else None
 
 
 def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:

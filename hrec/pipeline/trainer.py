@@ -201,7 +201,7 @@ class StageRun:
             self.at = Position(self.at.stage, epoch, 0, row["seconds"])
             self.trainer.progress.epoch(row)
             if epoch % s.save_step == 0 or last_epoch:
-                self.trainer.save(self.model, self.at, self)
+                self._save()
         if best_saved and self.trainer.checkpoints:
             _barrier(self.trainer.processes)
             self.trainer.checkpoints.load_best(self.model)
@@ -256,7 +256,7 @@ class StageRun:
         for number, batch in enumerate(self.stage.sample(self.stage.data, draw)):
             if number < skip:
                 continue
-            waiting.append(self._step(batch))
+            waiting.append(self.step(batch))
             at.step = number + 1
             if len(waiting) == LOOK_EVERY:
                 self._look(waiting)
@@ -268,7 +268,7 @@ class StageRun:
             raise ConfigError(f"stage '{self.stage.name}' has no batch to train on")
         return {"loss": sum(at.sums.values()) / at.step} | {k: v / at.step for k, v in at.sums.items()}
 
-    def _step(self, batch: Any) -> dict[str, Tensor]:
+    def step(self, batch: Any) -> dict[str, Tensor]:
         """One step of the optimiser; the terms of the loss before it."""
         assert self.losses is not None
         self.optimizers.zero_grad()
@@ -312,6 +312,13 @@ class StageRun:
             f"stage '{self.stage.name}', {what}.{good} Start again with a smaller opt.hyper_params.lr, or with "
             "opt.clip_grad: to resume would come to the same."
         )
+
+    def _save(self) -> None:
+        """Save the state, unless weights are not finite: then the last good one stays."""
+        for name, p in self.model.named_parameters():
+            if not bool(torch.isfinite(p).all()):
+                self._diverged(f"epoch {self.at.epoch}: the weights '{name}' are no longer finite")
+        self.trainer.save(self.model, self.at, self)
 
     def _stop(self) -> None:
         self.trainer.save(self.model, self.at, self)

@@ -150,10 +150,24 @@ def test_missing_column_of_ratings(files):
 
 def test_item_in_two_kinds(files):
     files.spoil("music.csv", "m2", "b2")
-    says(files, "book.csv", "music.csv", "item 'b2' is both of kind 'book' and of 'music'", "a column 'type'")
+    with pytest.raises(DataError) as error:
+        files.read()
+    for part in ("'b2' is both of kind 'book' (", "book.csv, line 3, column", "music.csv, line 3, column", "'type'"):
+        assert part in str(error.value)
+    rows = files.read(drop_bad_rows=True).interactions
+    b2 = sum("b2" in line for line in (files.folder / "rates.csv").read_text().splitlines())
+    assert b2 == 1 and len(rows) == 4  # and that of m2, which is no item any more
+    assert any(f"left out {b2} row" in line and "'b2' is both" in line for line in files.said)
+
+
+def test_a_column_that_the_settings_name_has_to_be_there(files):
+    for key in ("RATING_FIELD", "TIME_FIELD", "TYPE_FIELD"):
+        says(files, "rates.csv, line 1: no column 'lable'", "Did you mean 'label'?", f"data.{key}", **{key: "lable"})
 
 
 def test_kind_without_items(files):
+    files.write("music.csv", "item_id,performer,price")
+    says(files, "music.csv: has columns but no rows", "data.item_feat_path.music")
     files.write("music.csv", "item_id,performer,price\n")
     says(files, "music.csv: has columns but no rows", "data.item_feat_path.music")
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from hrec.datasets import batches
 from hrec.datasets.batches import Draw, Points, per_kind, pointwise
 from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.unseen import unseen_items
 
 BOOKS, FILMS, USERS = 12, 8, 9
 
@@ -184,6 +186,14 @@ def test_two_processes_have_the_same_kinds_in_every_step_and_together_the_whole(
     for step, first, second in zip(alone, *shares, strict=True):
         assert list(first) == list(second)
         assert Counter(triples([step["book"]])) == Counter(triples([first["book"], second["book"]]))
+
+
+def test_what_users_have_not_seen_is_worked_out_once_for_all_epochs(monkeypatch: pytest.MonkeyPatch):
+    made, worked_out = data(negatives=1, label=False), []
+    monkeypatch.setattr(batches, "unseen_items", lambda *a: worked_out.append(a) or unseen_items(*a))
+    for epoch in range(3):
+        assert list(per_kind(pointwise)(made, draw(seed=epoch)))
+    assert len(worked_out) == 2
 
 
 def test_the_one_row_of_a_kind_is_in_every_step_of_both_processes():

@@ -151,6 +151,19 @@ def test_the_table_of_metrics_has_a_row_for_each_kind_the_mean_and_the_pooled():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_the_mean_names_its_kinds_where_it_is_not_over_all():
+    results = {"test": {"auc": 0.7, "auc/book": 0.7, "auc/film": float("nan"), "auc/pooled": 0.6}}
+    assert "\nmacro mean of book " in metrics_table(results, ["auc"], ["book", "film"])
+    results["test"] |= {"auc": float("nan"), "auc/book": float("nan")}
+    assert "\nmacro mean of no kind " in metrics_table(results, ["auc"], ["book", "film"])
+
+
+def test_small_numbers_are_shown_by_their_size():
+    assert [records.shown(value) for value in (0.0, 0.25, -0.001, 0.00012, -3e-7)] == [
+        *("0.0000", "0.2500", "-0.0010", "1.2e-04", "-3.0e-07")
+    ]
+
+
 # ------------------------------------------------------------------------------------------ provenance
 
 

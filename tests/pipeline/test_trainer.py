@@ -667,6 +667,17 @@ def test_a_loss_that_is_not_finite_is_told_with_step_term_and_the_last_checkpoin
     assert Checkpoints(tmp_path).load_last(CPU)["position"]["epoch"] == 1
 
 
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """The step that spoils them is the last of an epoch, so no loss tells; there is no evaluation after it."""
+    model = Toy()
+    model.on_step = lambda stage, step: step == 10 and model.a[0].weight.data.fill_(float("inf"))
+    model.a[0].weight.requires_grad_(True)
+    with pytest.raises(DivergedError, match=r"no longer finite.* The last good checkpoint is") as caught:
+        fit(model, opt(eval_step=100), tmp_path)
+    assert "'a.0.weight'" in str(caught.value)
+    assert all(bool(w.isfinite().all()) for w in Checkpoints(tmp_path).load_last(CPU)["model"].values())
+
+
 def test_the_step_that_diverged_is_counted_right_after_many_steps():
     model = Toy()
     step = LOOK_EVERY + 7
