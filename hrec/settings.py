@@ -270,8 +270,8 @@ class StageSettings(Settings):
     name: Literal["Adam", "AdamW", "Adagrad", "Adadelta", "SGD", "RMSprop"] = "Adam"
     hyper_params: dict[str, Any] = {"lr": 0.001}
     row_wise: bool = False
-    """Adam for large tables that moves only the rows a batch used (one process). A dense optimiser keeps a gradient
-    and two moments of every row: four times the memory of the tables."""
+    """For large tables a form of Adam without first moment, with one second moment a row, that moves only the rows a
+    batch used (one process). A dense optimiser keeps a gradient and two moments of every row: four times the memory."""
     epochs: PositiveInt = 100
     eval_step: PositiveInt = 1
     """Epochs between two evaluations."""
@@ -288,6 +288,9 @@ class StageSettings(Settings):
     def _row_wise_is_adam(self) -> Self:
         if self.row_wise and self.name != "Adam":
             raise ValueError(f"'row_wise' is a form of Adam; set name to Adam or leave row_wise out, got {self.name}")
+        unknown = [key for key in ("amsgrad", "maximize") if self.row_wise and self.hyper_params.get(key)]
+        if unknown:
+            raise ValueError(f"'row_wise' has no '{unknown[0]}'; leave one of the two out")
         return self
 
 

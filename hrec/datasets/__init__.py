@@ -68,6 +68,11 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
             parts = Split(*(one_kind(part, settings) for part in (parts.train, parts.valid, parts.test)))
             sizes = (len(part.interactions) for part in (parts.train, parts.valid, parts.test))
             log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
+        if settings.train_columns:
+            log(
+                "warning: data.train_columns count a training row itself, so in training they tell of its label; they "
+                "lowered the AUC on Epinions (NOTES.md)"
+            )
         return with_train_columns(parts, settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give
         raise DataError(str(error)) from None

@@ -212,9 +212,14 @@ def measured_metrics(config: LoadedConfig) -> list[str]:
 
 
 def check_watched(config: LoadedConfig, parts: Split) -> None:
-    """Raises ConfigError where early stopping watches a metric of a kind that the data lacks, for a metric of labelled
-    rows where there are no labels, and for one of lists where nothing that is liked may be recommended."""
-    kinds = list(parts.train.kinds)
+    """Raises ConfigError for metrics that this data cannot give: see the three functions below."""
+    _require_watched_kinds(config, list(parts.train.kinds))
+    _require_labels(config, parts)
+    _require_relevant_items(config, parts)
+
+
+def _require_watched_kinds(config: LoadedConfig, kinds: list[str]) -> None:
+    """Early stopping may watch a metric of a kind that the data has, and no kind is called as a group is."""
     if taken := [kind for kind in kinds if kind in ("pooled", *GROUPS)]:
         raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
     for where, stop in _watched(config):
@@ -224,21 +229,30 @@ def check_watched(config: LoadedConfig, parts: Split) -> None:
             known = [f"{metric}/{name}" for name in groups]
             near = did_you_mean(f"{metric}/{kind}", known)
             raise ConfigError(f"{where}.metric: no kind '{kind}'.{near} There are: {metric}, {', '.join(known)}")
+
+
+def _require_labels(config: LoadedConfig, parts: Split) -> None:
+    """Metrics of rows need labels."""
     of_rows = [name for name in measured_metrics(config) if not is_ranking(name)]
     if of_rows and parts.valid.interactions.label is None:
         raise ConfigError(
             f"metrics and opt.early_stop: {', '.join(of_rows)} need labels, and '{parts.train.name}' has none. "
             'Use metrics of lists such as "ndcg@10", or make labels: "data.label": {"negatives": 1}'
         )
+
+
+def _require_relevant_items(config: LoadedConfig, parts: Split) -> None:
+    """Metrics of lists need something to find among the items that may be recommended."""
     lists = [name for name in measured_metrics(config) if is_ranking(name)]
-    if lists and config.run.ranking.items != "all":
-        ranking = Ranking(config.run.ranking, lists, parts)
-        for name, part in (("validation", parts.valid), ("test", parts.test)):
-            if not len(ranking.relevant(part)):
-                raise ConfigError(
-                    f"ranking.items={config.run.ranking.items}: nobody likes such an item in the {name} part, so "
-                    f"{lists[0]} has nothing to find there. Choose other items, or another data.split"
-                )
+    if not lists or config.run.ranking.items == "all":
+        return
+    ranking = Ranking(config.run.ranking, lists, parts)
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        if not len(ranking.relevant(part)):
+            raise ConfigError(
+                f"ranking.items={config.run.ranking.items}: nobody likes such an item in the {name} part, so "
+                f"{lists[0]} has nothing to find there. Choose other items, or another data.split"
+            )
 
 
 def groups_of(metric: str, kinds: Sequence[str]) -> tuple[str, ...]:
