@@ -166,6 +166,8 @@ def dmf(data: RecData) -> DMF:
 def test_row_wise_with_another_optimiser_than_adam_is_refused():
     with pytest.raises(ValueError, match="'row_wise' is a form of Adam"):
         opt(name="SGD", row_wise=True)
+    with pytest.raises(ValueError, match="'row_wise' has no 'amsgrad'"):
+        opt(row_wise=True, hyper_params={"lr": 0.001, "amsgrad": True})
 
 
 @pytest.mark.parametrize(
