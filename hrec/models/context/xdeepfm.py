@@ -64,8 +64,9 @@ class xDeepFM(ContextModel):
 class CompressedInteraction(nn.Module):
     """vectors float[B, F, d] -> float[B, width_out]: sums over d of every map that goes to the output.
 
-    X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j) (Eq. 6), the map h of layer k: all crosses of a coordinate in one row,
-    and one matrix product for all maps of all rows.
+    X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j) (Eq. 6), the map h of layer k. A map that goes on is one product of all
+    crosses of each coordinate; of one that goes to the output alone the sum over d is wanted, sum_ij W^k_hij
+    <X^{k-1}_i, X^0_j>, which inner products give in a d-th of the work.
     """
 
     def __init__(self, fields: int, sizes: Sequence[int], direct: bool) -> None:
@@ -83,13 +84,12 @@ class CompressedInteraction(nn.Module):
         self.width_out = sum(sizes) if direct else sum(s - k for s, k in zip(sizes, self.kept, strict=True))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        batch, fields, width = vectors.shape
-        first = vectors.transpose(1, 2).reshape(batch * width, fields)  # a row for each coordinate
+        first = vectors.transpose(1, 2).contiguous()  # [B, d, F]: a row for each coordinate
         x, out = first, []
         for weight, kept in zip(self.weights, self.kept, strict=True):
-            before, size, _ = weight.shape
-            crossed = (x[:, :, None] * first[:, None, :]).view(batch * width, before * fields)
-            maps = crossed @ weight.transpose(1, 2).reshape(before * fields, size)
-            x = maps[:, :kept]
-            out.append(maps if self.direct else maps[:, kept:])
-        return torch.cat(out, 1).view(batch, width, -1).sum(1)
+            of_pairs = weight.transpose(1, 2).flatten(0, 1)  # [before * F, size]
+            inner = (x.transpose(1, 2) @ first).flatten(1)
+            out.append(inner @ of_pairs[:, 0 if self.direct else kept :])
+            if kept:
+                x = (x[..., :, None] * first[..., None, :]).flatten(2) @ of_pairs[:, :kept]
+        return torch.cat(out, 1)
