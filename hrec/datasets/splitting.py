@@ -108,6 +108,8 @@ def _leave_one_out(settings: LeaveOneOut, data: RecData, rng: np.random.Generato
         order = rng.permutation(len(data.interactions))
     user = data.interactions.user
     position, size = _positions(user, order)
+    if few := int(np.count_nonzero((size > 0) & (size < 3))):
+        log(f"leave one out: {few:,} users with fewer than 3 rows stay in the training part whole")
     from_the_end = size[user] - 1 - position
     part = np.select([size[user] < 3, from_the_end == 0, from_the_end == 1], [TRAIN, TEST, VALID], TRAIN)
     return part.astype(np.int8)

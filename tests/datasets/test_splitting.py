@@ -174,7 +174,9 @@ def test_leave_one_out_breaks_ties_by_row_order():
 
 def test_leave_one_out_leaves_users_of_fewer_than_three_rows_in_train():
     data = of_users(0, 1, 1, 2, 2, 2, time=[0, 1, 2, 3, 4, 5])
-    assert parts(split(data, LeaveOneOut(by="leave_one_out"))) == ([0, 1, 2, 3], [4], [5])
+    lines: list[str] = []
+    assert parts(split(data, LeaveOneOut(by="leave_one_out"), log=lines.append)) == ([0, 1, 2, 3], [4], [5])
+    assert lines[0] == "leave one out: 2 users with fewer than 3 rows stay in the training part whole"
 
 
 def test_leave_one_out_without_times_draws_and_says_so():
