@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hrec.models.layers.bags import RaggedRows
@@ -44,21 +45,24 @@ def best_rows(
     preconditioned by G, which lower the objective at each step and are exact after d of them.
     """
     a, b = confidence
-    wide = columns.double()
-    gram = b * wide.T @ wide
+    wide, as_given = columns.double(), columns.dtype
+    gram = (wide.T @ wide).mul_(b)
     gram.diagonal().add_(l2)
     factor = _factor(gram)
-    inverse = torch.linalg.solve_triangular(factor, torch.eye(len(gram)).to(gram), upper=False)
-    w = torch.cat([columns @ inverse.T.to(columns.dtype), columns.new_zeros(1, columns.shape[1])])
-    shape = (len(rows.offset) - 1, columns.shape[1])
-    p = columns.new_zeros(shape) if prior is None else l2 * prior.to(columns.dtype) @ inverse.T.to(columns.dtype)
-    began = torch.zeros_like(p) if start is None else start @ factor.to(start.dtype) - p
-    y = torch.zeros_like(p)
+    inverse = torch.linalg.solve_triangular(factor, torch.eye(len(gram)).to(gram), upper=False).to(as_given)
+    factor = factor.to(as_given)
+    w = torch.cat([columns @ inverse.T, columns.new_zeros(1, columns.shape[1])])
+    p = None if prior is None else l2 * prior.to(as_given) @ inverse.T
+    out = columns.new_zeros(len(rows.offset) - 1, columns.shape[1]) if p is None else p @ inverse
     for row, index in padded(rows, none=len(columns)):
-        x = w[index]
-        t = a - (a - b) * (x @ p[row][:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
-        y[row] = _exact(x, t, a - b) if cg_steps is None else _conjugate_gradients(x, t, a - b, began[row], cg_steps)
-    return (p + y) @ inverse.to(y.dtype)
+        x, own = F.embedding(index, w), columns.new_zeros(len(row), columns.shape[1]) if p is None else p[row]
+        t = a - (a - b) * (x @ own[:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
+        if cg_steps is None:
+            y = _exact(x, t, a - b)
+        else:
+            y = _conjugate_gradients(x, t, a - b, 0 * own if start is None else start[row] @ factor - own, cg_steps)
+        out.index_copy_(0, row, (own + y) @ inverse)
+    return out
 
 
 def padded(rows: RaggedRows, none: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -131,6 +135,6 @@ def cost_of_all(rows: RaggedRows, vectors: Tensor, columns: Tensor, confidence: 
     total = b * ((u.T @ u) * (v.T @ v)).sum()
     ended = torch.cat([columns, columns.new_zeros(1, columns.shape[1])])
     for row, index in padded(rows, none=len(columns)):
-        s = (ended[index] @ vectors[row][:, :, None]).squeeze(2).double()
+        s = (F.embedding(index, ended) @ vectors[row][:, :, None]).squeeze(2).double()
         total += ((a * (1 - s).square() - b * s.square()) * (index < len(columns))).sum()
     return float(total)
