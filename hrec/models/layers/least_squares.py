@@ -24,6 +24,8 @@ from torch import Tensor
 
 from hrec.models.layers.bags import RaggedRows
 
+SHORT = 8
+"""Cells of a row for each step of conjugate gradients up to which the exact solution takes no longer."""
 BUDGET = 2**15
 """Vectors that a batch of rows gathers at once; 39 MB at 300 float32 each."""
 
@@ -41,8 +43,9 @@ def best_rows(
     """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d].
 
     confidence: (a, b), 0 <= b <= a. prior: f float[rows, d], None for 0; a row without cells gets l G^-1 f. cg_steps:
-    None solves exactly; else so many steps of conjugate gradients from ``start`` float[rows, d] (None: from 0),
-    preconditioned by G, which lower the objective at each step and are exact after d of them.
+    None solves exactly; else a row of more than ``SHORT`` cells a step takes so many steps of conjugate gradients from
+    ``start`` float[rows, d] (None: from 0), preconditioned by G, which lower the objective at each step and are exact
+    after d of them.
     """
     a, b = confidence
     wide, as_given = columns.double(), columns.dtype
@@ -57,7 +60,7 @@ def best_rows(
     for row, index in padded(rows, none=len(columns)):
         x, own = F.embedding(index, w), columns.new_zeros(len(row), columns.shape[1]) if p is None else p[row]
         t = a - (a - b) * (x @ own[:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
-        if cg_steps is None:
+        if cg_steps is None or index.shape[1] <= SHORT * cg_steps:
             y = _exact(x, t, a - b)
         else:
             y = _conjugate_gradients(x, t, a - b, 0 * own if start is None else start[row] @ factor - own, cg_steps)
