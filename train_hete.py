@@ -10,5 +10,6 @@ if __name__ == "__main__":
     try:
         from hrec.cli import main
     except KeyboardInterrupt:  # torch takes seconds to load
-        sys.exit("stopped")
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
     sys.exit(main("Train on items of several kinds, kept apart.", homogeneous=False))

@@ -48,16 +48,22 @@ def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None)
         else:
             run(config, args.resume)
     except (ConfigError, DataError, CheckpointError, DivergedError) as error:
-        if os.environ.get("RANK", "0") == "0":  # under torchrun every process has the same to say
-            print(error, file=sys.stderr)
+        _tell(str(error), everywhere=not isinstance(error, ConfigError))
         return 2
     except Interrupted as stop:
-        print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {stop}", file=sys.stderr)
+        _tell(f"stopped and saved; go on with: python {sys.argv[0]} --resume {stop}")
         return 130
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        _tell("stopped")
         return 130
     return 0
+
+
+def _tell(line: str, everywhere: bool = False) -> None:
+    """To stderr; under torchrun once, or what may be wrong on one process alone with the process's number."""
+    rank = int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+    if everywhere or not rank:
+        print(f"process {rank}: {line}" if rank else line, file=sys.stderr)
 
 
 def _load(args: argparse.Namespace) -> LoadedConfig:

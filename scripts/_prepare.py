@@ -63,7 +63,12 @@ def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
     """The arguments that every script takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="folder", type=Path, help="a folder that holds the files: nothing is downloaded")
-    parser.add_argument("--out", type=Path, default=Path("data") / name, help="where the tables go (%(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("data") / name,
+        help="where the tables go; its last part names the data (%(default)s)",
+    )
     parser.add_argument("--force", action="store_true", help="replace the tables that are there")
     return parser
 
@@ -74,6 +79,7 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
     try:
         if out.exists() and not args.force:
             raise PrepareError(f"{out} is there already: --force replaces it.")
+        _require_own_settings(out, args.force)
         prepared = build(args.folder or download(files, out.parent / ".downloads"))
         write(prepared, out)
     except PrepareError as error:
@@ -186,6 +192,17 @@ def write(prepared: Prepared, out: Path) -> None:
         if out.exists():
             shutil.move(out, Path(parent) / "old")
         new.rename(out)
+
+
+def _require_own_settings(out: Path, force: bool) -> None:
+    """Raises PrepareError where the settings of this name read tables of another folder."""
+    path = CONFIG_DIR / f"{out.name}.json"
+    known = json.loads(path.read_text(encoding="utf-8")).get("inter_feat_path") if path.is_file() else None
+    if known and Path(known) != out / "interactions.parquet" and not force:
+        raise PrepareError(
+            f"{path} reads {known}, and would read {out} then: end --out with another name, which becomes that of the "
+            "data, or --force it."
+        )
 
 
 def write_settings(prepared: Prepared, out: Path, variant: str = "") -> Path:

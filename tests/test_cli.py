@@ -578,7 +578,7 @@ def test_a_kind_of_one_class_is_warned_of_and_named_beside_the_mean(launch, tmp_
     assert done.code == 0
     for part in ("validation", "test"):
         assert f"warning: the {part} part has only liked rows of kind 'tune': its AUC is not defined" in done.out
-    assert "macro mean of tale" in done.out
+    assert "test auc: the macro mean is that of tale" in done.out
 
 
 def test_a_damaged_checkpoint_is_told_in_a_sentence_on_resume(launch, tmp_path):

@@ -136,7 +136,9 @@ def _read_text(path: Path, kind: str, wanted: Callable[[str], bool]) -> Sheet:
     names = list(types) if types else titles
     _require_single(path, names, wanted)
     chosen = {title: name for title, name in zip(titles, names, strict=True) if wanted(name)}
-    if next(records, None) is None:  # the parser refuses a header without a line after it
+    if next(records, None) is None and not (
+        quoted and textfiles.unclosed_quote(data, delimiter)
+    ):  # the parser refuses a header without a line after it
         return _sheet(
             path, pa.table({title: pa.array([], pa.string()) for title in chosen}), chosen, tuple(names), types
         )

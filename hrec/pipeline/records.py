@@ -28,8 +28,8 @@ PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
 class Progress:
     """What the trainer reports; this one keeps silent."""
 
-    def start_epoch(self, stage: str, epoch: int, epochs: int) -> None:
-        """Epoch number ``epoch`` (from 1) of at most ``epochs`` begins."""
+    def start_epoch(self, stage: str, epoch: int, epochs: int, done: int = 0) -> None:
+        """Epoch number ``epoch`` (from 1) of at most ``epochs`` begins, or goes on after ``done`` steps."""
 
     def steps(self, count: int, losses: Mapping[str, float]) -> None:
         """``count`` steps more are done; means of the terms of the loss over this epoch so far."""
@@ -116,12 +116,13 @@ class RunFolder(Progress):
 
     # ------------------------------------------------------------------ what the trainer reports
 
-    def start_epoch(self, stage: str, epoch: int, epochs: int) -> None:
+    def start_epoch(self, stage: str, epoch: int, epochs: int, done: int = 0) -> None:
         self.close_bar()
         if self.show and sys.stderr.isatty():
             self.bar = tqdm(
                 desc=f"{stage} {epoch}/{epochs}",
                 total=self.steps_of.get(stage),
+                initial=done,
                 unit=" steps",
                 leave=False,
                 dynamic_ncols=True,
@@ -236,16 +237,20 @@ def table(rows: list[list[str]]) -> str:
 
 
 def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], kinds: list[str]) -> str:
-    """One row per kind, the macro mean and pooled; one column per part and metric."""
+    """One row per kind, the macro mean and pooled; one column per part and metric; a line for each column whose mean
+    leaves out kinds for which the metric is not defined."""
     columns = [(part, metric) for part in results for metric in metrics if metric in results[part]]
     heading = ["", *(f"{part} {metric}" for part, metric in columns)]
     rows = [heading]
-    defined = [kind for kind in kinds if not any(math.isnan(results[p].get(f"{m}/{kind}", 0.0)) for p, m in columns)]
-    macro = "macro mean" if len(defined) == len(kinds) else f"macro mean of {', '.join(defined) or 'no kind'}"
-    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), (macro, ""), ("pooled", "/pooled")]:
+    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), ("macro mean", ""), ("pooled", "/pooled")]:
         cells = [results[part].get(metric + suffix) for part, metric in columns]
         rows.append([name, *("-" if value is None else f"{value:.4f}" for value in cells)])
-    return table(rows)
+    lines = [table(rows)]
+    for part, metric in columns:
+        defined = [kind for kind in kinds if not math.isnan(results[part].get(f"{metric}/{kind}", 0.0))]
+        if 0 < len(defined) < len(kinds):
+            lines.append(f"{part} {metric}: the macro mean is that of {', '.join(defined)}")
+    return "\n".join(lines)
 
 
 def lists_table(

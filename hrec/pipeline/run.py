@@ -68,9 +68,12 @@ def run(
             return _run(config, folder, resume is not None, device, group, parts, model, look)
         except (Interrupted, KeyboardInterrupt):
             if folder and not Checkpoints(folder.path).last.exists():
-                raise  # Ctrl-C before anything was saved
+                if resume is None:
+                    folder.remove()  # Ctrl-C before anything was saved
+                raise
             if folder:
-                draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                with suppress(CheckpointError):  # a full disk takes no picture either
+                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
             if folder and resume is None and not Checkpoints(folder.path).last.exists():
@@ -432,7 +435,8 @@ def _digest(content: Any) -> str:
 
 def _best_epoch(folder: RunFolder | None) -> int | None:
     """The epoch of the last stage whose weights were kept, where early stopping watched."""
-    best = [row["epoch"] for row in folder.rows() if row.get("best")] if folder else []
+    rows = folder.rows() if folder else []
+    best = [row["epoch"] for row in rows if row.get("best") and row["stage"] == rows[-1]["stage"]]
     return best[-1] if best else None
 
 

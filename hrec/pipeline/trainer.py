@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -78,6 +78,7 @@ class Trainer:
         self.progress = progress or Progress()
         self.processes = processes or Processes()
         self.stop_asked = False
+        self.saved: Position | None = None
 
     def fit(self, model: BaseModel, data: RecData, state: dict[str, Any] | None = None) -> Position:
         """Train all stages, from ``state`` (``Checkpoints.load_last``) on if given; the best weights are left in place.
@@ -85,6 +86,7 @@ class Trainer:
         Raises Interrupted once the state is saved after Ctrl-C, DivergedError on a NaN loss, CheckpointError.
         """
         position = Position(**state["position"]) if state else Position()
+        self.saved = replace(position) if state else None
         self.began = time.perf_counter() - position.seconds
         if state and self.checkpoints:
             load_into(model, state["model"], self.checkpoints.last)
@@ -117,6 +119,14 @@ class Trainer:
         position.seconds = time.perf_counter() - self.began
         state = {"position": vars(position), "model": model.state_dict()}
         self.checkpoints.save_last(state | (run.state() if run else {}))
+        self.saved = replace(position)
+
+    def saved_at(self) -> str:
+        """What the last checkpoint holds, for a message: ', the state after epoch 3 and 7 steps'."""
+        if self.saved is None:
+            return ""
+        steps = f" and {self.saved.step} steps" if self.saved.step else ""
+        return f", the state after epoch {self.saved.epoch}{steps} of stage {self.saved.stage + 1}"
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -190,6 +200,7 @@ class StageRun:
         while self.at.epoch < s.epochs and not (self.stopping and self.stopping.finished):
             losses = self._solve() if self.stage.solve else self._descend()
             epoch = self.at.epoch + 1
+            self._require_finite(f"after epoch {epoch}")
             row: dict[str, Any] = {"stage": self.stage.name, "epoch": epoch} | losses
             row["lr"] = self.optimizers.parts[0].param_groups[0]["lr"] if self.optimizers.parts else 0.0
             self.scheduler.after_epoch()
@@ -201,7 +212,7 @@ class StageRun:
             self.at = Position(self.at.stage, epoch, 0, row["seconds"])
             self.trainer.progress.epoch(row)
             if epoch % s.save_step == 0 or last_epoch:
-                self._save()
+                self.trainer.save(self.model, self.at, self)
         if best_saved and self.trainer.checkpoints:
             _barrier(self.trainer.processes)
             self.trainer.checkpoints.load_best(self.model)
@@ -252,7 +263,7 @@ class StageRun:
             module.train(False)
         draw = Draw(self.settings.batch_size, generator, device, t.processes.rank, t.processes.world)
         skip, waiting = at.step, []
-        t.progress.start_epoch(self.stage.name, at.epoch + 1, self.settings.epochs)
+        t.progress.start_epoch(self.stage.name, at.epoch + 1, self.settings.epochs, skip)
         for number, batch in enumerate(self.stage.sample(self.stage.data, draw)):
             if number < skip:
                 continue
@@ -305,7 +316,7 @@ class StageRun:
     def _diverged(self, what: str) -> NoReturn:
         saved, good = self.trainer.checkpoints, ""
         if saved and saved.last.exists():
-            good = f" The last good checkpoint is {saved.last}, the state before this epoch."
+            good = f" The last good checkpoint is {saved.last}{self.trainer.saved_at()}."
         if saved and self.stopping and self.stopping.best is not None and saved.best.exists():
             good += f" The weights that did best are in {saved.best}."
         raise DivergedError(
@@ -313,14 +324,14 @@ class StageRun:
             "opt.clip_grad: to resume would come to the same."
         )
 
-    def _save(self) -> None:
-        """Save the state, unless weights are not finite: then the last good one stays."""
+    def _require_finite(self, when: str) -> None:
+        """Before anything is saved or measured: the last good checkpoint and the best weights stay as they are."""
         for name, p in self.model.named_parameters():
             if not bool(torch.isfinite(p).all()):
-                self._diverged(f"epoch {self.at.epoch}: the weights '{name}' are no longer finite")
-        self.trainer.save(self.model, self.at, self)
+                self._diverged(f"{when}: the weights '{name}' are no longer finite")
 
     def _stop(self) -> None:
+        self._require_finite(f"epoch {self.at.epoch + 1}, step {self.at.step}")
         self.trainer.save(self.model, self.at, self)
         raise Interrupted
 

@@ -40,7 +40,7 @@ class Recorder(Progress):
         self.started: list[tuple[str, int, int]] = []
         self.counted = 0
 
-    def start_epoch(self, stage, epoch, epochs):
+    def start_epoch(self, stage, epoch, epochs, done=0):
         self.started.append((stage, epoch, epochs))
 
     def steps(self, count, losses):
@@ -669,14 +669,30 @@ def test_a_loss_that_is_not_finite_is_told_with_step_term_and_the_last_checkpoin
     assert Checkpoints(tmp_path).load_last(CPU)["position"]["epoch"] == 1
 
 
-def test_weights_that_are_not_finite_are_not_saved(tmp_path):
-    """The step that spoils them is the last of an epoch, so no loss tells; there is no evaluation after it."""
-    model = Toy()
+@pytest.mark.parametrize("eval_step", [1, 100])
+def test_weights_that_are_not_finite_are_neither_saved_nor_measured(tmp_path, eval_step):
+    """The step that spoils them is the last of an epoch, so no loss tells."""
+    model, measured = Toy(), []
     model.on_step = lambda stage, step: step == 10 and model.a[0].weight.data.fill_(float("inf"))
-    model.a[0].weight.requires_grad_(True)
-    with pytest.raises(DivergedError, match=r"no longer finite.* The last good checkpoint is") as caught:
-        fit(model, opt(eval_step=100), tmp_path)
-    assert "'a.0.weight'" in str(caught.value)
+    settings = opt(eval_step=eval_step, early_stop={"metric": "auc"})
+    with pytest.raises(DivergedError, match=r"after epoch 2: the weights 'a.0.weight' are no longer finite") as caught:
+        fit(model, settings, tmp_path, measure=lambda m: measured.append(m) or {"auc": 0.5})
+    assert f"checkpoint is {tmp_path / 'last.pt'}, the state after epoch 1 of stage 1" in str(caught.value)
+    assert len(measured) == (eval_step == 1)
+    assert all(bool(w.isfinite().all()) for w in Checkpoints(tmp_path).load_last(CPU)["model"].values())
+
+
+def test_weights_that_are_not_finite_are_not_saved_when_the_run_is_stopped(tmp_path):
+    model = Toy()
+
+    def spoil_and_stop(stage: str, step: int) -> None:
+        if step == 8:
+            model.a[0].weight.data.fill_(float("inf"))
+            signal.raise_signal(signal.SIGTERM)
+
+    model.on_step = spoil_and_stop
+    with pytest.raises(DivergedError, match=r"no longer finite|became"):
+        fit(model, opt(), tmp_path)
     assert all(bool(w.isfinite().all()) for w in Checkpoints(tmp_path).load_last(CPU)["model"].values())
 
 

@@ -78,8 +78,8 @@ class CompressedInteraction(nn.Module):
             weight = torch.empty(before, size, fields)
             self.weights.append(nn.Parameter(nn.init.normal_(weight, std=(before * fields) ** -0.5)))
             last = number == len(sizes) - 1
-            self.kept.append(0 if last and not direct else size if direct else size // 2)
-            before = self.kept[-1]
+            before = 0 if last else size if direct else size // 2
+            self.kept.append(before)
         self.direct = direct
         self.width_out = sum(sizes) if direct else sum(s - k for s, k in zip(sizes, self.kept, strict=True))
 
