@@ -78,6 +78,7 @@ def test_a_search_leaves_a_report_and_settings_that_can_be_run(
     monkeypatch.setattr(trials, "split_of", lambda c: Split(whole(c).train, whole(c).valid, None))  # no test part
     # the counts at a run's start are those of all parts
     monkeypatch.setattr("hrec.pipeline.run.counts_table", lambda parts: "")
+    monkeypatch.setattr("hrec.pipeline.run.kinds_of_one_class", lambda parts: [])
     assert sweep.main([*words, "--trials", "3"]) == 0
     folder = folder_of(tmp_path)
     rows = (folder / "table.csv").read_text().splitlines()
