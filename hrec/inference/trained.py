@@ -18,7 +18,8 @@ from hrec.models.base import BaseModel, InnerProductModel
 from hrec.pipeline.checkpoints import Checkpoints, load_into
 from hrec.pipeline.devices import pick_device
 from hrec.pipeline.records import RunFolder
-from hrec.pipeline.run import build_model, cache_folder, refuse_other_data
+from hrec.pipeline.run import build_model, cache_folder
+from hrec.pipeline.same_data import refuse_other_data
 from hrec.pipeline.topn import Masked, ScoresOf
 
 

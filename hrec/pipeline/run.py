@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from hrec.pipeline.records import (
     stamped,
     table,
 )
+from hrec.pipeline.same_data import check_same_data
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
 from hrec.settings import PLANTED_KEYS, EarlyStopSettings, StageSettings
 
@@ -136,7 +135,7 @@ def _run(
     # a run killed before its first checkpoint begins again in its folder
     state = checkpoints.load_last(device) if resumed and checkpoints.last.exists() else None
     if folder:
-        _check_same_data(folder, parts, state is not None)
+        check_same_data(folder, parts, state is not None)
         if state:
             folder.say(_take_up(folder, settings.opt.for_stage(config.model_class.stage_groups[-1]), state))
     trainer = Trainer(
@@ -372,65 +371,6 @@ def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> st
     if at.epoch < opt.epochs:
         return f"this run was finished after epoch {at.epoch}; it gets {opt.epochs - at.epoch} more"
     return "this run is finished: its result is measured again; opt.epochs=<more> makes it go on"
-
-
-def _check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
-    """Remember what was trained on; on resume refuse anything else."""
-    if resumed:
-        refuse_other_data(folder, parts)
-    else:
-        folder.write_json("data.json", {"name": parts.train.name} | _digests(parts))
-
-
-def refuse_other_data(folder: RunFolder, parts: Split) -> None:
-    """Raises CheckpointError where a run was trained on other data than this."""
-    known = folder.read_json("data.json")
-    for key, digest in _digests(parts).items():
-        if known.get(key, digest) != digest:  # runs of early versions have the first alone
-            raise CheckpointError(
-                f"{folder.path}: was trained on other {DIGESTS[key]}; the data files have changed since it began. "
-                "Bring them back, or start a new run"
-            )
-
-
-DIGESTS = {"digest": "rows", "values": "ratings or times", "columns": "columns of users or items"}
-"""What each digest in data.json is of."""
-
-
-def _digests(parts: Split) -> dict[str, str]:
-    """Of who, what, and liked or not in all parts; of what else their rows hold; of users' and items' columns."""
-    every = [part.interactions for part in (parts.train, parts.valid, parts.test)]
-    tables = [parts.train.users, *parts.train.kinds.values()]
-    return {
-        "digest": _digest([(x.user, x.item, x.kind, x.label) for x in every]),
-        "values": _digest([(x.rating, x.time, x.columns) for x in every]),
-        "columns": _digest([table.columns for table in tables]),
-    }
-
-
-def _digest(content: Any) -> str:
-    """Of all arrays and names in nested sequences, mappings and dataclasses."""
-    digest = hashlib.blake2b(digest_size=16)
-
-    def add(value: Any) -> None:
-        if isinstance(value, np.ndarray):
-            digest.update(
-                np.ascontiguousarray(value).data if value.dtype.kind != "O" else repr(value.tolist()).encode()
-            )
-        elif isinstance(value, Mapping):
-            for name, part in value.items():
-                add(name)
-                add(part)
-        elif isinstance(value, list | tuple):
-            for part in value:
-                add(part)
-        elif is_dataclass(value):
-            add([getattr(value, one.name) for one in fields(value)])
-        elif value is not None:
-            digest.update(str(value).encode())
-
-    add(content)
-    return digest.hexdigest()
 
 
 def _best_epoch(folder: RunFolder | None) -> int | None:
