@@ -108,7 +108,7 @@ def _largest(cells: sparse.csr_array, k: int) -> tuple[Tensor, Tensor]:
     it; 0 and 0 where a row has fewer."""
     length = np.diff(cells.indptr)
     row, place = np.repeat(np.arange(len(length)), length), np.arange(cells.nnz) - np.repeat(cells.indptr[:-1], length)
-    shape = (len(length), max(k, *length))
+    shape = (len(length), max(k, int(length.max())))
     value, column = np.full(shape, -np.inf, cells.dtype), np.zeros(shape, np.int32)
     value[row, place], column[row, place] = cells.data, cells.indices
     best = top_k(torch.from_numpy(value), k)

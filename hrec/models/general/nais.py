@@ -113,9 +113,9 @@ class NAIS(BaseModel):
         def scores_of_all(user: Tensor) -> Tensor:
             used, value = self.rows(user, user + 1)
             length = self.rows.offset[user + 1] - self.rows.offset[user]
-            bags = used, length.cumsum(0).sub_(length).to(used.dtype)
-            total = F.embedding_bag(bags[0], power, bags[1], mode="sum")
-            pooled = F.embedding_bag(bags[0], weighted, bags[1], mode="sum", per_sample_weights=value.to(total.dtype))
+            start = length.cumsum(0).sub_(length).to(used.dtype)
+            total = F.embedding_bag(used, power, start, mode="sum")
+            pooled = F.embedding_bag(used, weighted, start, mode="sum", per_sample_weights=value.to(total.dtype))
             pooled *= torch.exp((1 - beta) * top) * total.clamp_(min=torch.finfo(total.dtype).tiny).pow_(-beta)
             return self._over_length(pooled, length[:, None]) + self.user_bias.weight[user] + bias
 

@@ -63,7 +63,8 @@ def best_rows(
         if cg_steps is None or index.shape[1] <= SHORT * cg_steps:
             y = _exact(x, t, a - b)
         else:
-            y = _conjugate_gradients(x, t, a - b, 0 * own if start is None else start[row] @ factor - own, cg_steps)
+            began = torch.zeros_like(own) if start is None else start[row] @ factor - own
+            y = _conjugate_gradients(x, t, a - b, began, cg_steps)
         out.index_copy_(0, row, (own + y) @ inverse)
     return out
 
