@@ -122,14 +122,20 @@ def check_precision(device: torch.device, precision: str) -> None:
         raise ConfigError("opt.precision '16' is for GPUs; on the CPU use '32' or 'bf16'")
 
 
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""torch's own setting, read from the environment when the first tensor is made."""
+
+
 def reuse_memory() -> None:
-    """Keep freed memory in the process instead of handing it back to the system (Linux with glibc).
+    """Keep freed memory in the process instead of handing it back to the system, in large pages (Linux with glibc).
 
     A step frees and asks again for tens of megabytes; by default each round is a fresh mapping whose pages the kernel
-    must clear, which took longer than the arithmetic on them (NOTES.md, "Memory").
+    must clear, which took longer than the arithmetic on them, and rows read here and there from a table of thousands
+    of small pages wait for their addresses (NOTES.md, "Memory"). To be called before the first tensor is made.
     """
     if not sys.platform.startswith("linux"):
         return
+    os.environ.setdefault(LARGE_PAGES, "1")
     m_trim_threshold, m_mmap_max = -1, -4
     try:
         libc = ctypes.CDLL("libc.so.6")

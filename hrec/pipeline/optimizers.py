@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -71,20 +72,20 @@ class Optimizers:
     def __init__(self, params: Iterable[nn.Parameter], settings: StageSettings) -> None:
         self.params = list(params)
         self.clip = settings.clip_grad
-        tables = [p for p in self.params if getattr(p, "row_gradient", False)]
-        # a dense optimiser reads every row of a gradient: one buffer a table, written and cleared where rows are used
-        self.buffers: dict[nn.Parameter, Tensor] = {} if settings.row_wise else {p: torch.zeros_like(p) for p in tables}
         self.parts: list[Optimizer] = []
-        if settings.row_wise and tables:
+        # a dense optimiser reads every row of a gradient: a sparse one is written into a buffer and cleared there again
+        self.buffers: dict[nn.Parameter, Tensor] = {}
+        tables = [p for p in self.params if getattr(p, "dense_up_to", math.inf) < math.inf] if settings.row_wise else []
+        held = {id(p) for p in tables}
+        self.dense = [p for p in self.params if id(p) not in held]
+        if self.dense:
+            self.parts.append(_by_name(settings, self.dense))
+        if tables:
+            for p in tables:
+                p.dense_up_to = 0.0  # type: ignore[attr-defined]
             shared = {k: v for k, v in settings.hyper_params.items() if k in ("lr", "weight_decay", "eps")}
             beta = settings.hyper_params.get("betas", (0.9, 0.999))[1]
             self.parts.append(RowWiseAdam(tables, beta=beta, **shared))
-            tables_held = {id(p) for p in tables}
-            rest = [p for p in self.params if id(p) not in tables_held]
-        else:
-            rest = self.params
-        if rest:
-            self.parts.insert(0, _by_name(settings, rest))
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -98,7 +99,7 @@ class Optimizers:
                 scaler.unscale_(part)
         if self.clip is not None:
             clip_gradients(self.params, self.clip)
-        used = {p: self._spread(p) for p in self.buffers if (g := p.grad) is not None and g.is_sparse}
+        used = {p: self._spread(p) for p in self.dense if (g := p.grad) is not None and g.is_sparse}
         for part in self.parts:
             if scaler is None:
                 part.step()
@@ -112,6 +113,8 @@ class Optimizers:
     def _spread(self, p: nn.Parameter) -> Tensor:
         """Write the sparse gradient of a table into its buffer and hand that to the optimiser; the rows written."""
         rows, values = used_rows(p.grad)  # type: ignore[arg-type]
+        if p not in self.buffers:
+            self.buffers[p] = torch.zeros_like(p)
         p.grad = self.buffers[p].index_copy_(0, rows, values)
         return rows
 

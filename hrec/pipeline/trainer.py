@@ -345,10 +345,6 @@ class StageRun:
             torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
 
 
-SMALL_TABLE = 8
-"""Rows of a table, for each row of a batch, up to which a dense gradient is quicker than one of the rows used."""
-
-
 class _Losses(nn.Module):
     """The loss of a stage as a module, which is what DistributedDataParallel wraps."""
 
@@ -365,16 +361,13 @@ class _Losses(nn.Module):
 def _parallel(model: BaseModel, stage: Stage, processes: Processes, settings: StageSettings) -> nn.Module:
     """The loss as it is, or averaged over processes."""
     losses, device, data = _Losses(model, stage), model.device, stage.data
-    for module in losses.modules():
-        if isinstance(module, Table):
-            module.dense_rows = not settings.row_wise and len(module.weight) <= SMALL_TABLE * settings.batch_size
     if processes.world == 1:
         return losses
     if settings.row_wise:
         raise ConfigError("opt.row_wise is for one process; leave it out under torchrun")
     for module in losses.modules():
         if isinstance(module, Table):
-            module.sparse_gradient = False  # the processes average dense gradients
+            module.weight.dense_up_to = math.inf  # type: ignore[attr-defined]  # processes average dense gradients
     devices = [device.index] if device.type == "cuda" else None
     # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient,
     # and must be looked for, or each process would wait for it; only then, as the search takes time in every step.

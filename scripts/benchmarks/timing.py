@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +19,7 @@ from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
 from hrec.datasets.splitting import split
 from hrec.models.base import BaseModel, Stage
-from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.devices import LARGE_PAGES, reuse_memory
 from hrec.pipeline.optimizers import Optimizers
 from hrec.pipeline.records import peak_memory_mb
 from hrec.settings import RandomSplit, StageSettings
@@ -101,6 +102,8 @@ def set_up(args: argparse.Namespace, reuse: bool = True) -> None:
     torch.set_num_threads(args.threads)
     if reuse:
         reuse_memory()
+    else:
+        os.environ.pop(LARGE_PAGES, None)  # inherited from the process that started this one
 
 
 @cache

@@ -163,6 +163,8 @@ def test_cccf_with_different_embedding_or_tower_widths_is_refused():
 def test_a_step_of_cccf_has_gradients_of_the_users_and_items_of_its_batch_alone():
     data = tiny()
     model = build(CCCF, data)
+    for table in (model.users, model.items):
+        table.weight.dense_up_to = 0
     model.loss(batches(data))["bce"].backward()
     assert model.users.weight.grad.is_sparse and model.items.weight.grad.is_sparse
     moved = model.items.weight.grad.to_dense().abs().sum(1) > 0
@@ -410,7 +412,7 @@ def test_the_summed_cross_entropy_of_undecided_logits_is_log_2_for_each_kind_tim
 
 
 def test_rows_of_a_table_are_looked_up_and_have_sparse_gradients():
-    table = WeightTable(4, 2, 1.0)
+    table = WeightTable(4, 2, 1.0, dense_up_to=0)
     rows = table.rows(ints(3, 0, 3))
     assert torch.equal(rows, table.weight[[3, 0, 3]]) and table.rows(ints()).shape == (0, 2)
     rows.sum().backward()

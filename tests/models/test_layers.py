@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -79,7 +80,7 @@ def test_bags_are_the_product_of_a_sparse_matrix_and_the_table(content: list[lis
 
 @any_bags
 def test_the_gradient_of_bags_is_the_dense_one_sparse_and_coalesced(content: list[list[int]]):
-    table, reference = bags.Table(5, 3, 1.0), nn.Parameter(torch.zeros(5, 3))
+    table, reference = bags.Table(5, 3, 1.0, dense_up_to=0), nn.Parameter(torch.zeros(5, 3))
     index, offset, value = as_csr(content, torch.float32)
     upstream = rows(len(content), 3, seed=2)
     (gradient,) = torch.autograd.grad((table.bags(index, offset, value) * upstream).sum(), [table.weight])
@@ -89,6 +90,16 @@ def test_the_gradient_of_bags_is_the_dense_one_sparse_and_coalesced(content: lis
     assert gradient.indices()[0].tolist() == sorted({i for bag in content for i in bag})
     torch.testing.assert_close(gradient.to_dense(), reference.grad)
     torch.testing.assert_close(gradient.to_dense(), as_matrix(index, offset, value, 5).T @ upstream)
+
+
+@any_bags
+def test_the_dense_gradient_of_bags_is_the_product_with_the_transposed_matrix(content: list[list[int]]):
+    table = bags.Table(5, 3, 1.0, dense_up_to=math.inf)
+    index, offset, value = as_csr(content, torch.float32)
+    upstream = rows(len(content), 3, seed=2)
+    (gradient,) = torch.autograd.grad((table.bags(index, offset, value) * upstream).sum(), [table.weight])
+    assert gradient.layout == torch.strided
+    torch.testing.assert_close(gradient, as_matrix(index, offset, value, 5).T @ upstream)
 
 
 class _DenseGradient(torch.autograd.Function):
@@ -104,10 +115,11 @@ class _DenseGradient(torch.autograd.Function):
 
 
 @any_bags
-def test_the_gradient_of_bags_agrees_with_finite_differences(content: list[list[int]]):
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_gradient_of_bags_agrees_with_finite_differences(content: list[list[int]], dense: bool):
     csr = as_csr(content, torch.float64)
     weight = rows(5, 3, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda w: bags._Bags.apply(_DenseGradient.apply(w), *csr), weight)
+    assert torch.autograd.gradcheck(lambda w: bags._Bags.apply(_DenseGradient.apply(w), *csr, dense), weight)
 
 
 def test_a_table_that_is_read_twice_has_the_sum_of_both_gradients():
@@ -117,12 +129,21 @@ def test_a_table_that_is_read_twice_has_the_sum_of_both_gradients():
     assert table.weight.grad.to_dense()[:, 0].tolist() == [0, 1, 2, 0, 1]
 
 
-def test_bags_give_a_dense_gradient_where_sparse_ones_are_switched_off():
-    table = bags.Table(5, 3, 1.0)
-    assert table.weight.row_gradient
-    table.sparse_gradient = False
-    table.bags(ints(1, 2), ints(0), torch.ones(2)).sum().backward()
-    assert table.weight.grad.layout == torch.strided and table.weight.grad.sum(1).tolist() == [0, 3, 3, 0, 0]
+@pytest.mark.parametrize(("length", "dense"), [(16, True), (17, False)])
+def test_bags_and_rows_have_a_dense_gradient_up_to_eight_rows_of_the_table_an_entry(length: int, dense: bool):
+    table = bags.Table(length, 3, 1.0)
+    for read in (lambda: table.bags(ints(1, 2), ints(0), torch.ones(2)), lambda: table.rows(ints(1, 2))):
+        table.zero_grad()
+        read().sum().backward()
+        assert table.weight.grad.is_sparse is not dense
+        assert table.weight.grad.to_dense()[:4].tolist() == [[0] * 3, [1] * 3, [1] * 3, [0] * 3]
+
+
+def test_a_table_read_densely_and_sparsely_has_the_sum_of_both_gradients():
+    table = bags.Table(17, 1, 1.0)
+    loss = table.rows(ints(1)).sum() + table.bags(ints(1, 2, 2), ints(0), torch.ones(3)).sum()
+    loss.backward()
+    assert table.weight.grad.to_dense()[:3, 0].tolist() == [0, 2, 2]
 
 
 def test_ragged_rows_are_read_range_by_range_in_any_order():

@@ -250,9 +250,12 @@ def test_adam_on_sparse_gradients_equals_torchs_adam_on_dense_ones(tiny, clip):
     ours, theirs = dmf(tiny), dmf(tiny)
     for module in theirs.modules():
         if isinstance(module, WeightTable):
-            module.sparse_gradient = False
+            module.weight.dense_up_to = math.inf
     hyper = {"lr": 0.01, "weight_decay": 1e-3}
     optimizers = Optimizers(ours.parameters(), StageSettings(hyper_params=hyper, clip_grad=clip))
+    for module in ours.modules():
+        if isinstance(module, WeightTable):
+            module.weight.dense_up_to = 0.0
     reference = torch.optim.Adam(theirs.parameters(), **hyper)
     for batch in pointwise(tiny, Draw(512, torch.Generator().manual_seed(0), CPU)):
         optimizers.zero_grad()

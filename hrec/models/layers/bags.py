@@ -1,7 +1,8 @@
-"""Weighted sums of table rows with gradients that name only the rows used: the one lookup of every large table.
+"""Weighted sums of table rows, the one lookup of every large table, with gradients that cost what the entries cost.
 
-A plain ``nn.EmbeddingBag`` writes a dense gradient of the whole table at every step. Here the gradient is a coalesced
-sparse tensor, summed by sorting the entries, so a step costs what its entries cost (see scripts/bench.py).
+A plain ``nn.EmbeddingBag`` adds up its gradient entry by entry. Here it is summed by sorting the entries, into a
+coalesced sparse tensor that names only the rows used, or into a dense one where the entries are many for the table
+(see scripts/bench.py).
 """
 
 from __future__ import annotations
@@ -53,19 +54,21 @@ class RaggedRows(nn.Module):
         return owner, index.long(), value
 
 
-class Table(nn.Module):
-    """A weight [rows, width] read by ``bags`` or ``rows``; ``row_gradient`` marks the parameter for the optimisers.
+DENSE_UP_TO = 8.0
+"""Rows of a table, for each entry read, up to which a dense gradient is quicker than one of the rows used."""
 
-    Initialised N(0, std), as the published code does with std 0.01.
+
+class Table(nn.Module):
+    """A weight [rows, width] read by ``bags`` or ``rows``, initialised N(0, std).
+
+    The gradient is dense where the table has at most ``weight.dense_up_to`` rows for each entry read, else sparse;
+    optimisers that need one or the other set the number to 0 or infinity.
     """
 
-    def __init__(self, rows: int, width: int, std: float) -> None:
+    def __init__(self, rows: int, width: int, std: float, dense_up_to: float = DENSE_UP_TO) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(rows, width))
-        self.weight.row_gradient = True  # type: ignore[attr-defined]
-        self.sparse_gradient = True
-        self.dense_rows = False
-        """``rows`` gives a dense gradient, which is quicker where a batch reads a good part of the table."""
+        self.weight.dense_up_to = dense_up_to  # type: ignore[attr-defined]
         nn.init.normal_(self.weight, std=std)
 
     def bags(self, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
@@ -74,16 +77,20 @@ class Table(nn.Module):
         index int32[entries], offset int[bags], value float[entries].
         """
         offset = offset.to(index.dtype)
-        if self.sparse_gradient and torch.is_grad_enabled() and self.weight.requires_grad:
-            return _Bags.apply(self.weight, index, offset, value)
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            return _Bags.apply(self.weight, index, offset, value, self._dense(index))
         return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
 
     def rows(self, index: Tensor) -> Tensor:
         """The rows one by one, in the order given: int[B] -> [B, width]."""
-        sparse = self.sparse_gradient and not self.dense_rows
-        if sparse and torch.is_grad_enabled() and self.weight.requires_grad:
+        if torch.is_grad_enabled() and self.weight.requires_grad and not self._dense(index):
             return self.bags(index, torch.arange(len(index), device=index.device), self.weight.new_ones(len(index)))
         return F.embedding(index, self.weight)
+
+    def _dense(self, index: Tensor) -> bool:
+        """Whether the gradient of these entries is dense."""
+        up_to = getattr(self.weight, "dense_up_to", DENSE_UP_TO)  # a copied parameter has lost it
+        return len(self.weight) <= up_to * max(len(index), 1)
 
 
 def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,12 +106,12 @@ def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Bags(torch.autograd.Function):
-    """embedding_bag whose gradient is sparse and coalesced."""
+    """embedding_bag whose gradient is sparse and coalesced, or dense."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, index: Tensor, offset: Tensor, value: Tensor, dense: bool) -> Tensor:
         ctx.save_for_backward(index, offset, value)
-        ctx.shape = weight.shape
+        ctx.shape, ctx.dense = weight.shape, dense
         return F.embedding_bag(index, weight, offset, mode="sum", per_sample_weights=value)
 
     @staticmethod
@@ -115,13 +122,17 @@ class _Bags(torch.autograd.Function):
         bag = torch.arange(len(offset), dtype=index.dtype, device=index.device)
         bag = torch.repeat_interleave(bag, length, output_size=len(index))
         index, order = torch.sort(index)
-        rows, count = torch.unique_consecutive(index, return_counts=True)
+        if ctx.dense:
+            count = torch.bincount(index, minlength=ctx.shape[0])
+        else:
+            rows, count = torch.unique_consecutive(index, return_counts=True)
         start = (count.cumsum(0) - count).to(index.dtype)
-        # the transpose of the forward pass: each used row gathers the gradients of the bags that used it
+        # the transpose of the forward pass: each row gathers the gradients of the bags that used it
         values = F.embedding_bag(
             bag.index_select(0, order), gradient, start, mode="sum", per_sample_weights=value.index_select(0, order)
         )
-        sparse = torch.sparse_coo_tensor(
-            rows[None].long(), values, ctx.shape, is_coalesced=True, check_invariants=False
-        )
-        return sparse, None, None, None
+        if not ctx.dense:
+            values = torch.sparse_coo_tensor(
+                rows[None].long(), values, ctx.shape, is_coalesced=True, check_invariants=False
+            )
+        return values, None, None, None, None

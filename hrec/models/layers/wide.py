@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hrec.datasets.columns import Sparse
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.bags import DENSE_UP_TO, RaggedRows, Table
 
 
 class Wide(nn.Module):
@@ -61,9 +63,7 @@ class WideLinear(nn.Module):
         super().__init__()
         self.wide = wide
         std = gain / wide.deviation()
-        self.table = Table(wide.cell_width, size, std)
-        self.table.sparse_gradient = sparse_gradient
-        self.table.weight.row_gradient = sparse_gradient  # type: ignore[attr-defined]
+        self.table = Table(wide.cell_width, size, std, DENSE_UP_TO if sparse_gradient else math.inf)
         self.of_numbers = nn.Linear(wide.width - wide.cell_width, size, bias=False) if wide.numbers.shape[1] else None
         if self.of_numbers is not None:
             nn.init.normal_(self.of_numbers.weight, std=std)
