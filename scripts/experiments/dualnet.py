@@ -429,7 +429,18 @@ def tactics(options: Options) -> None:
     watched = f"recall@{cuts[-1]}"
     best = {way: max((done[way, r] for r in tried[way]), key=lambda run: run.result["valid"][watched]) for way in WAYS}
     report = options.report("tactics")
-    table = [["", "lr", *(f"recall@{k}" for k in cuts), "epochs", "s an epoch", f"{watched} reached", "after s"]]
+    table = [
+        [
+            "",
+            "lr",
+            *(f"recall@{k}" for k in cuts),
+            "epochs",
+            "s an epoch",
+            f"{watched} reached",
+            "after epochs",
+            "after s",
+        ]
+    ]
     for group in TOGETHER:
         target = 0.98 * min(best[way].result["valid"][watched] for way in group)
         table += [_row_of_way(way, best[way], cuts, target) for way in group]
@@ -438,11 +449,18 @@ def tactics(options: Options) -> None:
         f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rates by validation "
         f"{watched}, the small blocks with the first alone. 's an epoch' is without evaluation where there are epochs "
         "without one; 'reached' is 98 % of the lower best of the ways that are compared, on the validation part, and "
-        "'after s' the training time until then."
+        "'after' tells the epochs and the training time until then."
     )
     report.say(f"Of the blocks of {SIDE} users and {SIDE} items {100 * empty_share(train, SIDE):.1f} % hold no 1.")
     for k in cuts:
         claim(report, "the squared loss above the logistic loss", [best[BLOCKS]], [best[LOGISTIC]], k)
+        claim(
+            report,
+            "as many epochs of all blocks above those that leave empty ones out",
+            [best[TINY]],
+            [best[SKIPPING]],
+            k,
+        )
     report.close(list(done.values()))
 
 
@@ -451,7 +469,16 @@ def _row_of_way(way: str, run: Done, cuts: Sequence[int], target: float) -> list
     seconds, epochs, until = _time_to(run, f"recall@{cuts[-1]}", target)
     lr = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))["opt"]["hyper_params"]["lr"]
     recall = [percent([run], k) for k in cuts]
-    return [way, str(lr), *recall, str(epochs), f"{seconds:.2f}", f"{100 * target:.1f}", f"{until * seconds:.0f}"]
+    return [
+        way,
+        str(lr),
+        *recall,
+        str(epochs),
+        f"{seconds:.2f}",
+        f"{100 * target:.1f}",
+        str(until),
+        f"{until * seconds:.0f}",
+    ]
 
 
 def empty_share(train: RecData, side: int) -> float:
