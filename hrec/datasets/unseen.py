@@ -2,7 +2,8 @@
 
 The items of one kind lie on a line, each as wide as its weight. Cut out what the user has seen and push the rest
 together: a point drawn on what is left is an unseen item, each with the chance that its weight says. Where the point
-lay before the cut follows from how many of the seen items stand before it, which a binary search tells.
+lay before the cut follows from how many of the seen items stand before it, which a binary search tells. Widths are
+whole numbers, so that nothing is rounded.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from hrec.datasets.recdata import RecData
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
-    """What each user has not seen of each span of items; all tensors on one device.
+    """What each user has not seen of each span of items; int64 tensors on one device.
 
-    edge float64[n_items + 1]: weights cumulated. begin float64[spans]: edge where a span begins.
-    offset int64[users * spans + 1]: where the seen items of a user in a span stand in ``before`` and ``cut``.
-    before float64[cells]: the place of a seen item once the seen items before it are cut out.
-    cut float64[cells + 1]: width of the seen items, cumulated over all. left float64[users * spans]: of the unseen.
+    edge [n_items + 1]: widths cumulated. begin [spans]: edge where a span begins.
+    offset [users * spans + 1]: where the seen items of a user in a span stand in ``before`` and ``cut``.
+    before [cells]: the place of a seen item once the seen items before it are cut out, plus ``length`` times the
+    number of its user and span, so that it ascends over all. cut [cells + 1]: width of the seen items, cumulated over
+    all. left [users * spans]: of the unseen.
     """
 
     edge: Tensor
@@ -33,8 +35,7 @@ class Unseen:
     before: Tensor
     cut: Tensor
     left: Tensor
-    steps: int
-    """Steps of the binary search: enough for the longest history."""
+    length: int
 
     @staticmethod
     def of(
@@ -48,21 +49,20 @@ class Unseen:
         """user, item int[N]: what is seen, twice or more counts once. weights float[n_items], not negative; 0 is never
         drawn. spans: (start, stop) ranges of items, ascending, that draws keep apart, such as the kinds.
         """
-        weights = weights.astype(np.float64)
-        edge = np.concatenate([[0.0], np.cumsum(weights)])
-        seen = np.unique(user.astype(np.int64) * len(weights) + item)
-        owner, what = np.divmod(seen, len(weights))
-        starts = np.array([start for start, _ in spans])
+        width = _whole(weights, 2**62 / max(n_users * len(spans), 1))
+        edge = _cumulated(width)
+        seen = np.unique(user.astype(np.int64) * len(width) + item)
+        owner, what = np.divmod(seen, len(width))
+        starts, stops = np.array(spans).T
         group = owner * len(spans) + np.searchsorted(starts, what, side="right") - 1
-        offset = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_users * len(spans)))])
-        cut = np.concatenate([[0.0], np.cumsum(weights[what])])
-        before = edge[what] - edge[starts][group % len(spans)] - (cut[:-1] - cut[offset[group]])
-        width = np.array([edge[stop] - edge[start] for start, stop in spans])
-        left = np.tile(width, n_users) - (cut[offset[1:]] - cut[offset[:-1]])
-        left[left < 1e-9 * np.tile(width, n_users)] = 0.0  # what rounding left of a span that is seen whole
-        longest = int(np.diff(offset).max(initial=0))
+        offset = _cumulated(np.bincount(group, minlength=n_users * len(spans)))
+        cut = _cumulated(width[what])
+        whole = edge[stops] - edge[starts]
+        length = int(whole.max()) + 1
+        before = edge[what] - edge[starts][group % len(spans)] - (cut[:-1] - cut[offset[group]]) + group * length
+        left = np.tile(whole, n_users) - (cut[offset[1:]] - cut[offset[:-1]])
         arrays = [torch.from_numpy(a).to(device) for a in (edge, edge[starts], offset, before, cut, left)]
-        return Unseen(*arrays, longest.bit_length())  # type: ignore[arg-type, call-arg]
+        return Unseen(*arrays, length)  # type: ignore[arg-type, call-arg]
 
     def any_left(self, user: Tensor, span: Tensor) -> Tensor:
         """bool[B]: whether there is anything to draw. user, span int64[B]."""
@@ -74,18 +74,29 @@ class Unseen:
             seed = int(torch.randint(2**62, (1,), generator=generator))
             generator = torch.Generator(user.device).manual_seed(seed)
         point = torch.rand(len(user), generator=generator, dtype=torch.float64, device=user.device)
-        return self.at(user, span, point * self.left[user * len(self.begin) + span])
+        return self.at(user, span, (point * self.left[user * len(self.begin) + span]).long())
 
     def at(self, user: Tensor, span: Tensor, point: Tensor) -> Tensor:
-        """The unseen item at ``point`` float64[B], from 0 up to ``left``: with unit weights the item of that rank."""
+        """The unseen item at ``point`` int64[B], from 0 up to ``left``: with unit weights the item of that rank."""
         group = user * len(self.begin) + span
-        low, high = self.offset[group], self.offset[group + 1]
-        for _ in range(self.steps):  # how many seen items stand at or before the point
-            middle = (low + high) // 2
-            after = (low < high) & (self.before[middle.clamp(max=len(self.before) - 1)] <= point)
-            low, high = torch.where(after, middle + 1, low), torch.where(after, high, middle)
-        place = self.begin[span] + point + self.cut[low] - self.cut[self.offset[group]]
-        return torch.searchsorted(self.edge, place, right=True).clamp(max=len(self.edge) - 1) - 1
+        # how many seen items stand at or before the point; those of the groups before are all of them less
+        passed = torch.searchsorted(self.before, group * self.length + point, right=True)
+        place = self.begin[span] + point + self.cut[passed] - self.cut[self.offset[group]]
+        return torch.searchsorted(self.edge, place, right=True) - 1
+
+
+def _cumulated(width: np.ndarray) -> np.ndarray:
+    """int64[n + 1] from int[n]: 0, and the sums so far."""
+    return np.concatenate([[0], np.cumsum(width)]).astype(np.int64)
+
+
+def _whole(weights: np.ndarray, most: float) -> np.ndarray:
+    """Weights as whole numbers int64[n] of a sum up to ``most``: as they are where they can be, else in the smallest
+    parts that go in; none above 0 becomes 0."""
+    total = weights.sum()
+    if total <= most and np.array_equal(weights, np.floor(weights)):
+        return weights.astype(np.int64)
+    return np.ceil(weights * ((most - len(weights)) / total)).astype(np.int64)
 
 
 def unseen_items(

@@ -175,10 +175,10 @@ class Ranking:
         unseen = Unseen.of(user, item, part.n_users, self.allowed(part), [(0, self.n_items)], torch.device("cpu"))
         users = np.unique(liked[0])
         rng = np.random.default_rng(self.settings.seed)
-        ranks = distinct_ranks(unseen.left.numpy()[users].astype(np.int64), self.settings.sampled, rng)
+        ranks = distinct_ranks(unseen.left.numpy()[users], self.settings.sampled, rng)
         owner, there = np.repeat(users, self.settings.sampled), ranks.ravel() >= 0
         u, rank = torch.from_numpy(owner[there]), torch.from_numpy(ranks.ravel()[there])
-        drawn = unseen.at(u, torch.zeros_like(u), rank.double()).numpy()
+        drawn = unseen.at(u, torch.zeros_like(u), rank).numpy()
         return Masked.of(np.append(liked[0], owner[there]), np.append(liked[1], drawn), part.n_users, device)
 
     def _judged(self, users: np.ndarray, item: np.ndarray, relevant: np.ndarray, span: slice) -> Lists:

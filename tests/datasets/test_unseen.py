@@ -41,8 +41,7 @@ def test_each_rank_is_one_unseen_item_in_order(same_kind: bool):
             free = [i for i in range(start, stop) if (user, i) not in seen(given)]
             u, s = torch.full((len(free),), user), torch.full((len(free),), number)
             assert unseen.left[user * len(spans) + number] == len(free)
-            assert unseen.at(u, s, torch.arange(len(free)).double()).tolist() == free
-            assert unseen.at(u, s, torch.arange(len(free)) + 0.999).tolist() == free
+            assert unseen.at(u, s, torch.arange(len(free))).tolist() == free
 
 
 @pytest.mark.parametrize("popularity", [0.0, 0.75, 2.0])
@@ -59,10 +58,21 @@ def test_draws_have_the_chances_of_their_weights(popularity: float):
         np.testing.assert_allclose(np.bincount(drawn, minlength=BOOKS + FILMS) / n, expected, atol=0.006)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_weights_of_any_scale_are_drawn_by_their_shares(scale: float):
+    """Too large for whole numbers as they are, or far below 1."""
+    unseen = Unseen.of(np.array([1]), np.array([2]), 1_000, np.array([1, 3, 8, 4]) * scale, [(0, 4)], CPU)
+    user = torch.ones(100_000, dtype=torch.long)
+    drawn = unseen.draw(user, torch.zeros_like(user), torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(np.bincount(drawn) / len(user), [1 / 8, 3 / 8, 0, 4 / 8], atol=0.006)
+    last = torch.tensor([999])
+    assert unseen.at(last, last * 0, unseen.left[last] - 1).tolist() == [3]
+
+
 def test_an_item_of_weight_0_is_never_drawn():
     unseen = Unseen.of(np.array([0]), np.array([2]), 1, np.array([0.0, 1, 1, 0, 1, 0]), [(0, 6)], CPU)
     zero = torch.zeros(2, dtype=torch.long)
-    assert unseen.at(zero, zero, torch.tensor([0.0, 1.0]).double()).tolist() == [1, 4] and unseen.left.tolist() == [2]
+    assert unseen.at(zero, zero, torch.tensor([0, 1])).tolist() == [1, 4] and unseen.left.tolist() == [2]
 
 
 def test_who_has_seen_all_has_nothing_left_whatever_the_weights():
