@@ -88,8 +88,8 @@ class WMF(InnerProductModel):
     def objective(self) -> float:
         """Eq. 1, over all cells."""
         c, u, v = self.config, self.users.weight, self.items.weight
-        penalty = c.l_u * u.double().square().sum() + c.l_v * v.double().square().sum()
-        return cost_of_all(self.of_user, u, v, (c.a, c.b)) + float(penalty)
+        size = [float(torch.linalg.vector_norm(w, dtype=torch.float64)) ** 2 for w in (u, v)]
+        return cost_of_all(self.of_user, u, v, (c.a, c.b)) + c.l_u * size[0] + c.l_v * size[1]
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """u_i"""
