@@ -92,10 +92,16 @@ class Unkept(Checkpoints):
         pass
 
 
-def ours(train: RecData, args: argparse.Namespace) -> float:
+def ours(train: RecData, args: argparse.Namespace, row_wise: bool = False) -> float:
     """The Trainer as a run has it, without evaluation and without saving."""
     model, clock = BPRMF(BPRMF.Config(embedding_size=WIDTH), train), Clock()
-    opt = OptSettings(hyper_params={"lr": LR}, epochs=1 + EPOCHS, early_stop=None, batch_size=args.batch_size)
+    opt = OptSettings(
+        hyper_params={"lr": LR},
+        epochs=1 + EPOCHS,
+        early_stop=None,
+        batch_size=args.batch_size,
+        row_wise=row_wise,
+    )
     with TemporaryDirectory() as folder:
         Trainer(opt, 0, lambda _: {}, Unkept(Path(folder)), clock).fit(model, train)
     return statistics.median(b - a for a, b in pairwise(clock.ends))
@@ -138,7 +144,7 @@ class Triples(Dataset):
 
 def textbook(train: RecData, args: argparse.Namespace) -> float:
     rows = Triples(train)
-    return _loop(train, lambda: iter(DataLoader(rows, args.batch_size, shuffle=True)))
+    return _loop(train, lambda: iter(DataLoader(rows, args.batch_size, shuffle=True)), fused=None)
 
 
 def bare(train: RecData, args: argparse.Namespace) -> float:
@@ -150,12 +156,13 @@ def bare(train: RecData, args: argparse.Namespace) -> float:
         drawn = torch.randint(train.n_items, (len(user),))
         return zip(*(a.split(args.batch_size) for a in (user[order], item[order], drawn)), strict=True)
 
-    return _loop(train, batches)
+    return _loop(train, batches, fused=True)
 
 
-def _loop(train: RecData, batches: Callable[[], Iterator]) -> float:
+def _loop(train: RecData, batches: Callable[[], Iterator], fused: bool | None) -> float:
+    """fused None: Adam as it comes."""
     model = Plain(train)
-    adam = torch.optim.Adam(model.parameters(), LR, fused=True)
+    adam = torch.optim.Adam(model.parameters(), LR, fused=fused)
 
     def whole() -> None:
         for batch in batches():
@@ -180,8 +187,9 @@ def _median(work: Callable[[], None]) -> float:
 
 LOOPS = {
     "hrec": ours,
-    "textbook loop: Dataset of rows, DataLoader, nn.Embedding": textbook,
-    "bare loop over tensors, nn.Embedding": bare,
+    "hrec, opt.row_wise": partial(ours, row_wise=True),
+    "textbook loop: Dataset of rows, DataLoader, nn.Embedding, Adam as it comes": textbook,
+    "bare loop over tensors, nn.Embedding, fused Adam": bare,
 }
 
 # ------------------------------------------------------------------------------------------------ WMF
