@@ -72,10 +72,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Block:
-    """Some users and some items and all pairs of them, a block of R: user int64[B_u], item int64[B_v]; none twice."""
+    """Some users and some items and all pairs of them, a block of R: user int64[B_u], item int64[B_v]; none twice.
+
+    together: the users of all processes, of whom ``user`` are those of this one; None: the same.
+    """
 
     user: Tensor
     item: Tensor
+    together: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -162,7 +166,7 @@ def dual(block_items: int | None, skip_empty: float = 0.0) -> Sampler:
             block = block[torch.ones(len(block), dtype=torch.bool).index_fill(0, left_out, False)]
         for number in block.tolist():
             some = users[number // len(items)]
-            yield Block(some.tensor_split(draw.world)[draw.rank], items[number % len(items)])
+            yield Block(some.tensor_split(draw.world)[draw.rank], items[number % len(items)], some)
 
     return sample
 

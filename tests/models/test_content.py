@@ -261,7 +261,7 @@ def literal_score(model: DualNet, history: np.ndarray, x: np.ndarray, depth: int
     return float(score)
 
 
-HISTORIES = np.array([[float(i in LIKED[u] or (u, i) in DISLIKED) for i in range(6)] for u in range(4)])
+HISTORIES = np.array([[float(i in LIKED[u]) for i in range(6)] for u in range(4)])
 
 
 @pytest.mark.parametrize("design", ["basic", "multi_level", "branching"])
@@ -351,6 +351,25 @@ def test_the_items_of_a_block_are_hidden_from_the_histories_of_its_users():
     )
     close(model.loss(Block(user, item))["squared"], cost / 4 / (7 / 15))
     close(model.score(torch.tensor([0]), torch.tensor([0])), [literal_score(model, HISTORIES[0], CONTENT[0])])
+
+
+@pytest.mark.parametrize("cells", ["01", "sign"])
+def test_both_networks_read_who_likes_what_whatever_other_models_read(cells: str):
+    """R of section 3, which is 1 or 0."""
+    model = DualNet(DualNet.Config(item_history=True, history_scale="sum", scale="binary"), tiny(cells=cells))
+    close(model.user_net.first.wide.dense(USERS).double(), HISTORIES)
+    close(model.item_net.first.wide.dense(ITEMS)[:, :4].double(), HISTORIES.T)
+
+
+def test_users_of_other_processes_are_hidden_from_the_histories_of_a_blocks_items():
+    model, items = dualnet(hide_block=True, item_history=True), torch.tensor([0, 4])
+    alone = model.loss(Block(torch.tensor([0]), items))["squared"]
+    whole = Block(torch.tensor([0]), items, together=torch.tensor([0, 2]))
+    hidden = model._of_items(items, torch.tensor([0, 2]))
+    u = model._of_users(torch.tensor([0]), items)
+    cost = ((u @ hidden.T - torch.ones(1, 2) * torch.tensor([[1.0, 0.0]])).square() * torch.tensor([[1.0, 0.01]])).sum()
+    close(model.loss(whole)["squared"], cost.item() / 2 / (7 / 15))
+    assert not torch.allclose(model.loss(whole)["squared"], alone)
 
 
 def test_the_users_of_a_block_are_hidden_from_the_histories_of_its_items():
@@ -487,6 +506,19 @@ def test_the_loss_of_a_level_is_its_squared_error_of_what_it_reads():
     code = torch.sigmoid(levels(ITEMS, 2)[-1])
     below = sigmoid(array(code) @ array(decoders.maps[1].weight).T + array(decoders.maps[1].bias))
     close(decoders(levels, code), sigmoid(below @ array(decoders.maps[0].weight).T + array(decoders.maps[0].bias)))
+
+
+def test_the_third_level_is_to_make_what_the_second_says_without_dropout():
+    levels = weighted(Levels(content(tiny(), ContentSettings()), Shape((4, 3, 2), "sigmoid", dropout=0.5))).train()
+    decoders = weighted(Decoders(levels, "sigmoid"))
+    wanted = levels.clean(ITEMS, 2)
+    assert torch.equal(wanted, levels.clean(ITEMS, 2))
+    close(wanted, sigmoid(literal_sigmoid(levels)[1]))
+    with torch.no_grad():
+        decoders.maps[2].weight.zero_()  # then what is made is the bias, whatever dropout left of the code
+    made = torch.sigmoid(decoders.maps[2].bias)
+    for _ in range(2):
+        close(decoders.loss(levels, 2, ITEMS, 0.3), ((made - wanted) ** 2).sum().item() / 6)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings
 
 OPT = {"hyper_params": {"lr": 0.01, "weight_decay": 0.01}, "epochs": 2, "batch_size": 16, "early_stop": None}
-BY_MODEL: dict[str, dict[str, Any]] = {"DualNet": {"name": "SGD", "hyper_params": {"lr": 0.05}}}
+BY_MODEL: dict[str, dict[str, Any]] = {"DualNet": {"name": "SGD", "hyper_params": {"lr": 0.005}}}
 """Adam makes steps of one size of gradients that are 0 but for rounding."""
 ROWS = {"one row": (40, 24, 1), "no row": (40, 24, 0)}
 """Training rows of each kind: a batch has one row, or as many for one process as for the other."""
@@ -33,8 +33,8 @@ ALONE = {"noise": 0, "pretrain_noise": 0, "user_noise": 0, "item_noise": 0} | {
     "widths": [24, 16],
 }
 """No dropout and no noise, which each process would draw on its own; and CDL smaller than as published."""
-PAIRLESS = {"DURation": {"alpha": 0, "beta": 0}}
-"""Nor terms that compare all rows of a batch with each other: a process has half of them."""
+OF_MODEL = {"DURation": {"alpha": 0, "beta": 0}, "DualNet": {"hide_block": True, "item_history": True}}
+"""Nor terms that compare all rows of a batch with each other: a process has half of them. But what a block hides."""
 PATIENCE = timedelta(seconds=60)  # for one process to wait for the other
 
 Weights = dict[str, Tensor]
@@ -45,7 +45,7 @@ def train(name: str, data: RecData, group: Processes) -> Weights:
     cls = find_model(name)
     settings: dict[str, Any] = {key: value for key, value in ALONE.items() if key in cls.Config.model_fields}
     torch.manual_seed(0)
-    model = cls(cls.Config(**settings | PAIRLESS.get(name, {})), data)
+    model = cls(cls.Config(**settings | OF_MODEL.get(name, {})), data)
     Trainer(OptSettings(**OPT | BY_MODEL.get(name, {})), 0, lambda m: {}, processes=group).fit(model, data)
     return model.state_dict()
 

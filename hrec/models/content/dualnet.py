@@ -1,8 +1,8 @@
 """DualNet: a network on the content of items and one on the histories of users, matched level by level.
 
 Xiong, Lin, Niu, Cheng and Li, Collaborative Deep Embedding via Dual Networks (submitted to ICLR 2017), sections 3 and
-4. R is 1 where a user likes an item in the training part and 0 elsewhere. Items without a training row are in no batch:
-nothing is known of their cells, and they are encoded afterwards like all others.
+4. R is 1 where a user likes an item in the training part and 0 elsewhere, in histories too. Items without a training
+row are in no batch: nothing is known of their cells, and they are encoded afterwards like all others.
 
 What the paper leaves open, and what is done here: c_ij is a where R is 1 and b elsewhere, with CDL's a = 1 and b = 0.01
 as first values; the branches are linear maps that begin as the identity; the top level is linear, its tanh a setting;
@@ -26,7 +26,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Block, Rows, dual, items
-from hrec.datasets.histories import History, item_history, liked_history, user_history
+from hrec.datasets.histories import History, liked_history, transposed
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.content import ContentSettings, Scale, content
@@ -127,14 +127,15 @@ class DualNet(InnerProductModel):
 
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
-        beside = item_history(data) if config.item_history else None
-        history = _scaled(user_history(data), POWER[config.history_scale])
+        liked = liked_history(data)
+        beside = transposed(liked) if config.item_history else None
+        history = _scaled(liked, POWER[config.history_scale])
         shape = partial(Shape, config.levels, dropout=config.dropout, batch_norm=config.batch_norm)
         self.item_net = Levels(content(data, config, beside), shape(gain=config.item_gain))
         self.user_net = Levels(Wide(history), shape(gain=config.user_gain))
         self.matches = nn.ModuleDict({side: _Match(config) for side in ("user", "item")})
         self.decoders = Decoders(self.item_net) if config.pretrain else None
-        self.ones = Ones(liked_history(data))
+        self.ones = Ones(liked)
         x = data.interactions
         cells = len(np.unique(x.user)) * len(np.unique(x.item))
         self.cost_of_nothing = config.a * max(len(self.ones.rows.index), 1) / max(cells, 1)
@@ -190,7 +191,8 @@ class DualNet(InnerProductModel):
         """
         config = self.config
         u = self._of_users(batch.user, batch.item if config.hide_block else None)
-        v = self._of_items(batch.item, batch.user if config.hide_block and config.item_history else None)
+        users = batch.user if batch.together is None else batch.together
+        v = self._of_items(batch.item, users if config.hide_block and config.item_history else None)
         if config.all_pairs:
             cells = self.ones.cells(batch.user, batch.item)
             cost = weighted_squares_of_all(u, v, cells, config.a, config.b)

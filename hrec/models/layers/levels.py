@@ -51,12 +51,19 @@ class Levels(nn.Module):
         """The sums of the lowest ``depth`` levels before their activation, [B, width] each; the rest as WideLinear."""
         sums = [self.norms[0](self.first(row, noise, hidden))]
         for number in range(1, depth):
-            sums.append(self.sum_above(number, self.activation(sums[-1])))
+            sums.append(self.sum_above(number, self.dropout(self.activation(sums[-1]))))
         return sums
+
+    def clean(self, row: Tensor, depth: int) -> Tensor:
+        """The activations of level ``depth``, counted from 1, without noise and dropout, [B, width]."""
+        code = self.activation(self.norms[0](self.first(row)))
+        for number in range(1, depth):
+            code = self.activation(self.sum_above(number, code))
+        return code
 
     def sum_above(self, number: int, below: Tensor) -> Tensor:
         """The sum of level ``number``, counted from 0, at least 1, out of the activations below it."""
-        return self.norms[number](self.above[number - 1](self.dropout(below)))
+        return self.norms[number](self.above[number - 1](below))
 
     def parts(self, depth: int) -> list[nn.Parameter]:
         """The weights of the lowest ``depth`` levels."""
@@ -83,15 +90,15 @@ class Decoders(nn.Module):
     def loss(self, levels: Levels, number: int, row: Tensor, noise: float) -> Tensor:
         """Squared error of level ``number``, counted from 0, summed over what it reads, mean over the rows int64[B].
 
-        The levels below stand still.
+        The levels below stand still, and what they say is wanted as it is: noise and dropout are on the way there.
         """
         if number == 0:
             wanted, out = levels.first.wide.dense(row), self.output
             (here,) = levels(row, 1, noise)
         else:
             with torch.no_grad():
-                wanted, out = levels.activation(levels(row, number)[-1]), levels.activation
-            here = levels.sum_above(number, masked(wanted, noise))
+                wanted, out = levels.clean(row, number), levels.activation
+            here = levels.sum_above(number, levels.dropout(masked(wanted, noise)))
         made = out(self.maps[number](levels.dropout(levels.activation(here))))
         return (made - wanted).square().sum() / len(row)
 
