@@ -34,6 +34,35 @@ def test_a_claim_is_decided_by_its_test_and_its_sign():
     assert "no test possible" in statistics.verdict("A above B", 0.1, float("nan"))
 
 
+def test_a_test_over_users_that_points_away_from_the_mean_decides_nothing():
+    """One user gains much and all others lose a little: the mean rises, and most ranks are below 0."""
+    worse = np.full(50, 0.5)
+    better = np.append(np.full(49, 0.49), 1.5)
+    test = statistics.compare([0.8, 0.81], [0.79, 0.8], better, worse)
+    assert test.difference_users > 0 > test.ranks_users and test.p_users < 0.01
+    line = statistics.verdict("A above B", test.difference_users, test.p_users, test.ranks_users)
+    assert line.startswith("not decided: A above B") and "most ranks point the other way" in line
+    assert statistics.verdict("A", 0.1, 0.01, ranks=0.2).startswith("holds")
+    assert statistics.compare([1.0], [0.0], worse, worse + 0.1).ranks_users == -1
+
+
+def test_claims_that_the_paper_does_not_make_stand_and_are_corrected_apart(tmp_path: Path, capsys):
+    report = Report(tmp_path)
+    report.claim("theirs", 0.1, 0.02)
+    up = statistics.compare([1.0], [0.0], np.arange(20.0) + 1, np.arange(20.0))
+    report.own_claim_of_users("ours", up)
+    report.close()
+    text = (tmp_path / "report.md").read_text()
+    assert "Claims of the paper:\n\n- holds: theirs (difference +0.1000, p = 0.02)" in text
+    assert "Beside them:\n\n- holds: ours (difference +1.0000, p = " in text
+
+
+def test_a_claim_of_table_1_has_the_order_that_the_paper_printed():
+    assert dualnet._as_printed("CiteULike2", ("CDL", "WMF"), 0) == ("WMF", "CDL")
+    assert dualnet._as_printed("CiteULike2", ("CDL", "WMF"), 2) == ("CDL", "WMF")
+    assert dualnet._as_printed("another split", ("CDL", "WMF"), 0) == ("CDL", "WMF")
+
+
 def test_a_comparison_pairs_seeds_and_users():
     users = np.array([0.9, 0.8, 0.7, 0.6, 0.9, 0.8, np.nan])
     test = statistics.compare([0.8, 0.81, 0.79], [0.7, 0.72, 0.71], users, users - 0.1)

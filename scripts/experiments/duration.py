@@ -232,7 +232,7 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
         best = max(he, key=lambda key: others[key].mean())
         told, test = f"DURation above the best He baseline, {best[0]} (macro", tests[best]
         report.claim(f"{told}, t-test over seeds)", test.difference, test.p_seeds)
-        report.claim(f"{told}, Wilcoxon over users)", test.difference, test.p_users)
+        report.claim_of_users(f"{told}, Wilcoxon over users)", test)
     for kind in kinds:
         of_kind = {key: v[kind] for key, v in values.items() if key != OURS and kind in v}
         top = max(of_kind, key=lambda key: of_kind[key].mean())
@@ -283,10 +283,17 @@ def tests_table(tests: dict[tuple[str, str], Comparison]) -> list[list[str]]:
     """DURation less each baseline, with p-values as they are and after Holm's correction."""
     names = {" ".join(key): test for key, test in tests.items()}
     seeds, users = (holm({n: getattr(t, p) for n, t in names.items()}) for p in ("p_seeds", "p_users"))
-    table = [["DURation less", "macro AUC", "t-test over seeds", "Holm", "Wilcoxon over users", "Holm"]]
+    table = [["DURation less", "macro AUC", "t-test over seeds", "Holm", "AUC by user", "Wilcoxon over users", "Holm"]]
     for name, test in names.items():
-        ps = [test.p_seeds, seeds[name], test.p_users, users[name]]
-        table.append([name, f"{test.difference:+.4f}", *("-" if not np.isfinite(p) else f"{p:.2g}" for p in ps)])
+        shown = [
+            (test.difference, "+.4f"),
+            (test.p_seeds, ".2g"),
+            (seeds[name], ".2g"),
+            (test.difference_users, "+.4f"),
+            (test.p_users, ".2g"),
+            (users[name], ".2g"),
+        ]
+        table.append([name, *(f"{value:{form}}" if np.isfinite(value) else "-" for value, form in shown)])
     return table
 
 
@@ -333,6 +340,5 @@ def table5(options: Options) -> None:
         users = [users_auc(runs[split, how]) for how in ("DURation", "without A and T")]
         test = compare(with_["macro"], without["macro"], *users)
         report.claim(f"alignment and topology help, {split} (macro, t-test over seeds)", test.difference, test.p_seeds)
-        mean_user = float(np.nanmean(users[0] - users[1]))
-        report.claim(f"alignment and topology help, {split} (AUC by user, Wilcoxon)", mean_user, test.p_users)
+        report.claim_of_users(f"alignment and topology help, {split} (AUC by user, Wilcoxon)", test)
     report.close(done)

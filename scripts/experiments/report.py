@@ -9,13 +9,23 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.runs import Done, short
-from experiments.statistics import holm, verdict
+from experiments.statistics import Comparison, holm, verdict
 from hrec.pipeline.checkpoints import write_whole
 from hrec.pipeline.records import commit, provenance
+
+
+class Claim(NamedTuple):
+    """That something is larger: by how much it is, its p-value or NaN, and which way a test of ranks points."""
+
+    told: str
+    difference: float
+    p: float
+    ranks: float | None = None
 
 
 class Report:
@@ -25,7 +35,8 @@ class Report:
         self.folder = folder
         self.blocks: list[str] = []
         self.tables: list[list[list[str]]] = []
-        self.claims: list[tuple[str, float, float]] = []
+        self.claims: list[Claim] = []
+        self.own_claims: list[Claim] = []
 
     def table(self, rows: list[list[str]]) -> None:
         """Rows of cells, the first the heading."""
@@ -40,16 +51,21 @@ class Report:
 
     def claim(self, told: str, difference: float, p: float) -> None:
         """A claim of the paper that something is larger: by how much it is, and the p-value of its test or NaN."""
-        self.claims.append((told, difference, p))
+        self.claims.append(Claim(told, difference, p))
+
+    def claim_of_users(self, told: str, test: Comparison) -> None:
+        """The same by the test over users."""
+        self.claims.append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
+
+    def own_claim_of_users(self, told: str, test: Comparison) -> None:
+        """A claim of ours, which the paper does not make; the two families are corrected apart."""
+        self.own_claims.append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
 
     def close(self, done: Sequence[Done] = ()) -> None:
         """Write everything, and print it."""
-        if self.claims:
-            corrected = holm({told: p for told, _, p in self.claims})
-            lines = "\n".join(f"- {verdict(told, by, corrected[told])}" for told, by, _ in self.claims)
-            tests = sum(np.isfinite(p) for p in corrected.values())
-            how = f", p after Holm's correction over these {tests} tests" if tests > 1 else ""
-            self.blocks.append(f"Claims of the paper{how}:\n\n{lines}")
+        for heading, claims in (("Claims of the paper", self.claims), ("Beside them", self.own_claims)):
+            if claims:
+                self.blocks.append(_verdicts(heading, claims))
         commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
         about = provenance()
         minutes = sum(d.result.get("seconds", 0.0) for d in done) / 60  # a trial of a sweep has none
@@ -68,6 +84,15 @@ class Report:
             written = as_csv(rows)
             write_whole(self.folder / name, lambda path, w=written: path.write_text(w, encoding="utf-8"))
         print(f"\n{text}\nwritten to {self.folder}")
+
+
+def _verdicts(heading: str, claims: Sequence[Claim]) -> str:
+    """A line for each claim of one family."""
+    corrected = holm({claim.told: claim.p for claim in claims})
+    lines = "\n".join(f"- {verdict(c.told, c.difference, corrected[c.told], c.ranks)}" for c in claims)
+    tests = sum(np.isfinite(p) for p in corrected.values())
+    how = f", p after Holm's correction over these {tests} tests" if tests > 1 else ""
+    return f"{heading}{how}:\n\n{lines}"
 
 
 def _command() -> str:

@@ -18,8 +18,13 @@ class Comparison:
     difference: float
     p_seeds: float
     """Paired t-test over the seeds."""
-    p_users: float
-    """Wilcoxon signed-rank test over the users, each user's value being the mean over the seeds."""
+    difference_users: float = float("nan")
+    """Mean over the users of their differences, each user's value being the mean over the seeds."""
+    ranks_users: float = float("nan")
+    """What the test over users sees: the sum of the ranks of differences above 0 less that of those below, over both
+    (matched-pairs rank-biserial correlation, -1 to 1). It may point the other way than the mean."""
+    p_users: float = float("nan")
+    """Wilcoxon signed-rank test over the users."""
 
 
 def compare(
@@ -30,14 +35,17 @@ def compare(
     p_seeds = float("nan")
     if len(x) > 1 and np.ptp(x - y) > 0:
         p_seeds = float(stats.ttest_rel(x, y).pvalue)
-    return Comparison(float((x - y).mean()), p_seeds, _wilcoxon(users_a, users_b))
+    return Comparison(float((x - y).mean()), p_seeds, *_over_users(users_a, users_b))
 
 
-def _wilcoxon(a: np.ndarray | None, b: np.ndarray | None) -> float:
-    if a is None or b is None:
-        return float("nan")
-    difference = (a - b)[np.isfinite(a - b)]
-    return float(stats.wilcoxon(difference).pvalue) if np.any(difference != 0) else float("nan")
+def _over_users(a: np.ndarray | None, b: np.ndarray | None) -> tuple[float, float, float]:
+    """(mean difference, signed ranks, p) of Wilcoxon's test; NaN where there is nothing to test."""
+    difference = np.zeros(0) if a is None or b is None else (a - b)[np.isfinite(a - b)]
+    if not np.any(difference != 0):
+        return (float("nan"),) * 3
+    moved = difference[difference != 0]
+    ranks = stats.rankdata(np.abs(moved)) * np.sign(moved)
+    return float(difference.mean()), float(ranks.sum() / np.abs(ranks).sum()), float(stats.wilcoxon(difference).pvalue)
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
@@ -61,9 +69,14 @@ def auc_by_user(score: np.ndarray, label: np.ndarray, user: np.ndarray, users: i
     return out
 
 
-def verdict(claim: str, difference: float, p: float, level: float = 0.05) -> str:
-    """One line for a claim that something is larger: holds, does not hold, or not decided, with the p-value."""
+def verdict(claim: str, difference: float, p: float, ranks: float | None = None, level: float = 0.05) -> str:
+    """One line for a claim that something is larger: holds, does not hold, or not decided, with the p-value.
+
+    ranks: which way a test of ranks points. Where that is not the way of the difference, nothing is decided.
+    """
     decided = "holds" if difference > 0 else "does not hold"
-    word = decided if np.isfinite(p) and p < level else "not decided"
+    against = ranks is not None and np.isfinite(ranks) and ranks * difference < 0
+    word = decided if np.isfinite(p) and p < level and not against else "not decided"
     shown = f"p = {p:.2g}" if np.isfinite(p) else "no test possible"
-    return f"{word}: {claim} (difference {difference:+.4f}, {shown})"
+    beside = ", but most ranks point the other way" if against else ""
+    return f"{word}: {claim} (difference {difference:+.4f}{beside}, {shown})"
