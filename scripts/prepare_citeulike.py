@@ -57,10 +57,29 @@ def seek(folder: Path, *names: str) -> Path | None:
 # ---------------------------------------------------------------------------------------------- rows
 
 
+def counted(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(number of the line, its cells) of lines that begin with how many cells there are."""
+    for number, line in enumerate(read_lines(path), start=1):
+        told, *cells = line.split() or ["0"]
+        if told != str(len(cells)):
+            raise PrepareError(
+                f"{path}, line {number}: says '{told}' entries and has {len(cells)}. Fetch the file again."
+            )
+        yield number, cells
+
+
 def counted_lists(path: Path) -> Pairs:
     """Lines of a number and so many numbers: (line, number) of each."""
-    rows = [np.array(line.split()[1:], np.int64) for line in read_lines(path)]
-    return np.repeat(np.arange(len(rows)), [len(row) for row in rows]), np.concatenate(rows)
+    rows = [[whole(cell, path, number) for cell in cells] for number, cells in counted(path)]
+    listed = np.array([item for row in rows for item in row], np.int64)
+    return np.repeat(np.arange(len(rows)), [len(row) for row in rows]), listed
+
+
+def whole(cell: str, path: Path, number: int) -> int:
+    """A number from 0 on. PrepareError for anything else."""
+    if not cell.isdecimal():
+        raise PrepareError(f"{path}, line {number}: '{cell}' is not a whole number.")
+    return int(cell)
 
 
 def keys(pairs: Pairs, n_items: int) -> np.ndarray:
@@ -103,18 +122,23 @@ def told_by(path: Path | None, own: np.ndarray, pairs: Pairs, n_items: int) -> n
 # --------------------------------------------------------------------------------------------- words
 
 
-def bag_of_words(path: Path) -> sparse.csr_matrix:
-    """mult.dat: a line for each article, the number of its words, and word:count for each."""
-    row, word, count = [], [], []
-    for number, line in enumerate(read_lines(path)):
-        for cell in line.split()[1:]:
+def bag_of_words(path: Path, vocabulary: Sequence[str] | None) -> sparse.csr_matrix:
+    """mult.dat: a line for each article, the number of its words, and word:count for each. [articles, words]"""
+    row, word, count, lines = [], [], [], 0
+    for number, cells in counted(path):
+        lines = number
+        for cell in cells:
             left, colon, right = cell.partition(":")
             if not colon:
-                raise PrepareError(f"{path}, line {number + 1}: '{cell}' is not word:count.")
-            row.append(number)
-            word.append(int(left))
-            count.append(float(right))
-    return sparse.csr_matrix((np.array(count, np.float32), (row, word)))
+                raise PrepareError(f"{path}, line {number}: '{cell}' is not word:count.")
+            row.append(number - 1)
+            word.append(whole(left, path, number))
+            count.append(whole(right, path, number))
+    used = max(word, default=-1) + 1
+    if vocabulary is not None and used > len(vocabulary):
+        raise PrepareError(f"{path}: has a word number {used - 1:,}, and the vocabulary has {len(vocabulary):,} words.")
+    wide = used if vocabulary is None else len(vocabulary)
+    return sparse.csr_matrix((np.array(count, np.float32), (row, word)), (lines, wide))
 
 
 def titles(folder: Path) -> list[str] | None:
@@ -168,9 +192,10 @@ def words_of(folder: Path, n_items: int) -> tuple[dict[str, sparse.csr_matrix], 
     if named is not None:
         matrices["titles"], known["titles"] = counts_of_terms(named)
     if bag:
-        matrices["words"] = bag_of_words(bag)
         listed = seek(folder, "vocabulary.dat")
-        known["words"] = read_lines(listed) if listed else [str(i) for i in range(matrices["words"].shape[1])]
+        vocabulary = read_lines(listed) if listed else None
+        matrices["words"] = bag_of_words(bag, vocabulary)
+        known["words"] = vocabulary or [str(i) for i in range(matrices["words"].shape[1])]
         print(f"words are those of {bag}: title and abstract, as in the papers")
     elif named is not None or tagged is not None:
         texts = [" ".join([title, *tag]) for title, tag in zip(named or [""] * n_items, tagged or [[]] * n_items)]  # noqa: B905
@@ -188,10 +213,18 @@ def words_of(folder: Path, n_items: int) -> tuple[dict[str, sparse.csr_matrix], 
 # -------------------------------------------------------------------------------------------- tables
 
 
+def articles_of(folder: Path, named: list[str] | None, item: np.ndarray) -> int:
+    """How many articles there are: those with a title, or with a line in mult.dat, else up to the last that is kept."""
+    if named is not None:
+        return len(named)
+    bag = seek(folder, "mult.dat")
+    return len(read_lines(bag)) if bag else int(item.max()) + 1
+
+
 def build(folder: Path) -> Prepared:
     user, item = library(folder)
     named = titles(folder)
-    n_items = len(named) if named is not None else int(item.max()) + 1
+    n_items = articles_of(folder, named, item)
     matrices, known = words_of(folder, n_items)
     rows = pd.DataFrame({"user_id": user.astype(str), "item_id": item.astype(str), "type": KIND})
     columns = dict(parts(folder, keys((user, item), n_items), n_items))

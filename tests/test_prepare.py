@@ -405,6 +405,31 @@ def test_citeulike_says_what_does_not_fit(tmp_path, capsys):
     assert "words: there are 1 texts and 4 articles" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("mult.dat", "1 0:3\n3 0:1 1:1\n", "mult.dat, line 2: says '3' entries and has 2"),
+        ("mult.dat", "1 x:1\n", "mult.dat, line 1: 'x' is not a whole number"),
+        ("mult.dat", "1 0:x\n", "mult.dat, line 1: 'x' is not a whole number"),
+        ("mult.dat", "1 5:1\n", "mult.dat: has a word number 5, and the vocabulary has 5 words"),
+        ("users.dat", "1 0\n2 0 b\n", "users.dat, line 2: 'b' is not a whole number"),
+        ("users.dat", "2 0\n", "users.dat, line 1: says '2' entries and has 1"),
+    ],
+)
+def test_citeulike_says_which_line_is_damaged(tmp_path, capsys, name, text, sentence):
+    write_citeulike(tmp_path / "raw", "mult.dat", "vocabulary.dat")
+    Path(f"raw/{name}").write_text(text)
+    assert citeulike.main(["--from", "raw"]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_citeulike_articles_without_words_or_readers_are_articles_too(tmp_path, capsys):
+    write_citeulike(tmp_path / "raw", "mult.dat", "vocabulary.dat")
+    Path("raw/mult.dat").write_text("1 0:3\n1 1:1\n0\n1 4:2\n1 2:1\n0\n")  # nobody keeps the last two
+    assert citeulike.main(["--from", "raw"]) == 0
+    assert len(table("citeulike", "article")) == 6 and bag("words")[4:] == [{"protein": 1}, {}]
+
+
 def test_citeulike_without_any_text_has_no_words(tmp_path, capsys):
     write_citeulike(tmp_path / "raw")
     assert citeulike.main(["--from", "raw"]) == 0

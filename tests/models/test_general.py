@@ -124,6 +124,23 @@ def test_the_penalty_of_fism_is_the_mean_of_that_of_each_pair():
     assert list(build(FISM, reg_weights=[0, 0]).loss(batch)) == ["bce"]
 
 
+@pytest.mark.parametrize("cls", [FISM, NAIS])
+def test_a_global_bias_is_added_to_every_pair_and_has_no_penalty(cls: type[FISM] | type[NAIS]):
+    settings = {"embedding_size": 3}
+    with_, without_ = build(cls, global_bias=True, **settings), build(cls, **settings)
+    assert without_.bias is None
+    with_.load_state_dict(without_.state_dict() | {"bias": torch.tensor([0.7])})
+    user, item = (a.flatten() for a in torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij"))
+    close(with_.score(user, item) - 0.7, without_.score(user, item).detach(), within=1e-6)
+    with torch.no_grad():
+        close(with_.ranker()(torch.arange(4)).flatten(), with_.score(user, item))
+    batch = points(PAIRS)
+    a, b = (model.loss(batch) for model in (with_, without_))
+    assert all(torch.equal(a[term], b[term]) for term in a if term != "bce") and not torch.equal(a["bce"], b["bce"])
+    sum(a.values()).backward()
+    assert with_.bias.grad.abs().item() > 0
+
+
 def test_a_user_without_cells_is_scored_by_the_biases_alone():
     for cls in (FISM, NAIS):
         model = build(cls)

@@ -160,6 +160,14 @@ def test_cccf_with_different_embedding_or_tower_widths_is_refused():
         CCCF.Config(user_hidden_size_list=[4, 2], item_hidden_size_list=[4, 3])
 
 
+def test_content_of_cccf_is_learnt_where_neither_users_nor_items_have_columns():
+    """One vector for all users times one for all songs is the bias of the songs."""
+    model = CCCF(CCCF.Config(**SMALL[CCCF]), tiny(user_columns=False))
+    model.loss({"song": batches(tiny())["song"]})["bce"].backward()
+    for part in (model.user_content, model.item_content["song"]):
+        assert all(p.grad.abs().max() > 0 for p in part.parameters())
+
+
 def test_a_step_of_cccf_has_gradients_of_the_users_and_items_of_its_batch_alone():
     data = tiny()
     model = build(CCCF, data)

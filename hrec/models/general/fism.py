@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from hrec.datasets.batches import Points, pointwise
 from hrec.datasets.histories import thinned, user_history
@@ -40,6 +40,9 @@ class FISM(InnerProductModel):
         reg_weights: tuple[NonNegativeFloat, NonNegativeFloat] = (0.01, 0.01)
         """lambda and beta of the penalty on each pair, lambda / 2 (|q_i|^2 + sum_j |p_j|^2) + beta / 2 (b_u^2 + b_i^2),
         j over the user's history: Eq. 9 with the rows that a pair moves, as in the paper's Algorithm 1."""
+        global_bias: bool = False
+        """Add one number for all pairs, without a penalty. The paper has none: then the biases of users and items have
+        to learn the share of liked rows first, those of rare ones last, which shuffles them (NOTES.md, "Epinions")."""
         max_history: PositiveInt | None = None
         """At most this many cells of a user, chosen once at random; null: all."""
         init_std: PositiveFloat = 0.01
@@ -60,11 +63,13 @@ class FISM(InnerProductModel):
         self.users = HistoryLinear(history, config.embedding_size, plain, power=config.alpha)
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
         self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
+        self.bias = nn.Parameter(torch.zeros(1)) if config.global_bias else None
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs, and the mean of their penalties."""
-        user, item = self.user_vectors(batch.user, leave_out=batch.item), self.item_vectors(batch.item)
-        terms = {"bce": bce((user * item).sum(1), batch.label)}
+        user, item = self.user_vectors(batch.user, leave_out=batch.item), self._item_vectors(batch.item)
+        logit = (user * item).sum(1)
+        terms = {"bce": bce(logit if self.bias is None else logit + self.bias, batch.label)}
         of_rows, of_biases = self.config.reg_weights
         if of_rows:
             q = item[:, : self.config.embedding_size].square().sum(1).mean()
@@ -80,6 +85,10 @@ class FISM(InnerProductModel):
         return torch.cat([self.users(user, leave_out), bias, torch.ones_like(bias)], 1)
 
     def item_vectors(self, item: Tensor) -> Tensor:
-        """[q_i, 1, b_i]"""
+        """[q_i, 1, b_i], b_i with the bias of all pairs if there is one"""
+        vectors = self._item_vectors(item)
+        return vectors if self.bias is None else torch.cat([vectors[:, :-1], vectors[:, -1:] + self.bias], 1)
+
+    def _item_vectors(self, item: Tensor) -> Tensor:
         bias = self.item_bias.rows(item)
         return torch.cat([self.items.rows(item), torch.ones_like(bias), bias], 1)

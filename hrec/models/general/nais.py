@@ -57,6 +57,8 @@ class NAIS(BaseModel):
         """Weights of |p_i|^2, of the sum of |q_j|^2 over the history, both the mean over the batch, and of |W|^2."""
         max_history: PositiveInt | None = 100
         """At most this many cells of a user, chosen once at random; null: all."""
+        global_bias: bool = False
+        """Add one number for all pairs, as ``FISM.Config.global_bias`` does."""
         init_std: PositiveFloat = 0.01
         """Standard deviation of the first p and q; biases begin at 0."""
 
@@ -77,6 +79,7 @@ class NAIS(BaseModel):
         self.targets = Table(data.n_items, config.embedding_size, config.init_std)
         self.history = Table(data.n_items, config.embedding_size, config.init_std)
         self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
+        self.bias = nn.Parameter(torch.zeros(1)) if config.global_bias else None
         both = 1 if config.algorithm == "prod" else 2
         self.hidden = nn.Linear(both * config.embedding_size, config.weight_size)
         self.h = nn.Parameter(torch.empty(config.weight_size))
@@ -109,6 +112,8 @@ class NAIS(BaseModel):
         if float(power.min()) < LOWEST:
             return super().ranker()
         beta, bias = self.config.beta, self.item_bias.weight.squeeze(1)
+        if self.bias is not None:
+            bias = bias + self.bias
 
         def scores_of_all(user: Tensor) -> Tensor:
             used, value = self.rows(user, user + 1)
@@ -142,7 +147,8 @@ class NAIS(BaseModel):
         return self._attended(p, q, cells, value) + self._biases(user, item)
 
     def _biases(self, user: Tensor, item: Tensor) -> Tensor:
-        return (self.user_bias.rows(user) + self.item_bias.rows(item)).squeeze(1)
+        own = (self.user_bias.rows(user) + self.item_bias.rows(item)).squeeze(1)
+        return own if self.bias is None else own + self.bias
 
     def _cells(self, user: Tensor, item: Tensor, leave_out: bool) -> tuple[Cells, Tensor, Tensor]:
         """The cells of each pair, their values float[E], and the items that stand in them, int64[k] ascending."""

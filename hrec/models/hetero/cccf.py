@@ -100,4 +100,4 @@ class CCCF(InnerProductModel):
 def _content(fields: Fields, config: CCCF.Config, user: bool = False) -> nn.Sequential:
     """A tower over columns: row int64[B] -> float[B, d']"""
     widths = config.user_hidden_size_list if user else config.item_hidden_size_list
-    return nn.Sequential(fields, mlp_or_constant([fields.width, *widths], config.dropout))
+    return nn.Sequential(fields, mlp_or_constant([fields.width, *widths], config.dropout, config.init_std))

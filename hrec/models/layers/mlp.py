@@ -36,17 +36,22 @@ class MLP(nn.Module):
 
 
 class Constant(nn.Module):
-    """One trained vector for every row, in the place of an MLP where there is nothing to read."""
+    """One trained vector for every row, in the place of an MLP where there is nothing to read.
 
-    def __init__(self, width: int) -> None:
+    std: deviation of its first numbers. The product of two vectors that are 0 gives neither a gradient.
+    """
+
+    def __init__(self, width: int, std: float = 0.0) -> None:
         super().__init__()
         self.vector = nn.Parameter(torch.zeros(width))
+        if std:
+            nn.init.normal_(self.vector, std=std)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 0] -> [B, width]"""
         return self.vector.expand(len(x), -1)
 
 
-def mlp_or_constant(widths: Sequence[int], dropout: float = 0.0) -> MLP | Constant:
-    """An MLP of these widths, or where the first is 0 a ``Constant`` of the last."""
-    return MLP(widths, dropout) if widths[0] else Constant(widths[-1])
+def mlp_or_constant(widths: Sequence[int], dropout: float = 0.0, std: float = 0.0) -> MLP | Constant:
+    """An MLP of these widths, or where the first is 0 a ``Constant`` of the last, with ``std``."""
+    return MLP(widths, dropout) if widths[0] else Constant(widths[-1], std)
