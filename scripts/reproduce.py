@@ -68,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
 def refusal(args: argparse.Namespace) -> str | None:
     """What is wrong with a command line, None if nothing is."""
     most = PAPERS[args.paper].most_trials(args.experiment)
-    if args.seeds < 1 or args.trials < 1 or args.jobs < 1:
-        return "--seeds, --trials and --jobs are at least 1"
+    for name in ("seeds", "trials", "jobs"):
+        if (given := getattr(args, name)) < 1:
+            return f"--{name}: at least 1, got {given}"
     if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
         return f"--models: {args.experiment} is about one model alone; leave --models out"
     if args.trials > most:

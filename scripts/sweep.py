@@ -76,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def sweep(args: argparse.Namespace) -> int:
-    if args.trials < 1 or args.jobs < 1 or args.seed < 0:
-        raise ConfigError("--trials and --jobs are at least 1, --seed at least 0")
+    for name, least in (("trials", 1), ("jobs", 1), ("seed", 0)):
+        if (given := getattr(args, name)) < least:
+            raise ConfigError(f"--{name}: at least {least}, got {given}")
     fixed = tuple(([f"data={args.data}"] if args.data else []) + args.overrides)
     config = load(args.config, find_model, fixed)
     check_settings(config)

@@ -666,3 +666,12 @@ def test_every_model_file_is_in_the_table():
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(KeyError, match=r"no model called 'duratoin'\. Did you mean 'DURation'"):
         find_model("duratoin")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_without_a_use_for_columns_says_which_it_leaves_unread(name: str, board: Split):
+    data = board.train
+    names = {column for table in (data.users, *data.kinds.values()) for column in table.columns}
+    said = [line for line in built(name, data).remarks if line.startswith("columns are not read: ")]
+    general = find_model(name).__module__.startswith("hrec.models.general.")
+    assert len(said) == general and all(column in line for line in said for column in names)

@@ -328,7 +328,7 @@ def test_a_bad_space_is_told_with_file_key_and_remedy(
         (["--metric", "recal@10"], "--metric: no metric 'recal@k'. Did you mean 'recall'?"),
         (["--metric", "recall@10/bok"], "--metric: no 'recall@10/bok'. Did you mean 'recall@10/book'?"),
         (["opt.early_stop=null"], "--metric: say by what to choose"),
-        (["--trials", "0"], "--trials and --jobs are at least 1"),
+        (["--trials", "0"], "--trials: at least 1, got 0"),
         (["modle.alpha=1"], "modle"),
     ],
 )

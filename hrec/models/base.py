@@ -84,6 +84,8 @@ class BaseModel(nn.Module, ABC):
     needs: ClassVar[Needs] = Needs()
     sample: ClassVar[staticmethod[[RecData, Draw], Iterator[Any]]]
     """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
+    reads_columns: ClassVar[bool] = True
+    """Whether the model has a use for columns of users and items; one without says what it leaves unread."""
     keeps_kinds_apart: ClassVar[bool] = False
     """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
     rows_at_once: ClassVar[int] = 16_384
@@ -102,7 +104,7 @@ class BaseModel(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
         self.config = config
         self.n_items = data.n_items
-        self.remarks: list[str] = []
+        self.remarks: list[str] = [] if self.reads_columns else _unread(data)
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         """The stages of training, in order. A plain model has one, over all its weights."""
@@ -144,6 +146,12 @@ class BaseModel(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+def _unread(data: RecData) -> list[str]:
+    """What a model of ids and interactions alone leaves aside, in words."""
+    names = list(dict.fromkeys(name for table in (data.users, *data.kinds.values()) for name in table.columns))
+    return [f"columns are not read: {', '.join(names)}"] if names else []
 
 
 class InnerProductModel(BaseModel):

@@ -176,9 +176,13 @@ def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list
         for trial in some
     }
     done = dict(zip(tried, run_all(list(tried.values()), options.out, options.jobs), strict=True))
-    watched = f"recall@{cuts[-1]}"
+
+    def reached(i: int, trial: tuple[str, ...]) -> list[float]:
+        """Validation recall at the largest cut-off, then at the others, where that is the same."""
+        return [done[i, trial].result["valid"][f"recall@{k}"] for k in reversed(cuts)]
+
     best = [
-        some[0] if len(some) == 1 else max(some, key=lambda trial, i=i: done[i, trial].result["valid"][watched])
+        some[0] if len(some) == 1 else max(some, key=lambda trial, i=i: reached(i, trial))
         for i, some in enumerate(trials)
     ]
     jobs = [

@@ -38,6 +38,7 @@ class BPRMF(InnerProductModel):
         init_std: PositiveFloat | None = None
         """Standard deviation of the first vectors; null: Xavier's sqrt(2 / (rows + width)) of each table."""
 
+    reads_columns = False
     config: Config
 
     def __init__(self, config: Config, data: RecData) -> None:

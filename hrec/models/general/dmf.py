@@ -24,6 +24,7 @@ class DMF(InnerProductModel):
     class Config(TwoTowerSettings):
         """Settings of DMF: those of every two-tower model on histories."""
 
+    reads_columns = False
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     config: Config

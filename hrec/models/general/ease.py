@@ -38,6 +38,7 @@ class EASE(BaseModel):
         """Refuse data whose items need more than this: three matrices of items by items."""
 
     stage_groups = ("solve",)
+    reads_columns = False
     config: Config
 
     def __init__(self, config: Config, data: RecData) -> None:

@@ -48,6 +48,7 @@ class FISM(InnerProductModel):
         init_std: PositiveFloat = 0.01
         """Standard deviation of the first p and q; biases begin at 0."""
 
+    reads_columns = False
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     new_user_takes_mean = ("user_bias.weight",)

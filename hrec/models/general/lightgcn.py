@@ -40,6 +40,7 @@ class LightGCN(InnerProductModel):
         negatives: NegativeSettings = NegativeSettings()
         """The unseen items that a liked one is set against."""
 
+    reads_columns = False
     config: Config
 
     def __init__(self, config: Config, data: RecData) -> None:

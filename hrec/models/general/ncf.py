@@ -58,6 +58,7 @@ class NCF(BaseModel):
                 raise ValueError(f"pretrain trains gmf and mlp apart first, and parts has only {self.parts[0]}")
             return self
 
+    reads_columns = False
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     stage_groups = ("pretrain", "train")

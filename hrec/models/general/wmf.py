@@ -49,6 +49,7 @@ class WMF(InnerProductModel):
         """Standard deviation of the first vectors; only those of the users count where the solution is exact."""
 
     stage_groups = ("solve",)
+    reads_columns = False
     config: Config
 
     def __init__(self, config: Config, data: RecData) -> None:
