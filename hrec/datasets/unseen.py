@@ -49,7 +49,8 @@ class Unseen:
         """user, item int[N]: what is seen, twice or more counts once. weights float[n_items], not negative; 0 is never
         drawn. spans: (start, stop) ranges of items, ascending, that draws keep apart, such as the kinds.
         """
-        width = _whole(weights, 2**62 / max(n_users * len(spans), 1))
+        # a place times the groups is an int64, and a place a float64, of which ``draw`` takes a share
+        width = _whole(weights, min(2.0**52, 2**62 / max(n_users * len(spans), 1)))
         edge = _cumulated(width)
         seen = np.unique(user.astype(np.int64) * len(width) + item)
         owner, what = np.divmod(seen, len(width))
