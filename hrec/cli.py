@@ -18,9 +18,10 @@ from hrec.datasets.problems import DataError
 from hrec.models import find_model
 from hrec.models.base import BaseModel, Stage
 from hrec.pipeline.checkpoints import CheckpointError
+from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import Processes, reuse_memory
 from hrec.pipeline.records import shown
-from hrec.pipeline.run import check_settings, effective_settings, prepare, run
+from hrec.pipeline.run import effective_settings, prepare, run
 from hrec.pipeline.trainer import DivergedError, Interrupted, Position, StageRun, Trainer
 
 
@@ -101,7 +102,12 @@ def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
 
 
 def dry_run(config: LoadedConfig) -> None:
-    """Print what a run would do: effective settings, counts, the model's size, the time of a step of each stage."""
+    """Print what a run would do: effective settings, counts, the model's size, the time of a step of each stage.
+
+    Under torchrun the first process alone does so.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
     device = check_settings(config)
     print(json.dumps(effective_settings(config), indent=2))
     reuse_memory()
@@ -131,5 +137,5 @@ def _time_stage(config: LoadedConfig, model: BaseModel, stage: Stage) -> None:
             torch.cuda.synchronize(model.device)
         seconds.append(time.perf_counter() - began)
     losses = ", ".join(f"{name} {shown(value.item())}" for name, value in terms.items())
-    size = f"{settings.batch_size} rows (per kind)"
+    size = f"{settings.batch_size} rows" + (" of each kind" if isinstance(batch, dict) else "")
     print(f"stage '{stage.name}': {min(seconds) * 1e3:.1f} ms a step of {size}, loss: {losses}")

@@ -49,6 +49,9 @@ class FeatureSettings(Settings):
                 "'path' names the .npy file of a feature of type 'vector', the .npz file of one of type 'sparse', and "
                 "no other type has one"
             )
+        for name, types in (("separator", ("token_seq",)), ("min_count", ("token", "token_seq"))):
+            if getattr(self, name) != FeatureSettings.model_fields[name].default and self.type not in types:
+                raise ValueError(f"'{name}' is of columns of type {' or '.join(types)}, not {self.type}; leave it out")
         return self
 
 
@@ -72,6 +75,8 @@ class LabelSettings(Settings):
         said = self.negatives > 0 if self.source else "negatives" in self.model_fields_set
         if said == (self.source is not None):
             raise ValueError("give either 'from' and 'above', or 'negatives' (0: every row is liked, none is drawn)")
+        if self.popularity and not self.negatives:
+            raise ValueError("'popularity' is of drawn items, and without 'negatives' none is drawn; leave it out")
         return self
 
 
@@ -211,6 +216,13 @@ class DataSettings(Settings):
             raise ValueError(f"stands in the names of folders, so it has no slash, got '{value}'")
         return value
 
+    @field_validator("type")
+    @classmethod
+    def _kinds_once_each(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("name each kind once, and one at least; leave it out to use all kinds")
+        return value
+
     @field_validator("single_type", mode="before")
     @classmethod
     def _published_kinds_are_numbers(cls, value: Any) -> Any:
@@ -252,7 +264,8 @@ class NegativeSettings(Settings):
 
 class EarlyStopSettings(Settings):
     metric: str = "auc"
-    """A metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others."""
+    """Of rows, a metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others. Of lists
+    ('ndcg@10') it is the value over items of all kinds together."""
     stop_step: PositiveInt = 5
     """Evaluations in a row without a better value before a stage ends."""
     mode: Literal["max", "min"] | None = None

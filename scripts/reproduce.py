@@ -16,12 +16,10 @@ import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401
+from _ending import status_of
 from experiments import dualnet, duration, figures
 
-from hrec.config import ConfigError
-from hrec.datasets.problems import DataError
 from hrec.pipeline.devices import reuse_memory
-from hrec.pipeline.trainer import Interrupted
 
 EXPERIMENTS = {
     "duration": {
@@ -90,15 +88,7 @@ def main() -> int:
     options = PAPERS[args.paper].Options(
         args.data, args.out, args.seeds, args.jobs, args.trials, tuple(args.models), **own
     )
-    try:
-        EXPERIMENTS[args.paper][args.experiment](options)
-    except (ConfigError, DataError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    return status_of(lambda: EXPERIMENTS[args.paper][args.experiment](options))
 
 
 if __name__ == "__main__":

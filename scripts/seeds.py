@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +21,18 @@ from typing import Any
 
 import _checkout  # noqa: F401
 import numpy as np
+from _ending import status_of
 from experiments.runs import Job, run_all, short
 
 from hrec.config import ConfigError
-from hrec.datasets.problems import DataError
+from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.ranking import GROUPS
 from hrec.pipeline.ranking_metrics import is_ranking
-from hrec.pipeline.run import measured_metrics
-from hrec.pipeline.trainer import Interrupted
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="configs by name, each with settings of its own behind ':'")
     parser.add_argument("--data", required=True, help="a name in configs/data/")
@@ -46,7 +46,7 @@ def main() -> int:
     reuse_memory()
     jobs = []
     for model in args.models:
-        name, *settings = model.split(":")
+        name, *settings = _parted(model)
         jobs += [Job(name, (f"data={args.data}", *shared, *settings), seed) for seed in range(args.seeds)]
     metric = metric_of(jobs, args.metric)
     done = run_all(jobs, args.out, args.jobs)
@@ -61,7 +61,16 @@ def main() -> int:
     path = args.out / f"{args.data}-{_digest([*args.models, *shared])}.md"
     path.write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nwritten to {path}")
-    return 0
+
+
+def _parted(model: str) -> list[str]:
+    """A config's name and its settings; a colon inside a value, as JSON has it, parts nothing. Raises ConfigError."""
+    name, *settings = re.split(r":(?=[A-Za-z_][\w.,]*=)", model)
+    if ":" in name:
+        raise ConfigError(
+            f"'{model}': behind a ':' stands key.path=value, for example {name.split(':')[0]}:opt.epochs=5"
+        )
+    return [name, *settings]
 
 
 def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
@@ -109,11 +118,4 @@ def _digest(words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ConfigError, DataError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except (Interrupted, KeyboardInterrupt):
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status_of(main))

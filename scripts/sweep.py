@@ -3,10 +3,10 @@
     python scripts/sweep.py duration --data epinions --trials 30
     python scripts/sweep.py duration opt.epochs=30 --space configs/sweeps/duration.json --jobs 2
 
-The space is a JSON file of settings and what each may be (configs/sweeps/). A study goes by its settings, space, metric
-and seed, and lies in a folder of its own under --out: repeat the command after a stop and it goes on, start it on
-another machine that sees the folder and it helps, give more --trials and it searches further. --trials counts over the
-whole study; a trial that was stopped or killed does not count, one that diverged does.
+The space is a JSON file of settings and what each may be (configs/sweeps/). A study goes by its settings, space,
+metric, data and seed, and lies in a folder of its own under --out: repeat the command after a stop and it goes on,
+start it on another machine that sees the folder and it helps, give more --trials and it searches further. --trials
+counts over the whole study; a trial that was stopped or killed does not count, one that diverged does.
 
 At the end: report.md, table.csv, history.png, importance.png and best.json, and the best settings as overrides.
 """
@@ -19,10 +19,11 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import _checkout  # noqa: F401
+from _ending import status_of
+from experiments.runs import digests_of
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 from sweeps.report import write_report
@@ -32,13 +33,12 @@ from sweeps.trial import Search, metric_of
 from sweeps.work import work_off
 
 from hrec.config import ConfigError, LoadedConfig, load
-from hrec.datasets.problems import DataError
 from hrec.models import find_model
-from hrec.pipeline.checkpoints import CheckpointError
+from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.metrics import direction
-from hrec.pipeline.run import check_settings, effective_settings
-from hrec.pipeline.trainer import Interrupted
+from hrec.pipeline.ranking_metrics import is_ranking
+from hrec.pipeline.run import effective_settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,20 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status."""
     args = parser().parse_intermixed_args(argv)
     reuse_memory()
-    try:
-        return sweep(args)
-    except (ConfigError, DataError, CheckpointError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenProcessPool:
-        print("a process of --jobs was killed, perhaps for want of memory; the same command goes on", file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+    return status_of(lambda: sweep(args))
 
 
-def sweep(args: argparse.Namespace) -> int:
+def sweep(args: argparse.Namespace) -> None:
     for name, least in (("trials", 1), ("jobs", 1), ("seed", 0)):
         if (given := getattr(args, name)) < least:
             raise ConfigError(f"--{name}: at least {least}, got {given}")
@@ -97,13 +87,14 @@ def sweep(args: argparse.Namespace) -> int:
         raise ConfigError(f"{path}: no trial came to its end; a smaller 'high' of opt.hyper_params.lr may help")
     command = shlex.join(["python", "train_hete.py", args.config, *fixed, *search.drawn(best.params)])
     print(f"settings of trial {best.number}: {folder / 'best.json'}, or\n{command}")
-    return 0
 
 
 def digest(config: LoadedConfig, search: Search, seed: int) -> str:
     """Ten digits that differ where trials could not be compared, or would not be drawn alike."""
     settings = effective_settings(config)
-    told = {key: settings[key] for key in ("data", "model", "opt", "seed")}
+    told = {key: settings[key] for key in ("data", "model", "opt", "seed")} | {"content": digests_of(config)}
+    if is_ranking(search.metric):
+        told["ranking"] = {key: value for key, value in settings["ranking"].items() if key != "eval_memory_mb"}
     told |= {"space": {name: parameter.model_dump() for name, parameter in search.space.items()}}
     told |= {"metric": search.metric, "sampler": seed}
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=5).hexdigest()

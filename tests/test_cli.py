@@ -272,6 +272,14 @@ REFUSED = {
     "deepmf --resume no/such/run": ["no/such/run: holds no config.json, so it is not a run folder"],
     "deepmf --resum x": ["unrecognized arguments"],
     'deepmf metrics=["recall@10/book"]': ["write 'recall@10'"],
+    "deepmf metrics=[] opt.early_stop=null": ["metrics: is empty"],
+    "deepmf data=planted-tiny data.single=true": ["data.single=true needs data.single_type, one of"],
+    'deepmf data=planted-tiny data.type=["book","book"]': ["data.type: name each kind once"],
+    'deepmf data=planted-tiny data.split={"by":"leave_one_out"} opt.early_stop.metric=gauc': [
+        "opt.early_stop.metric: 'gauc' has no value on the validation part",
+        "users with both",
+    ],
+    "deepmf data=planted-tiny data.split.ratio=[1,1e-9,1e-9]": ["'auc' has no value on the validation part"],
     'deepmf metrics=["recall@x"]': ["a whole number of 1 or more belongs behind '@'"],
     "popularity data=planted-tiny opt.early_stop.metric=coverage@10/cold_users": ["There are: coverage@10"],
     'deepmf metrics=["recal@10"]': ["metrics: no metric 'recal@k'", "Did you mean 'recall'?"],
@@ -288,6 +296,12 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, line):
     for sentence in REFUSED[line]:
         assert sentence in err
     assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
+
+
+def test_a_group_without_users_cannot_be_watched(launch, tmp_path):
+    """Of lists this is known when they are made, after the first epoch."""
+    argv = tiny(tmp_path, "ranking.cold_rows=0", "opt.early_stop.metric=ndcg@5/cold_users")
+    assert "'ndcg@5/cold_users' has no value on the validation part" in told(launch(HOMO, "deepmf", *argv))
 
 
 def test_a_run_that_diverges_is_told_in_a_sentence(launch, tmp_path):
@@ -453,6 +467,9 @@ def test_more_epochs_can_be_given_when_a_run_goes_on(launch, tmp_path):
     run = only_run(output)
     reached = len(rows(run))
     assert 2 <= reached < 30
+    before = (run / "config.json").read_bytes()
+    err = told(launch(HOMO, "--resume", run, f"opt.epochs={reached - 1}"))
+    assert "none can be taken back" in err and (run / "config.json").read_bytes() == before
     done = launch(HOMO, "--resume", run, f"opt.epochs={reached + 2}")
     assert done.code == 0, done.err
     assert [row["epoch"] for row in rows(run)] == list(range(1, reached + 3))
@@ -468,6 +485,10 @@ def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_f
     assert_same_run(run, only_run(tmp_path / "four"))
     again = launch(HOMO, "--resume", run)  # the run remembers how many it was given
     assert again.code == 0 and "this run is finished" in again.out
+    before = {name: (run / name).read_bytes() for name in ("config.json", "log.jsonl", "log.txt", "result.json")}
+    err = told(launch(HOMO, "--resume", run, "opt.epochs=1"))
+    assert "opt.epochs=1:" in err and "has 4 epochs of stage 'train' behind it, and none can be taken back" in err
+    assert {name: (run / name).read_bytes() for name in before} == before
 
 
 def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):

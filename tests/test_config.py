@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from hrec.config import CONFIG_DIR, ConfigError, LoadedConfig, load
 from hrec.datasets import load as read
 from hrec.models import find_model
 from hrec.pipeline.run import run
+from hrec.settings import DataSettings
 
 PUBLISHED = Path(__file__).parent / "published"
 ROOT = Path(__file__).parent.parent
@@ -407,3 +409,23 @@ def test_a_published_file_loads_and_trains(tmp_path, name):
     (log,) = (tmp_path / "output").glob("*/log.txt")
     for key in NEVER_HAD_EFFECT[name]:
         assert log.read_text().count(f"warning: {key}:") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"label": {"from": "rating", "above": 3, "popularity": 1}}, "without 'negatives' none is drawn"),
+        ({"feat": {"age": {"type": "float", "separator": ";"}}}, "'separator' is of columns of type token_seq, not"),
+        ({"feat": {"age": {"type": "float", "min_count": 2}}}, "'min_count' is of columns of type token or token_seq"),
+        ({"type": []}, "name each kind once, and one at least"),
+    ],
+)
+def test_settings_that_would_have_no_effect_are_refused(settings, problem):
+    with pytest.raises(ValidationError, match=problem):
+        DataSettings(inter_feat_path="x.csv", **settings)
+
+
+def test_settings_of_data_come_back_from_their_own_dump():
+    """A run's config.json has every key, and is a config that can be run."""
+    data = DataSettings(inter_feat_path="x.csv", feat={"age": {"type": "float"}, "tags": {"type": "token_seq"}})
+    assert DataSettings.model_validate(data.model_dump(mode="json", by_alias=True)) == data

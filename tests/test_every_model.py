@@ -44,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 OPT: dict[str, dict[str, Any]] = {
     "BPRMF": {"epochs": 15},
     "CDL": {"batch_size": 16, "epochs": 12},  # rows are items, of which there are few
+    "DSSM": {"epochs": 16},  # angles between towers take off late: after 8 epochs half of the seeds know nothing yet
     "DualNet": {"batch_size": 16},
 }
 """The same for the section opt."""

@@ -405,10 +405,14 @@ def test_a_history_without_ratings_is_of_liked_items(finished, shop, history):
     assert new.rows.label.tolist() == [1, 1]
     assert new.rows.rating[0] == pytest.approx(x.rating[x.label > 0].mean())
     assert "no column 'rating', so a liked item counts as rated 4." in said[0]
+    unsaid: list[str] = []
+    new_users(load_run(finished("itemknn", data_of(shop)), "cpu"), history("item_id\n500\n501\n"), log=unsaid.append)
+    assert not unsaid  # ItemKNN reads who likes what, and no rating
 
 
-def test_labels_may_stand_in_for_ratings(finished, shop, history):
-    new, _ = told(finished, shop, history("item_id,label\n500,1\n501,0\n"))
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "False")])
+def test_labels_may_stand_in_for_ratings(finished, shop, history, yes, no):
+    new, _ = told(finished, shop, history(f"item_id,label\n500,{yes}\n501,{no}\n"))
     assert new.rows.label.tolist() == [1, 0] and new.rows.rating[0] > 3 > new.rows.rating[1]
 
 

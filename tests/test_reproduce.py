@@ -16,6 +16,7 @@ from experiments.report import Report
 
 from hrec.config import ConfigError
 from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.trainer import Interrupted
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +70,8 @@ def test_a_comparison_pairs_seeds_and_users():
     assert test.difference == pytest.approx(0.09) and test.p_seeds < 0.01
     assert test.p_users == pytest.approx(2 / 2**6)  # all six differences of one sign
     assert np.isnan(statistics.compare([0.8], [0.7]).p_seeds)
+    same = statistics.compare([0.8], [0.8], users, users)
+    assert same.difference_users == 0 and np.isnan(same.p_users)
 
 
 def test_auc_by_user_is_nan_for_users_without_both_labels():
@@ -101,6 +104,64 @@ def test_models_of_columns_are_run_for_all_kinds_and_for_each():
     ]
 
 
+def test_a_user_beside_models_of_one_kind_is_measured_within_each_kind(monkeypatch):
+    """Two kinds; user 0 has both labels in both, user 1 in films alone, user 2 in none."""
+    kind = np.array([0, 0, 1, 1, 1, 1, 0], np.int16)
+    user = np.array([0, 0, 0, 0, 1, 1, 2], np.int32)
+    x = Interactions(user, np.arange(7, dtype=np.int32), kind, np.array([1, 0, 1, 0, 1, 0, 1], np.float32))
+    tables = {"book": Table(7), "film": Table(7, 7)}
+    whole = RecData(Table(3), tables, x)
+    parts = {
+        "all": whole,
+        "book": RecData(Table(3), {"book": Table(7)}, x.take(kind == 0)),
+        "film": RecData(Table(3), {"film": Table(7)}, x.take(kind == 1)),
+    }
+    scores = {
+        "all": np.array([0.1, 0.2, 5.0, 4.0, 3.0, 3.0, 0.0]),  # across kinds user 0 would have 2 of 4 pairs right
+        "book": np.array([2.0, 1.0, 0.0]),
+        "film": np.array([1.0, 2.0, 1.0, 2.0]),
+    }
+
+    class Run:
+        def __init__(self, of: str) -> None:
+            self.folder = Path(of)
+
+        def test_scores(self) -> np.ndarray:
+            return scores[str(self.folder)]
+
+    monkeypatch.setattr(duration.Job, "load", lambda job: str(Path(job.config).parent))
+    monkeypatch.setattr(duration, "split_of", lambda name: Split(whole, whole, parts[name]))
+    done = {
+        duration.Row("DURation", "He"): [Run("all")],
+        duration.Row("LR", "Ho", "book"): [Run("book")],
+        duration.Row("LR", "Ho", "film"): [Run("film")],
+    }
+    kinds = ["book", "film"]
+    he = duration.auc_by_setting(done, kinds, "He")
+    ho = duration.auc_by_setting(done, kinds, "Ho")
+    np.testing.assert_array_equal(he["DURation"], [0.5, 0.5, np.nan])
+    np.testing.assert_array_equal(ho["DURation"], [0.5, 0.5, np.nan])  # books wrong, films right; a tie
+    np.testing.assert_array_equal(ho["LR"], [0.5, 0.0, np.nan])
+    assert set(he) == {"DURation"}
+
+
+def test_the_papers_figures_stand_beside_the_kinds_that_are_there():
+    values = {("DMF", "He"): {c: np.array([0.5]) for c in ("book", "music", "macro", "all")}}
+    values["LR", "He"] = values["DMF", "He"]
+    heading, dmf, lr = duration.table3_rows(values, ["book", "music"], ["book", "music"])
+    assert heading[-1] == "the paper, its own data: book, music"
+    assert dmf[-1] == "0.588 0.631" and lr[-1] == "/ /"  # Table 3; the paper has no LR
+    assert len(duration.table3_rows(values, ["book", "music"])[0]) == len(heading) - 1
+
+
+def test_what_is_shuffled_agrees_by_chance_alone():
+    rng = np.random.default_rng(1)
+    rows = {"book": np.concatenate([rng.normal(size=(60, 2)), rng.normal(size=(60, 2)) + 9])}
+    truth = {"book": [np.repeat([0, 1], 60)] * len(figures.CLUSTERS)}
+    assert figures.agreement(truth, rows)[0] > figures.agreement(truth, figures.shuffled(rows))[0] + 0.1
+    assert sorted(map(tuple, figures.shuffled(rows)["book"])) == sorted(map(tuple, rows["book"]))
+
+
 @pytest.mark.slow
 def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
     line = [
@@ -120,6 +181,8 @@ def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
     assert first.returncode == 0, first.stderr
     report = (tmp_path / "table3-tiny" / "report.md").read_text()
     assert "| DURation | He |" in report and "| LR | Ho |" in report and "DURation above the best He baseline" in report
+    (ho,) = [line.split("|") for line in report.splitlines() if line.startswith("| LR Ho |")]
+    assert "-" not in [cell.strip() for cell in ho]  # tested over users too
     assert (tmp_path / "table3-tiny" / "table-1.csv").exists()
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")}
     assert len(stamps) == 2 * (3 + 3)
@@ -166,6 +229,58 @@ def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: P
             settings = options.job(model, (50, 100), *options.source.out_matrix, *trial).load().run
             assert settings.ranking.items == "new_of_part" and settings.data.split.by == "cold_items"
             assert settings.opt.early_stop is None or settings.opt.early_stop.metric == "recall@100"
+
+
+def test_runs_on_files_that_have_changed_since_are_refused(tmp_path: Path, monkeypatch):
+    """The settings are the same, the labels are not: neither the old result nor its scores belong to the new data."""
+    monkeypatch.setattr(runs, "_digests", {})
+    monkeypatch.setattr(runs, "_kept", {})
+    rng, folder = np.random.default_rng(0), tmp_path / "data"
+    folder.mkdir()
+    (folder / "items.csv").write_text("item_id\n" + "".join(f"i{i}\n" for i in range(8)))
+
+    def write(flip: bool) -> None:
+        rows = [f"u{u},i{i},{int(label) ^ flip}\n" for u in range(9) for i, label in enumerate(rng.random(8) < 0.5)]
+        (folder / "rows.csv").write_text("user_id,item_id,label\n" + "".join(rows))
+        runs._digests.clear()
+        runs._kept.clear()
+
+    settings = {
+        "name": "mine",
+        "inter_feat_path": str(folder / "rows.csv"),
+        "item_feat_path": {"thing": str(folder / "items.csv")},
+    }
+    job = runs.Job("popularity", (f"data={json.dumps(settings)}", 'metrics=["recall@2"]'))
+    write(flip=False)
+    (first,) = runs.run_all([job], tmp_path / "out")
+    assert runs.run_all([job], tmp_path / "out") == [first]
+    write(flip=True)
+    with pytest.raises(CheckpointError, match="was trained on other rows; the data files have changed"):
+        runs.run_all([job], tmp_path / "out")
+
+
+def test_a_trial_that_diverges_is_not_chosen_and_not_run_again(tmp_path: Path, capsys):
+    tiny = ("data=planted-tiny", "opt.epochs=1")
+    good, bad = (runs.Job("deepmf", (*tiny, f"opt.hyper_params.lr={lr}")) for lr in (0.001, 1e30))
+    done = runs.try_all([bad, good], tmp_path)
+    assert "1/2  diverged, " in capsys.readouterr().out
+    assert "became" in str(done[0].diverged) and done[1].diverged is None
+    assert runs.best_of(["bad", "good"], done, ["auc"]) == "good"
+    assert [one.diverged for one in runs.try_all([bad, good], tmp_path)] == [one.diverged for one in done]
+    assert capsys.readouterr().out == ""  # nothing was left to do
+    with pytest.raises(ConfigError, match="every setting that was tried diverged"):
+        runs.best_of(["bad"], done[:1], ["auc"])
+    with pytest.raises(ConfigError, match=r"lr=1e\+30 seed 0: (.|\n)*leave the model out"):
+        runs.run_all([bad], tmp_path)
+    note = bad.folder(tmp_path) / runs.DIVERGED
+    kept = json.loads(note.read_text())
+    note.write_text(json.dumps(kept | {"data": kept["data"] | {"digest": "another"}}))
+    with pytest.raises(CheckpointError, match="was trained on other rows"):
+        runs.try_all([bad], tmp_path)
+    note.write_text(json.dumps(kept))
+    (done[1].folder / "data.json").unlink()
+    with pytest.raises(CheckpointError, match=r"data\.json is missing"):
+        runs.try_all([good], tmp_path)
 
 
 def test_ctrl_c_ends_an_experiment_with_a_sentence(monkeypatch, capsys):

@@ -24,7 +24,7 @@ def table_of(monkeypatch: pytest.MonkeyPatch, out: Path, *words: str) -> list[li
     """The cells of the table that a command line writes, heading and rows."""
     line = ["seeds.py", *words[:1], "--data", "planted-tiny", "--seeds", "2", "--out", str(out), *words[1:]]
     monkeypatch.setattr(sys, "argv", line)
-    assert seeds.main() == 0
+    seeds.main()
     (path,) = out.glob("*.md")
     lines = path.read_text(encoding="utf-8").splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:3])]
@@ -58,3 +58,17 @@ def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_tr
     for wrong, why in (("recal@10", "Did you mean 'recall'"), ("recall@10/book", "write 'recall@10'")):
         with pytest.raises(ConfigError, match=why):
             seeds.metric_of(jobs, wrong)
+
+
+def test_what_stands_behind_a_colon_is_a_setting():
+    with pytest.raises(ConfigError, match=r"'duration:foo': behind a ':' stands key\.path=value"):
+        seeds._parted("duration:foo")
+
+
+def test_a_colon_inside_a_value_parts_no_settings():
+    assert seeds._parted('wmf:model.b=0.1:data.split={"by":"user","seed":1}:opt.epochs=3') == [
+        "wmf",
+        "model.b=0.1",
+        'data.split={"by":"user","seed":1}',
+        "opt.epochs=3",
+    ]

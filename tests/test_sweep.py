@@ -79,6 +79,7 @@ def test_a_search_leaves_a_report_and_settings_that_can_be_run(
     # the counts at a run's start are those of all parts
     monkeypatch.setattr("hrec.pipeline.run.counts_table", lambda parts: "")
     monkeypatch.setattr("hrec.pipeline.run.kinds_of_one_class", lambda parts: [])
+    monkeypatch.setattr("hrec.pipeline.run.metrics_without_value", lambda config, parts: [])
     assert sweep.main([*words, "--trials", "3"]) == 0
     folder = folder_of(tmp_path)
     rows = (folder / "table.csv").read_text().splitlines()
@@ -95,6 +96,18 @@ def test_a_search_leaves_a_report_and_settings_that_can_be_run(
         found.params["opt.hyper_params.lr"], rel=1e-3
     )
     assert best.model.user_emb_size == best.model.item_emb_size == int(found.params[list(SPACE)[1]])
+
+
+def test_what_a_list_is_made_of_makes_another_study(words: list[str], tmp_path: Path):
+    """Recall among ten items is no recall among all; of rows' metrics the lists say nothing."""
+    config = load("bprmf", find_model, ["data=planted-tiny"])
+    sampled = load("bprmf", find_model, ["data=planted-tiny", "ranking.sampled=10", "ranking.eval_memory_mb=7"])
+    chunked = load("bprmf", find_model, ["data=planted-tiny", "ranking.eval_memory_mb=7"])
+    space = read_space(tmp_path / "space.json")
+    of_lists, of_rows = (trials.Search("bprmf", (), space, metric) for metric in ("recall@10", "auc"))
+    assert sweep.digest(config, of_lists, 0) == sweep.digest(chunked, of_lists, 0)
+    assert sweep.digest(config, of_lists, 0) != sweep.digest(sampled, of_lists, 0)
+    assert sweep.digest(config, of_rows, 0) == sweep.digest(sampled, of_rows, 0)
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,14 @@ def load_whole(settings: DataSettings, cache: Path | None, log: Callable[[str], 
     So the rows of a kind fall to the same parts whether it is alone or among others, and models of both can be
     compared. Where the other kinds cannot be read, the one kind alone, and a line says so. Raises DataError.
     """
+    if settings.single is False and settings.single_type is not None:
+        log(f"warning: data.single is false, so single_type '{settings.single_type}' is passed over, as published")
     if settings.planted is not None:
         made = planted.make(settings.planted.size, settings.planted.seed)
         known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
         rows = replace(made.data.interactions, columns=known)
         data = replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
+        used_kinds(settings, data.kinds)  # what is wrong with single and single_type
         return keep_kinds(data, used_kinds(_of_all_kinds(settings), data.kinds))
     if _kinds_named(settings) == 1 or not is_single(settings):
         return reading.read(settings, cache, log)
@@ -70,8 +73,8 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
             log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
         if settings.train_columns:
             log(
-                "warning: data.train_columns count a training row itself, so in training they tell of its label; they "
-                "lowered the AUC on Epinions (NOTES.md)"
+                "warning: data.train_columns are made with a training row itself, unlike for a test row ('mean' "
+                "tells its label in training); they lowered the AUC on Epinions (NOTES.md)"
             )
         return with_train_columns(parts, settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give

@@ -49,6 +49,16 @@ def as_numbers(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return np.where(bad, np.nan, numbers), bad
 
 
+def as_labels(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The same, where true and false, however they are written, are 1 and 0."""
+    numbers, bad = as_numbers(cells)
+    if bad.any():
+        said = pc.index_in(pc.utf8_lower(as_text(cells)), pa.array(["false", "true"])).to_numpy(zero_copy_only=False)
+        told = bad & ~np.isnan(said.astype(np.float64))
+        numbers, bad = np.where(told, said, numbers), bad & ~told
+    return numbers, bad
+
+
 def _parse_numbers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     try:
         numbers = text.cast(pa.float64()).to_numpy(zero_copy_only=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -187,9 +189,11 @@ def _place_users(check: RowCheck, settings: DataSettings, users: Sheet | None) -
     return user, among
 
 
-def _numbers(check: RowCheck, name: str, remedy: str, required: bool) -> np.ndarray:
+def _numbers(
+    check: RowCheck, name: str, remedy: str, required: bool, read: Callable = encoding.as_numbers
+) -> np.ndarray:
     check.sheet.column(name, remedy)
-    numbers, bad = typed(check.sheet, name, encoding.as_numbers)
+    numbers, bad = typed(check.sheet, name, read)
     check.refuse(bad | np.isnan(numbers) if required else bad, name, "is not a number")
     return numbers
 
@@ -215,7 +219,7 @@ def _labels(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
             'Correct data.LABEL_FIELD, or make labels: data.label={"from": "rating", "above": 3} from ratings, '
             'data.label={"negatives": 4} where every row is liked.'
         )
-        label = _numbers(check, name, remedy, required=True)
+        label = _numbers(check, name, remedy, True, encoding.as_labels)
         remedy = 'Write 1 or 0, or set data.label={"from": <column of ratings>, "above": <number>}'
         check.refuse((label != 0) & (label != 1), name, "is no label, which is 1 (liked) or 0 (not liked)", remedy)
         return label
@@ -268,10 +272,10 @@ def _require_both_labels(
     made = settings.label is not None
     name = settings.label.source if settings.label else settings.LABEL_FIELD
     if label.min() == label.max():
-        what = "liked (label 1)" if label[0] else "not liked (label 0)"
+        what = "every interaction is liked (label 1)" if label[0] else "no interaction is liked (all labels are 0)"
         remedy = "Choose another 'above' in data.label." if made else "Correct the column."
         raise DataError(
-            f"{check.sheet.path}, column '{name}': every interaction is {what}, so there is nothing to tell apart. "
+            f"{check.sheet.path}, column '{name}': {what}, so there is nothing to tell apart. "
             f'{remedy} Where only likes are known, set data.label={{"negatives": 4}}.'
         )
     liked = np.bincount(kind, weights=label, minlength=len(catalogue.used))

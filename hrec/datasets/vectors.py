@@ -16,7 +16,8 @@ CHUNK = 1 << 22  # numbers looked at in one go
 def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
     """float32[n, d] for the n rows of ``sheet``; memory-mapped where the file holds float32 and every row is used.
 
-    Raises DataError: no such file, not a .npy file, not float[rows, d], another number of rows, a value not finite.
+    A row of NaN alone is a missing vector. Raises DataError: no such file, not a .npy file, not float[rows, d], another
+    number of rows, another value that is not finite.
     """
     array = _of_rows(path, sheet, setting)
     bad = _not_finite(array)
@@ -24,13 +25,14 @@ def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
         row = int(sheet.row[int(bad.argmax())]) + 1
         raise DataError(
             f"{path}, row {row}: a number is missing or infinite ({plural(int(bad.sum()), 'row')} in all). Correct the "
-            "file, or set data.drop_bad_rows=true to leave such rows out."
+            "file (a row of NaN alone is a missing vector), or set data.drop_bad_rows=true to leave such rows out."
         )
     return array.astype(np.float32, copy=False)
 
 
 def rows_without_vector(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
-    """bool[n]: rows of ``sheet`` whose vector holds a number that is missing or infinite. Raises as read_vectors."""
+    """bool[n]: rows of ``sheet`` whose vector holds a number that is infinite, or missing beside others that are not.
+    Raises as read_vectors."""
     return _not_finite(_of_rows(path, sheet, setting))
 
 
@@ -65,11 +67,11 @@ def _open(path: Path) -> np.ndarray:
 
 
 def _not_finite(array: np.ndarray) -> np.ndarray:
-    """bool[n], worked out in pieces, so that a mapped file is not copied."""
+    """bool[n]: not all numbers are finite, nor all NaN; worked out in pieces, so that a mapped file is not copied."""
     bad = np.zeros(len(array), bool)
     step = max(1, CHUNK // array.shape[1])
     for start in range(0, len(array), step):
         with np.errstate(over="ignore"):  # a float64 that float32 cannot hold becomes infinite, and is reported
             piece = array[start : start + step].astype(np.float32, copy=False)
-        bad[start : start + step] = ~np.isfinite(piece).all(axis=1)
+        bad[start : start + step] = ~np.isfinite(piece).all(axis=1) & ~np.isnan(piece).all(axis=1)
     return bad

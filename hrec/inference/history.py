@@ -188,7 +188,7 @@ def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None
     if rating is None and label is not None and x.label is not None:
         means = [_mean_rating(x, x.label == one) for one in (0, 1)]
         rating = np.where(label > 0, means[1], means[0])
-        if trained.parts.train.cells in ("rating", "centred"):
+        if trained.model.reads_cells and trained.parts.train.cells in ("rating", "centred"):
             log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a liked item counts as rated {means[1]:.2f}")
     return label, rating
 
@@ -205,7 +205,7 @@ def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarra
         _refuse(sheet, rated, np.isnan(rating), "is not a number, so it does not tell whether the item is liked")
         return (rating > how.above).astype(np.float64)
     if name in sheet.cells:
-        label = _numbers(sheet, name)
+        label = _numbers(sheet, name, encoding.as_labels)
         _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (liked) or 0 (not liked)")
         return label
     if trained.parts.train.cells in ("sign", "liked"):
@@ -215,9 +215,9 @@ def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarra
     return np.ones(len(sheet))
 
 
-def _numbers(sheet: Sheet, column: str) -> np.ndarray:
+def _numbers(sheet: Sheet, column: str, read: Callable = encoding.as_numbers) -> np.ndarray:
     """float64[n], NaN for an empty cell. Raises DataError for anything else that is no number."""
-    number, bad = typed(sheet, column, encoding.as_numbers)
+    number, bad = typed(sheet, column, read)
     _refuse(sheet, column, bad, "is not a number")
     return number
 

@@ -86,6 +86,8 @@ class BaseModel(nn.Module, ABC):
     """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
     reads_columns: ClassVar[bool] = True
     """Whether the model has a use for columns of users and items; one without says what it leaves unread."""
+    reads_cells: ClassVar[bool] = False
+    """Whether the model reads cells of histories as data.inter_matrix_type has them, so that ratings matter."""
     keeps_kinds_apart: ClassVar[bool] = False
     """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
     rows_at_once: ClassVar[int] = 16_384

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from hrec.config import ConfigError, LoadedConfig, did_you_mean
+from hrec.config import ConfigError, LoadedConfig
 from hrec.datasets import best_possible_auc, load_split
 from hrec.datasets.recdata import RecData, Split
 from hrec.models.base import BaseModel
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
+from hrec.pipeline.checks import (
+    check_settings,
+    check_watched,
+    kinds_of_one_class,
+    measured_metrics,
+    metrics_without_value,
+)
 from hrec.pipeline.curves import draw_curves
-from hrec.pipeline.devices import Processes, check_precision, pick_device, processes, reuse_memory
+from hrec.pipeline.devices import Processes, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.metrics import direction
-from hrec.pipeline.optimizers import Optimizers, Scheduler
-from hrec.pipeline.ranking import GROUPS, Ranking, told
-from hrec.pipeline.ranking_metrics import USER_METRICS, is_ranking
+from hrec.pipeline.ranking import GROUPS, told
+from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
     Heading,
     Progress,
@@ -36,7 +41,7 @@ from hrec.pipeline.records import (
 )
 from hrec.pipeline.same_data import check_same_data
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
-from hrec.settings import PLANTED_KEYS, EarlyStopSettings, StageSettings
+from hrec.settings import PLANTED_KEYS, OptSettings, StageSettings
 
 Look = Callable[[BaseModel, Split, Path], None]
 """What may look at a trained model, its data and its run folder."""
@@ -84,15 +89,6 @@ def run(
             raise
 
 
-def check_settings(config: LoadedConfig) -> torch.device:
-    """Whatever can be wrong before data is read; the device to run on. Raises ConfigError."""
-    check_metrics(config)
-    check_optimizers(config)
-    device = pick_device(config.run.device)
-    check_precision(device, config.run.opt.precision)
-    return device
-
-
 def prepare(
     config: LoadedConfig,
     device: torch.device,
@@ -112,6 +108,8 @@ def prepare(
     if any(not is_ranking(name) for name in measured_metrics(config)):
         for line in kinds_of_one_class(parts):
             log(f"warning: {line}")
+        for line in metrics_without_value(config, parts):
+            log(line)
     model = build_model(config, parts.train, device)
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")
@@ -138,6 +136,7 @@ def _run(
         check_same_data(folder, parts, state is not None)
         if state:
             folder.say(_take_up(folder, settings.opt.for_stage(config.model_class.stage_groups[-1]), state))
+        folder.write_json("config.json", effective_settings(config))  # a resumed run may have been given more epochs
     trainer = Trainer(
         settings.opt,
         settings.seed,
@@ -177,101 +176,6 @@ def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> B
         raise ConfigError(str(error)) from None
 
 
-def check_metrics(config: LoadedConfig) -> None:
-    """Raises ConfigError for a metric that does not exist, or one that is watched the wrong way round."""
-    problems = []
-    for name in config.run.metrics:
-        if "/" in name:
-            base = name.split("/")[0]
-            problems.append(f"metrics: '{name}': write '{base}', which is measured for each kind and group anyway")
-    for where, name, mode in [("metrics", name, None) for name in config.run.metrics] + [
-        (f"{where}.metric", stop.metric, stop.mode) for where, stop in _watched(config)
-    ]:
-        try:
-            wanted = direction(name)
-        except ValueError as error:
-            problems.append(f"{where}: {error}")
-        else:
-            if mode not in (None, wanted):
-                why = f"'{name.split('/')[0]}' is better when it is {wanted}imal; leave out mode '{mode}'"
-                problems.append(f"{where.removesuffix('.metric')}.mode: {why}")
-    if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
-
-
-def check_optimizers(config: LoadedConfig) -> None:
-    """Raises ConfigError for settings of an optimiser or scheduler that torch refuses."""
-    opt = config.run.opt
-    for group in config.model_class.stage_groups:
-        stage = opt.for_stage(group)
-        Scheduler(Optimizers([torch.nn.Parameter(torch.zeros(1))], stage), stage)
-
-
-def measured_metrics(config: LoadedConfig) -> list[str]:
-    """The metrics in the settings, and those that early stopping watches."""
-    watched = [stop.metric.split("/")[0] for _, stop in _watched(config)]
-    return list(dict.fromkeys([*config.run.metrics, *watched]))
-
-
-def check_watched(config: LoadedConfig, parts: Split) -> None:
-    """Raises ConfigError for metrics that this data cannot give: see the three functions below."""
-    _require_watched_kinds(config, list(parts.train.kinds))
-    _require_labels(config, parts)
-    _require_relevant_items(config, parts)
-
-
-def _require_watched_kinds(config: LoadedConfig, kinds: list[str]) -> None:
-    """Early stopping may watch a metric of a kind that the data has, and no kind is called as a group is."""
-    if taken := [kind for kind in kinds if kind in ("pooled", *GROUPS)]:
-        raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
-    for where, stop in _watched(config):
-        metric, slash, kind = stop.metric.partition("/")
-        groups = groups_of(metric, kinds)
-        if slash and kind not in groups:
-            known = [f"{metric}/{name}" for name in groups]
-            near = did_you_mean(f"{metric}/{kind}", known)
-            raise ConfigError(f"{where}.metric: no kind '{kind}'.{near} There are: {metric}, {', '.join(known)}")
-
-
-def _require_labels(config: LoadedConfig, parts: Split) -> None:
-    """Metrics of rows need labels."""
-    of_rows = [name for name in measured_metrics(config) if not is_ranking(name)]
-    if of_rows and parts.valid.interactions.label is None:
-        raise ConfigError(
-            f"metrics and opt.early_stop: {', '.join(of_rows)} need labels, and '{parts.train.name}' has none. "
-            'Use metrics of lists such as "ndcg@10", or make labels: "data.label": {"negatives": 1}'
-        )
-
-
-def _require_relevant_items(config: LoadedConfig, parts: Split) -> None:
-    """Metrics of lists need something to find among the items that may be recommended."""
-    lists = [name for name in measured_metrics(config) if is_ranking(name)]
-    if not lists or config.run.ranking.items == "all":
-        return
-    ranking = Ranking(config.run.ranking, lists, parts)
-    for name, part in (("validation", parts.valid), ("test", parts.test)):
-        if not len(ranking.relevant(part)):
-            raise ConfigError(
-                f"ranking.items={config.run.ranking.items}: nobody likes such an item in the {name} part, so "
-                f"{lists[0]} has nothing to find there. Choose other items, or another data.split"
-            )
-
-
-def groups_of(metric: str, kinds: Sequence[str]) -> tuple[str, ...]:
-    """What may stand behind the slash of this metric on data of these kinds."""
-    if not is_ranking(metric):
-        return ("pooled", *kinds)
-    return (*(kinds if len(kinds) > 1 else ()), *(GROUPS if metric.split("@", maxsplit=1)[0] in USER_METRICS else ()))
-
-
-def _watched(config: LoadedConfig) -> list[tuple[str, EarlyStopSettings]]:
-    """Where early stopping is set, for all stages and for groups of them, and how."""
-    opt = config.run.opt
-    stops = [("opt.early_stop", opt.early_stop)]
-    stops += [(f"opt.stages.{group}.early_stop", opt.for_stage(group).early_stop) for group in opt.stages]
-    return [(where, stop) for where, stop in stops if stop is not None]
-
-
 def effective_settings(config: LoadedConfig) -> dict[str, Any]:
     """Every setting as it is used, defaults included; itself a config."""
     settings = config.run.model_dump(mode="json", by_alias=True, exclude={"data"})
@@ -308,23 +212,6 @@ def counts_table(parts: Split) -> str:
     return table(rows)
 
 
-def kinds_of_one_class(parts: Split) -> list[str]:
-    """A sentence for each kind whose rows of validation or test are all liked, all not, or none."""
-    out = []
-    for part, name in ((parts.valid, "validation"), (parts.test, "test")):
-        x = part.interactions
-        for number, kind in enumerate(part.kinds):
-            label = x.label[x.kind == number] if x.label is not None else np.zeros(0)
-            if len(np.unique(label)) < 2:
-                what = "no rows" if not len(label) else f"only {'liked' if label[0] > 0 else 'disliked'} rows"
-                out.append(
-                    f"the {name} part has {what} of kind '{kind}': its AUC is not defined, and the macro mean leaves "
-                    "it out. Give the part more rows (data.split), set another 'above' in data.label, or leave out "
-                    "the kind (data.type)"
-                )
-    return out
-
-
 def size_of(model: BaseModel) -> str:
     """Number of weights and their memory."""
     count = sum(p.numel() for p in model.parameters())
@@ -340,8 +227,9 @@ def _open_folder(
     name = f"{config.run.model['name']}-{config.run.data.name}"
     folder = RunFolder.create(Path(config.run.path.output), name) if resume is None else RunFolder(resume)
     folder.show = show
+    if resume is not None:
+        _refuse_fewer_epochs(folder, config.run.opt)
     try:
-        folder.write_json("config.json", effective_settings(config))  # a resumed run may have been given more epochs
         folder.keep(heading.lines)
         folder.say(f"run folder {folder.path}")
     except CheckpointError:
@@ -349,6 +237,18 @@ def _open_folder(
             folder.remove()
         raise
     return folder
+
+
+def _refuse_fewer_epochs(folder: RunFolder, opt: OptSettings) -> None:
+    """Raises ConfigError where a stage of a run has more epochs behind it than the settings would tell."""
+    done = {row["stage"]: row["epoch"] for row in folder.rows()}
+    for stage, epochs in done.items():
+        allowed = opt.for_stage(stage.split("/")[0]).epochs
+        if epochs > allowed:
+            raise ConfigError(
+                f"opt.epochs={allowed}: {folder.path} has {epochs} epochs of stage '{stage}' behind it, and none can "
+                f"be taken back. Give it {epochs} or more to go on, or start a new run"
+            )
 
 
 def _shared_path(folder: RunFolder | None, group: Processes) -> Path:

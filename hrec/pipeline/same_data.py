@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,28 @@ from hrec.pipeline.records import RunFolder
 def check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
     """Remember what was trained on; on resume refuse anything else."""
     if resumed:
-        refuse_other_data(folder, parts)
+        refuse_other_data(folder, digests(parts))
     else:
-        folder.write_json("data.json", {"name": parts.train.name} | _digests(parts))
+        folder.write_json("data.json", {"name": parts.train.name} | digests(parts))
 
 
-def refuse_other_data(folder: RunFolder, parts: Split) -> None:
-    """Raises CheckpointError where a run was trained on other data than this."""
-    known = folder.read_json("data.json")
-    for key, digest in _digests(parts).items():
+def refuse_other_data(folder: RunFolder, now: Mapping[str, str]) -> None:
+    """Raises CheckpointError where a run was trained on other data than that of these digests."""
+    try:
+        known = folder.read_json("data.json")
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder.path}: data.json is missing, so nothing tells which data the run was trained on"
+        ) from None
+    refuse_other_digests(folder.path, known, now)
+
+
+def refuse_other_digests(path: Path, known: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raises CheckpointError where the digests that ``path`` knows are not those of the data."""
+    for key, digest in now.items():
         if known.get(key, digest) != digest:  # runs of early versions have the first alone
             raise CheckpointError(
-                f"{folder.path}: was trained on other {DIGESTS[key]}; the data files have changed since it began. "
+                f"{path}: was trained on other {DIGESTS[key]}; the data files have changed since it began. "
                 "Bring them back, or start a new run"
             )
 
@@ -37,7 +48,7 @@ DIGESTS = {"digest": "rows", "values": "ratings or times", "columns": "columns o
 """What each digest in data.json is of."""
 
 
-def _digests(parts: Split) -> dict[str, str]:
+def digests(parts: Split) -> dict[str, str]:
     """Of who, what, and liked or not in all parts; of what else their rows hold; of users' and items' columns."""
     every = [part.interactions for part in (parts.train, parts.valid, parts.test)]
     tables = [parts.train.users, *parts.train.kinds.values()]

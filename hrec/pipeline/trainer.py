@@ -227,8 +227,11 @@ class StageRun:
         if self.stopping is None or self.watched is None:
             return False
         value = measured[self.watched]
-        if math.isnan(value):
-            self.trainer.progress.say(f"warning: '{self.watched}' is not defined on the validation part")
+        if math.isnan(value):  # of rows, this is known before training; of lists of a group of users, say, only now
+            raise ConfigError(
+                f"early_stop.metric: '{self.watched}' has no value on the validation part, which holds nothing of its "
+                "group; watch another, or set early_stop to null"
+            )
         self.scheduler.after_evaluation(value)
         improved = row["best"] = self.stopping.improved(value)
         if improved and self.trainer.checkpoints and self.trainer.processes.is_main:
@@ -284,7 +287,8 @@ class StageRun:
         assert self.losses is not None
         self.optimizers.zero_grad()
         with autocast(self.model.device, self.trainer.opt.precision):
-            # a loss is a mean over rows, and processes may have a row more or less than others
+            # a loss is a mean over rows, and processes may have a row more or less than others; of a batch per kind
+            # len is the number of kinds, so a kind that cannot be shared out evenly is not weighed
             weight = self.trainer.processes.weight(len(batch))
             terms = {name: weight * term for name, term in self.losses(batch).items()}
             loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
@@ -319,9 +323,11 @@ class StageRun:
             good = f" The last good checkpoint is {saved.last}{self.trainer.saved_at()}."
         if saved and self.stopping and self.stopping.best is not None and saved.best.exists():
             good += f" The weights that did best are in {saved.best}."
+        remedy = "other settings of the model"  # a stage that is solved has no steps to make smaller
+        if self.losses is not None:
+            remedy = "a smaller opt.hyper_params.lr, or with opt.clip_grad"
         raise DivergedError(
-            f"stage '{self.stage.name}', {what}.{good} Start again with a smaller opt.hyper_params.lr, or with "
-            "opt.clip_grad: to resume would come to the same."
+            f"stage '{self.stage.name}', {what}.{good} Start again with {remedy}: to resume would come to the same."
         )
 
     def _require_finite(self, when: str) -> None:

@@ -36,10 +36,9 @@ class DenseHistory(nn.Module):
         self.width = like.width
 
     def forward(self, row: Tensor, leave_out: Tensor | None = None) -> Tensor:
-        index, value = self.rows(row, row + 1)
-        length = self.rows.offset[row + 1] - self.rows.offset[row]
+        cells = self.rows(row)
         dense = torch.zeros(len(row), len(self.weight))
-        dense[torch.repeat_interleave(torch.arange(len(row)), length), index] = value
+        dense[cells.owner, cells.column] = cells.value
         if leave_out is not None:
             dense[torch.arange(len(row)), leave_out] = 0
         return dense @ self.weight

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
 from experiments.options import CommonOptions
 from experiments.report import Report
-from experiments.runs import Done, Job, run_all, split_of
+from experiments.runs import Done, Job, best_of, run_all, split_of, try_all
 from experiments.statistics import compare
 from hrec.config import ConfigError
 from hrec.datasets.histories import liked_history
@@ -169,22 +169,14 @@ class Row:
 def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list[list[Done]]:
     """For each row its runs, one for each seed, with the best of its model's trials."""
     trials = [TRIALS.get(row.model, [()])[: options.trials] or [()] for row in rows]
-    tried = {
-        (i, trial): options.job(row.model, cuts, *row.overrides, *trial)
-        for i, (row, some) in enumerate(zip(rows, trials, strict=True))
-        if len(some) > 1
-        for trial in some
-    }
-    done = dict(zip(tried, run_all(list(tried.values()), options.out, options.jobs), strict=True))
-
-    def reached(i: int, trial: tuple[str, ...]) -> list[float]:
-        """Validation recall at the largest cut-off, then at the others, where that is the same."""
-        return [done[i, trial].result["valid"][f"recall@{k}"] for k in reversed(cuts)]
-
-    best = [
-        some[0] if len(some) == 1 else max(some, key=lambda trial, i=i: reached(i, trial))
-        for i, some in enumerate(trials)
+    tried = [
+        options.job(row.model, cuts, *row.overrides, *trial)
+        for row, some in zip(rows, trials, strict=True)
+        for trial in (some if len(some) > 1 else ())
     ]
+    done = iter(try_all(tried, options.out, options.jobs))
+    watched = [f"recall@{k}" for k in reversed(cuts)]
+    best = [some[0] if len(some) == 1 else best_of(some, list(islice(done, len(some))), watched) for some in trials]
     jobs = [
         options.job(row.model, cuts, *row.overrides, *trial, seed=seed)
         for row, trial in zip(rows, best, strict=True)
@@ -436,9 +428,10 @@ def tactics(options: Options) -> None:
         for rate in of_way
     }
     train = split_of(next(iter(jobs.values())).load()).train
-    done = dict(zip(jobs, run_all(list(jobs.values()), options.out, options.jobs), strict=True))
+    done = dict(zip(jobs, try_all(list(jobs.values()), options.out, options.jobs), strict=True))
     watched = f"recall@{cuts[-1]}"
-    best = {way: max((done[way, r] for r in tried[way]), key=lambda run: run.result["valid"][watched]) for way in WAYS}
+    of_way = {way: [done[way, rate] for rate in tried[way]] for way in WAYS}
+    best = {way: best_of(some, some, [watched]) for way, some in of_way.items()}
     report = options.report("tactics")
     table = [
         [
@@ -457,7 +450,7 @@ def tactics(options: Options) -> None:
         table += [_row_of_way(way, best[way], cuts, target) for way in group]
     report.table(table)
     report.say(
-        f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rates by validation "
+        f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rate(s) by validation "
         f"{watched}, the small blocks with the first alone. 's an epoch' is without evaluation where there are epochs "
         "without one; 'reached' is 98 % of the lower best of the ways that are compared, on the validation part, and "
         "'after' tells the epochs and the training time until then."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from experiments.options import CommonOptions
 from experiments.report import Report, cell
-from experiments.runs import Done, Job, run_all, split_of
+from experiments.runs import Done, Job, best_of, run_all, split_of, try_all
 from experiments.statistics import Comparison, auc_by_user, compare, holm
 from hrec.config import ConfigError
 
@@ -71,6 +72,10 @@ PAPER_TABLE_3 = {
 PAPER_KINDS = ("book", "music", "film")
 ONE_SPLIT = (
     "All runs share one split, so a deviation is that of first weights and batches; another split would add to it."
+)
+
+TESTS_OF_USERS = (
+    "Tests over users are of these runs alone: of other seeds, as the t-test is, or other splits they say nothing."
 )
 
 SETTINGS = ("He", "Ho")
@@ -159,9 +164,8 @@ def tune(options: Options, rows: Sequence[Row]) -> dict[Row, tuple[str, ...]]:
     if len(trials) == 1:
         return {row: trials[0] for row in rows}
     jobs = [options.job(row.model, *row.overrides, *trial) for row in rows for trial in trials]
-    done = run_all(jobs, options.out, options.jobs)
-    values = np.array([d.result["valid"]["auc"] for d in done]).reshape(len(rows), len(trials))
-    return {row: trials[int(np.nanargmax(value))] for row, value in zip(rows, values, strict=True)}
+    done = iter(try_all(jobs, options.out, options.jobs))
+    return {row: best_of(trials, list(islice(done, len(trials))), ["auc"]) for row in rows}
 
 
 def table3(options: Options) -> None:
@@ -177,10 +181,11 @@ def table3(options: Options) -> None:
     runs = dict(zip(rows, options.by_row(done), strict=True))
     values = by_model(runs, kinds)
     report = options.report("table3")
-    report.table(table3_rows(values, kinds, paper=options.data == "douban" and tuple(kinds) == PAPER_KINDS))
+    of_paper = [kind for kind in PAPER_KINDS if kind in kinds] if options.data == "douban" else []
+    report.table(table3_rows(values, kinds, of_paper))
     report.say(
         f"Test AUC, {options.told_seeds}; the macro mean is over the kinds, 'all' is pooled. "
-        f"{ONE_SPLIT} Each row was tuned over the same {options.trials} settings on the validation part with seed 0:"
+        f"{ONE_SPLIT} {TESTS_OF_USERS} {told_trials(options.trials)}:"
     )
     heading = [["model", "setting", "kind", "chosen"]]
     report.table(heading + [[r.model, r.setting, r.kind or "all", _short(best[r])] for r in rows])
@@ -206,16 +211,24 @@ def by_model(runs: dict[Row, list[Done]], kinds: Sequence[str]) -> Values:
     return out
 
 
-def table3_rows(values: Values, kinds: Sequence[str], paper: bool) -> list[list[str]]:
-    """Models down, kinds across, the best of each column in bold."""
+def told_trials(trials: int) -> str:
+    """How every row came to its settings."""
+    if trials == 1:
+        return "No row was tuned; all have the first of TRIALS in scripts/experiments/duration.py"
+    return f"Each row was tuned over the same {trials} settings on the validation part with seed 0"
+
+
+def table3_rows(values: Values, kinds: Sequence[str], of_paper: Sequence[str] = ()) -> list[list[str]]:
+    """Models down, kinds across, the best of each column in bold; of_paper: kinds of which the paper's figures, on its
+    own data, stand beside them."""
     columns = [*kinds, "macro", "all"]
     top = {c: max(v[c].mean() for v in values.values() if c in v) for c in columns}
-    table = [["model", "setting", *columns, *(["paper: " + ", ".join([*kinds, "all"])] if paper else [])]]
+    table = [["model", "setting", *columns, *([f"the paper, its own data: {', '.join(of_paper)}"] if of_paper else [])]]
     for (model, setting), here in values.items():
         cells = [cell(here[c], bold=bool(here[c].mean() == top[c])) if c in here else "/" for c in columns]
-        printed = PAPER_TABLE_3.get((model, setting), ())
-        shown = [" ".join("/" if v is None else f"{v:.3f}" for v in printed)] if paper else []
-        table.append([model, setting, *cells, *shown])
+        printed = dict(zip(PAPER_KINDS, PAPER_TABLE_3.get((model, setting), ()), strict=False))
+        shown = " ".join(f"{printed[kind]:.3f}" if kind in printed else "/" for kind in of_paper)
+        table.append([model, setting, *cells, *([shown] if of_paper else [])])
     return table
 
 
@@ -223,14 +236,24 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
     others = {key: v["macro"] for key, v in values.items() if key != OURS}
     if not others:
         return
-    ours = values[OURS]["macro"]
-    users = {row: users_auc(done) for row, done in runs.items() if row.kind is None}
-    tests = {key: compare(ours, value, users.get(Row(*OURS)), users.get(Row(*key))) for key, value in others.items()}
+    users = {setting: auc_by_setting(runs, kinds, setting) for setting in SETTINGS}
+    tests = {
+        (model, setting): compare(values[OURS]["macro"], value, users[setting][OURS[0]], users[setting][model])
+        for (model, setting), value in others.items()
+    }
     report.table(tests_table(tests))
-    he = [key for key in others if key[1] == "He"]
-    if he:
-        best = max(he, key=lambda key: others[key].mean())
-        told, test = f"DURation above the best He baseline, {best[0]} (macro", tests[best]
+    if any(setting == "Ho" for _, setting in others):
+        report.say("A user's AUC beside a model in the setting Ho is taken within each kind, and their mean is tested.")
+
+    def best(among: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+        return max(among, key=lambda key: others[key].mean(), default=None)
+
+    tops = {best([key for key in others if key[1] == "He"]): "He baseline"}
+    tops.setdefault(best(list(others)), "baseline of both settings")
+    for top, of in tops.items():
+        if top is None:
+            continue
+        told, test = f"DURation above the best {of}, {' '.join(top)} (macro", tests[top]
         report.claim(f"{told}, t-test over seeds)", test.difference, test.p_seeds)
         report.claim_of_users(f"{told}, Wilcoxon over users)", test)
     for kind in kinds:
@@ -238,7 +261,7 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
         top = max(of_kind, key=lambda key: of_kind[key].mean())
         test = compare(values[OURS][kind], of_kind[top])
         report.claim(
-            f"DURation above every baseline on {kind}, the best being {' '.join(top)}",
+            f"DURation above the best baseline on {kind}, {' '.join(top)}",
             test.difference,
             test.p_seeds,
         )
@@ -268,15 +291,37 @@ def _claim_of_groups(report: Report, values: Values, better: dict[str, str], wor
         report.claim(f"{told} (means of both groups in the setting He)", test.difference, test.p_seeds)
 
 
-def users_auc(done: Sequence[Done]) -> np.ndarray:
-    """float[users]: each user's test AUC, the mean over the seeds."""
+def auc_by_setting(runs: dict[Row, list[Done]], kinds: Sequence[str], setting: str) -> dict[str, np.ndarray]:
+    """Model -> float[users], each user's test AUC: over all rows in He; in Ho, whose scores of different kinds are not
+    of one model, the mean over the kinds in which the user has one. DURation, which is He, is there in both."""
+    if setting == "He":
+        return {row.model: users_auc(done) for row, done in runs.items() if row.setting == setting}
+    parts: dict[str, list[np.ndarray]] = {}
+    for row, done in runs.items():
+        if row.setting == setting:
+            parts.setdefault(row.model, []).append(users_auc(done))
+        elif (row.model, row.setting) == OURS:
+            parts[row.model] = [users_auc(done, kind) for kind in kinds]
+    return {model: _mean_of_known(np.stack(by_kind)) for model, by_kind in parts.items()}
+
+
+def users_auc(done: Sequence[Done], kind: str | None = None) -> np.ndarray:
+    """float[users]: each user's test AUC, of the rows of one kind or of all, the mean over the seeds."""
     per_seed = []
     for d in done:
         test = split_of(Job(str(d.folder / "config.json")).load()).test
-        x = test.interactions
+        x, score = test.interactions, d.test_scores()
         assert x.label is not None
-        per_seed.append(auc_by_user(d.test_scores(), x.label, x.user, test.n_users))
+        here = np.full(len(x), True) if kind is None else x.kind == list(test.kinds).index(kind)
+        per_seed.append(auc_by_user(score[here], x.label[here], x.user[here], test.n_users))
     return np.mean(per_seed, axis=0)
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """float[m, n] -> float[n], the mean of the numbers that are not NaN; NaN where all are."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(0) / known.sum(0)
 
 
 def tests_table(tests: dict[tuple[str, str], Comparison]) -> list[list[str]]:
@@ -334,7 +379,7 @@ def table5(options: Options) -> None:
     table = [["setting", "model", *keys]]
     table += [[*case, *(cell(v[c]) for c in keys)] for case, v in values.items()]
     report.table(table)
-    report.say(f"Test AUC, {options.told_seeds}; {_short(best)} for all four rows. {ONE_SPLIT}")
+    report.say(f"Test AUC, {options.told_seeds}; {_short(best)} for all four rows. {ONE_SPLIT} {TESTS_OF_USERS}")
     for split in ("cold start", "full data"):
         with_, without = values[split, "DURation"], values[split, "without A and T"]
         users = [users_auc(runs[split, how]) for how in ("DURation", "without A and T")]

@@ -28,6 +28,10 @@ class CommonOptions:
     def told_seeds(self) -> str:
         return f"mean and deviation over {self.seeds} seeds" if self.seeds > 1 else "one seed"
 
+    @property
+    def told_models(self) -> str:
+        return f"models of {self.seeds} seeds" if self.seeds > 1 else "models of one seed"
+
     def report(self, name: str) -> Report:
         return Report(self.out / f"{self.prefix}{name}-{self.data}")
 

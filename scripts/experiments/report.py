@@ -57,8 +57,12 @@ class Report:
         """The same by the test over users."""
         self.claims.append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
 
-    def own_claim_of_users(self, told: str, test: Comparison) -> None:
+    def own_claim(self, told: str, difference: float, p: float) -> None:
         """A claim of ours, which the paper does not make; the two families are corrected apart."""
+        self.own_claims.append(Claim(told, difference, p))
+
+    def own_claim_of_users(self, told: str, test: Comparison) -> None:
+        """The same by the test over users."""
         self.own_claims.append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
 
     def close(self, done: Sequence[Done] = ()) -> None:

@@ -5,27 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from _workers import workers
 
-from hrec.config import LoadedConfig, load
+from hrec.config import ConfigError, LoadedConfig, load
 from hrec.datasets import load_split
 from hrec.datasets.recdata import Split
 from hrec.models import find_model
 from hrec.models.base import BaseModel
+from hrec.pipeline.checkpoints import write_whole
+from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.evaluator import scores
 from hrec.pipeline.ranking import Ranking
 from hrec.pipeline.ranking_metrics import is_ranking
-from hrec.pipeline.run import cache_folder, effective_settings, measured_metrics, run
+from hrec.pipeline.records import RunFolder, commit
+from hrec.pipeline.run import cache_folder, effective_settings, run
+from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_digests
+from hrec.pipeline.trainer import DivergedError
 
 Look = Callable[[BaseModel, Split, Path], None]
+Trial = TypeVar("Trial")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class Job:
 
     def load(self) -> LoadedConfig:
         return load(self.config, find_model, [*self.overrides, f"seed={self.seed}"])
+
+    def told(self, common: Collection[str] = ()) -> str:
+        """Config, settings but the common ones, and seed."""
+        return " ".join([self.config, *(word for word in self.overrides if word not in common), f"seed {self.seed}"])
 
     def folder(self, out: Path) -> Path:
         """Parent of the run folder; it goes by the settings as they take effect, so two ways to say one thing meet."""
@@ -56,6 +66,13 @@ class Done:
 
     folder: Path
     result: dict[str, Any]
+    diverged: str | None = None
+    """Why there is no result."""
+
+    def reached(self, *metrics: str) -> tuple[float, ...]:
+        """Of the validation part, to choose by; the least there is for a run without a value or a result."""
+        values = [self.result["valid"][name] if self.diverged is None else np.nan for name in metrics]
+        return tuple(value if np.isfinite(value) else -np.inf for value in values)
 
     def test_scores(self) -> np.ndarray:
         """Score of each row of the test part, float32[n], where it has labels."""
@@ -68,15 +85,37 @@ class Done:
 
 
 def finished(job: Job, out: Path) -> Done | None:
-    """What the job left behind if it has come to its end."""
-    for folder in sorted(job.folder(out).glob("*/")):
+    """What the job left behind if it has come to its end. Raises CheckpointError where that was on other data."""
+    parent = job.folder(out)
+    if (parent / DIVERGED).exists():
+        told = json.loads((parent / DIVERGED).read_text(encoding="utf-8"))
+        refuse_other_digests(parent, told["data"], digests_of(job.load()))
+        return Done(parent, {}, told["why"])
+    for folder in sorted(parent.glob("*/")):
         if (folder / "result.json").exists():
+            refuse_other_data(RunFolder(folder), digests_of(job.load()))
             return Done(folder, json.loads((folder / "result.json").read_text(encoding="utf-8")))
     return None
 
 
-def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable[[str], None] = print) -> list[Done]:
-    """Do every job that is not done yet; what each left behind, in the order of ``jobs``.
+DIVERGED = "diverged.json"
+"""Stands in the folder of a job whose loss became NaN: the same settings would end there again."""
+
+
+def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1) -> list[Done]:
+    """What every job left behind, in the order of ``jobs``. Raises ConfigError where one diverged."""
+    done = try_all(jobs, out, side_by_side)
+    for job, one in zip(jobs, done, strict=True):
+        if one.diverged is not None:
+            raise ConfigError(
+                f"{job.told()}: {one.diverged}\nThere is no table with this row: leave the model out, or remove "
+                f"{one.folder} and run again with other settings"
+            )
+    return done
+
+
+def try_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable[[str], None] = print) -> list[Done]:
+    """Do every job that is not done yet; what each left behind, in the order of ``jobs``, and be it why it diverged.
 
     Jobs that run side by side share the processor's cores; each process keeps one data set in memory.
     """
@@ -86,17 +125,20 @@ def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable
     began, common = time.perf_counter(), set.intersection(*(set(job.overrides) for job in todo)) if todo else set()
     for number, (job, seconds, result) in enumerate(_worked_off(todo, out, side_by_side), start=1):
         left = (time.perf_counter() - began) / number * (len(todo) - number)
-        told = " ".join([job.config, *(word for word in job.overrides if word not in common), f"seed {job.seed}"])
-        metric = next(iter(result["valid"]))
-        say(
-            f"{number}/{len(todo)}  {result['model']}: valid {metric} {result['valid'][metric]:.4f}, "
-            f"test {result['test'][metric]:.4f}, {seconds:.0f} s, about {left / 60:.0f} min left  ({told})"
-        )
+        outcome = "diverged"
+        if result is not None:
+            metric = next(iter(result["valid"]))
+            valid, test = (result[part][metric] for part in ("valid", "test"))
+            outcome = f"{result['model']}: valid {metric} {valid:.4f}, test {test:.4f}"
+        told = f"{seconds:.0f} s, about {left / 60:.0f} min left  ({job.told(common)})"
+        say(f"{number}/{len(todo)}  {outcome}, {told}")
     done = [finished(job, out) for job in jobs]
     return [d for d in done if d is not None]
 
 
-def _worked_off(jobs: Sequence[Job], out: Path, side_by_side: int) -> Iterator[tuple[Job, float, dict[str, Any]]]:
+def _worked_off(
+    jobs: Sequence[Job], out: Path, side_by_side: int
+) -> Iterator[tuple[Job, float, dict[str, Any] | None]]:
     if side_by_side <= 1:
         for job in jobs:
             yield job, *do(job, out)
@@ -110,8 +152,8 @@ def _worked_off(jobs: Sequence[Job], out: Path, side_by_side: int) -> Iterator[t
 _kept: dict[str, Split] = {}
 
 
-def do(job: Job, out: Path) -> tuple[float, dict[str, Any]]:
-    """Run one job, or take it up; seconds and result."""
+def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
+    """Run one job, or take it up; seconds and result, None where it diverged."""
     began, parent = time.perf_counter(), job.folder(out)
     config = job.load()
     begun = [folder for folder in sorted(parent.glob("*/")) if (folder / "last.pt").exists()]
@@ -131,17 +173,45 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any]]:
         if job.look:
             job.look(model, parts, folder)
 
-    result = run(config, begun[-1] if begun else None, show=False, parts=split_of(config), look=look)
+    result = None
+    try:
+        result = run(config, begun[-1] if begun else None, show=False, parts=split_of(config), look=look)
+    except DivergedError as error:
+        told = json.dumps({"why": str(error), "data": digests_of(config), "commit": commit()}, indent=2)
+        write_whole(parent / DIVERGED, lambda path: path.write_text(told, encoding="utf-8"))
     return time.perf_counter() - began, result
+
+
+_digests: dict[str, dict[str, str]] = {}
+
+
+def digests_of(config: LoadedConfig) -> dict[str, str]:
+    """Of the data of a run, worked out once in a process."""
+    key = _data_key(config)
+    if key not in _digests:
+        _digests[key] = digests(split_of(config))
+    return _digests[key]
 
 
 def split_of(config: LoadedConfig) -> Split:
     """The data of a run, read once for all runs of a process that follow one another on the same data."""
-    key = json.dumps(effective_settings(config)["data"], sort_keys=True)
+    key = _data_key(config)
     if key not in _kept:
         _kept.clear()
         _kept[key] = load_split(config.run.data, cache_folder(config), _warn)
     return _kept[key]
+
+
+def _data_key(config: LoadedConfig) -> str:
+    return json.dumps(effective_settings(config)["data"], sort_keys=True)
+
+
+def best_of(trials: Sequence[Trial], done: Sequence[Done], metrics: Sequence[str]) -> Trial:
+    """The trial whose run reached the most in the first metric of the validation part, then in the next, where that is
+    the same. Raises ConfigError where all have diverged."""
+    if all(one.diverged is not None for one in done):
+        raise ConfigError(f"every setting that was tried diverged, the last so: {done[-1].diverged}")
+    return trials[max(range(len(trials)), key=lambda i: done[i].reached(*metrics))]
 
 
 def short(commit: str) -> str:

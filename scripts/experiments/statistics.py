@@ -42,7 +42,7 @@ def _over_users(a: np.ndarray | None, b: np.ndarray | None) -> tuple[float, floa
     """(mean difference, signed ranks, p) of Wilcoxon's test; NaN where there is nothing to test."""
     difference = np.zeros(0) if a is None or b is None else (a - b)[np.isfinite(a - b)]
     if not np.any(difference != 0):
-        return (float("nan"),) * 3
+        return (0.0 if len(difference) else float("nan"), float("nan"), float("nan"))
     moved = difference[difference != 0]
     ranks = stats.rankdata(np.abs(moved)) * np.sign(moved)
     return float(difference.mean()), float(ranks.sum() / np.abs(ranks).sum()), float(stats.wilcoxon(difference).pvalue)

@@ -21,7 +21,7 @@ from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from hrec.config import ConfigError, did_you_mean, load, read_json, validate
 from hrec.models import find_model
-from hrec.pipeline.run import check_optimizers
+from hrec.pipeline.checks import check_optimizers
 from hrec.settings import Settings
 
 SECTIONS = ("model", "opt")

@@ -18,11 +18,12 @@ from optuna import Trial, TrialPruned
 from hrec.config import ConfigError, LoadedConfig, did_you_mean, load
 from hrec.models import find_model
 from hrec.pipeline.checkpoints import Checkpoints
+from hrec.pipeline.checks import check_settings, groups_of, measured_metrics
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.records import Progress
-from hrec.pipeline.run import check_settings, groups_of, measured_metrics, prepare
+from hrec.pipeline.run import prepare
 from hrec.pipeline.trainer import Trainer
 from sweeps.space import Space, overrides_of, values_of
 

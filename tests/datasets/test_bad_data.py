@@ -177,14 +177,23 @@ def test_kind_without_interactions(files):
     says(files, "rates.csv: no usable interaction with an item of kind 'music'", "data.type")
 
 
-@pytest.mark.parametrize(("label", "what"), [("1", "liked"), ("0", "not liked")])
+@pytest.mark.parametrize(("label", "what"), [("1", "every interaction is liked"), ("0", "no interaction is liked")])
 def test_labels_of_one_class(files, label, what):
     files.write("rates.csv", f"user_id,item_id,label\nu1,b2,{label}\nu2,m1,{label}\n")
-    says(files, f"rates.csv, column 'label': every interaction is {what}", '"negatives"')
+    says(files, f"rates.csv, column 'label': {what}", '"negatives"')
+
+
+@pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("true", "false"), ("TRUE", "0")])
+def test_labels_may_be_true_and_false(files, yes, no):
+    files.write("rates.csv", f"user_id,item_id,label\nu1,b2,{yes}\nu2,m1,{no}\n")
+    assert files.read().interactions.label.tolist() == [1, 0]
+    files.spoil("rates.csv", f"m1,{no}", "m1,maybe")
+    with pytest.raises(DataError, match="line 3, column 'label': 'maybe' is not a number"):
+        files.read()
 
 
 def test_made_labels_of_one_class(files):
-    says(files, "column 'rating': every interaction is not liked", "'above'", label={"from": "rating", "above": 5})
+    says(files, "column 'rating': no interaction is liked", "'above'", label={"from": "rating", "above": 5})
 
 
 def test_labels_of_one_class_in_one_kind_are_said(files):
@@ -293,7 +302,7 @@ def test_vectors_that_do_not_fit(files):
     says(files, "cover.npy: holds 2 vectors, but", "book.csv has 3 rows", **vectors(np.zeros((2, 4), np.float32)))
     says(files, "cover.npy: holds float32[3]", "float[rows, numbers]", **vectors(np.zeros(3, np.float32)))
     says(files, "cover.npy: holds int64[3, 4]", **vectors(np.zeros((3, 4), np.int64)))
-    for bad in ([[1.0], [np.nan], [2.0]], [[1.0], [1e300], [1.0]]):
+    for bad in ([[1.0, 2.0], [np.nan, 1.0], [2.0, 0.0]], [[1.0], [1e300], [1.0]]):
         with pytest.raises(
             DataError, match=r"cover.npy, row 2: a number is missing.*\(1 row in all\).*drop_bad_rows=true"
         ):

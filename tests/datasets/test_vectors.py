@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hrec.datasets.columns import Dense
+from hrec.models.layers.fields import Fields
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def test_an_item_whose_vector_is_no_vector_is_left_out_where_that_is_asked_for(f
     assert book.ids.tolist() == ["0000031887", "b3"] and book.columns["cover"].value.tolist() == [[1, 0], [3, 0]]
     assert any("left out 1 row" in line and "cover.npy, row 2" in line for line in files.said)
     assert len(data.interactions) == 5  # the row with b2 is gone too
+
+
+def test_a_row_of_nan_alone_is_a_missing_vector(files, cover):
+    feat = cover(np.array([[1.0, 0], [np.nan, np.nan], [3, 0]]))
+    data = files.read(feat=feat)
+    column = data.kinds["book"].columns["cover"]
+    assert np.isnan(column.value).tolist() == [[False, False], [True, True], [False, False]]
+    read = Fields(data.kinds["book"], 2, 1.0)(torch.arange(3))
+    assert torch.isfinite(read).all() and read[:, -1].tolist() == [0, 1, 0]  # the mark of what is missing
 
 
 def test_one_file_of_all_kinds_has_one_file_of_vectors(files, cover):

@@ -71,10 +71,11 @@ def test_every_type_of_column_is_a_field_of_one_matrix():
 def test_one_side_alone_has_the_same_vectors():
     fields = PairFields(made(), settings())
     user, item = torch.tensor([1, 0]), torch.tensor([0, 1])
-    vectors, first_order = fields(user, item)
-    (of_user, user_first), (of_item, item_first) = fields.of("user", user), fields.of("item", item)
-    torch.testing.assert_close(torch.cat([of_user, of_item], 1), vectors)
-    torch.testing.assert_close(user_first + item_first, first_order)
+    vectors, _ = fields(user, item)
+    torch.testing.assert_close(torch.cat([fields.of("user", user), fields.of("item", item)], 1), vectors)
+    bare = PairFields(made(), settings(), first_order=False)
+    assert bare.table.weight.shape[1] == fields.table.weight.shape[1] - 1 == bare.width
+    assert bare.of("item", item).shape == fields.of("item", item).shape
 
 
 def test_of_several_kinds_only_what_all_share_is_a_field_and_the_rest_is_told():
@@ -273,7 +274,7 @@ def autoint(model: Any) -> float:
 
 
 def dssm(model: Any) -> float:
-    vectors = vectors_of(model)[0]
+    vectors = literal_fields(model.fields, [USER_0, BOOK_0]).tolist()
     x, y = (perceptron(model.towers[s], flat(v)) for s, v in (("user", vectors[:3]), ("item", vectors[3:])))
     return model.log_gamma.exp().item() * dot(x, y) / sqrt(dot(x, x) * dot(y, y)) + model.constant.item()
 

@@ -12,13 +12,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points
+from hrec.datasets.batches import Draw, Points
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.models.base import BaseModel
 from hrec.models.hetero.cccf import CCCF
 from hrec.models.hetero.ddtcdr import DDTCDR
+from hrec.models.hetero.duration import DURation
 from hrec.models.layers.bags import Table as WeightTable
+from hrec.models.layers.fields import Fields
 from hrec.models.layers.kinds import Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import Constant
 
@@ -425,3 +427,18 @@ def test_rows_of_a_table_are_looked_up_and_have_sparse_gradients():
     assert torch.equal(rows, table.weight[[3, 0, 3]]) and table.rows(ints()).shape == (0, 2)
     rows.sum().backward()
     assert table.weight.grad.is_sparse and table.weight.grad.to_dense()[:, 0].tolist() == [1, 0, 0, 2]
+
+
+@pytest.mark.parametrize("cls", [CCCF, DDTCDR, DURation])
+def test_numbers_in_buckets_are_read_and_trained(cls: type[BaseModel]):
+    """Books have one column of numbers: in buckets, its two halves get a row each of one matrix, and a gradient."""
+    data = tiny()
+    plain, cut = (cls(cls.Config(**SMALL.get(cls, {}), buckets=buckets), data) for buckets in (None, 2))
+    tables = [[m.table for m in model.modules() if isinstance(m, Fields) and m.n_tokens] for model in (plain, cut)]
+    assert [len(t) for t in tables] == [1, 3]  # books' categories; those, users' ages and films' minutes
+    cut.train()
+    (stage,) = cut.stages(data)
+    batch = next(iter(stage.sample(data, Draw(4, torch.Generator().manual_seed(0), torch.device("cpu")))))
+    torch.stack(list(stage.loss(batch).values())).sum().backward()
+    assert all(table.weight.grad is not None for table in tables[1])
+    assert not any(m.numbers.shape[1] for m in cut.modules() if isinstance(m, Fields))

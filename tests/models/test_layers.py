@@ -146,12 +146,15 @@ def test_a_table_read_densely_and_sparsely_has_the_sum_of_both_gradients():
     assert table.weight.grad.to_dense()[:3, 0].tolist() == [0, 2, 2]
 
 
-def test_ragged_rows_are_read_range_by_range_in_any_order():
+def test_ragged_rows_are_read_in_any_order_and_more_than_once():
     ragged = RaggedRows([0, 2, 2, 5], [7, 8, 4, 5, 6], [1, 2, 3, 4, 5])
-    index, value = ragged(ints(2, 1, 0, 0), ints(3, 2, 1, 3))
-    assert index.tolist() == [4, 5, 6, 7, 8, 7, 8, 4, 5, 6]
-    assert value.tolist() == [3, 4, 5, 1, 2, 1, 2, 3, 4, 5]
-    assert not ragged.state_dict()
+    cells = ragged(ints(2, 1, 0, 2))
+    assert cells.column.tolist() == [4, 5, 6, 7, 8, 4, 5, 6]
+    assert cells.value.tolist() == [3, 4, 5, 1, 2, 3, 4, 5]
+    assert cells.length.tolist() == ragged.length(ints(2, 1, 0, 2)).tolist() == [3, 0, 2, 3]
+    assert cells.start.tolist() == [0, 3, 3, 5] and cells.owner.tolist() == [0, 0, 0, 2, 2, 3, 3, 3]
+    assert cells.length.tolist() == [3, 0, 2, 3]  # none of the others has touched it
+    assert ragged(ints()).column.shape == (0,) and not ragged.state_dict()
 
 
 # -------------------------------------------------------------------------------------- histories
@@ -300,6 +303,19 @@ def test_fields_of_every_type_stand_side_by_side():
     assert fields.width == expected.shape[1]
     for chosen in ([0, 1, 2, 3], [3, 3, 0, 2, 1], [2]):
         torch.testing.assert_close(fields(ints(*chosen)), expected[chosen])
+
+
+def test_numbers_in_buckets_are_embedded_as_categories_are():
+    """PRICE is 1, missing, 5, 3 and YEAR -1, 1, 1, -1 up to scale: two buckets each, cut at the median."""
+    fields = Fields(described(price=PRICE, colour=COLOUR, year=YEAR, image=IMAGE), 2, 1.0, buckets=2)
+    w, at = fields.table.weight, {"price": 0, "colour": FIRST + 2, "year": FIRST + 2 + 4}
+    assert w.shape == (at["year"] + FIRST + 2, 2) and fields.width == 3 * 2 + 2  # vectors stay numbers
+    low, high = FIRST, FIRST + 1
+    price, year = [low, MISSING, high, high], [low, high, high, low]
+    got = fields(ints(0, 1, 2, 3))
+    torch.testing.assert_close(got[:, :2], w[[at["price"] + code for code in price]])
+    torch.testing.assert_close(got[:, 4:6], w[[at["year"] + code for code in year]])
+    torch.testing.assert_close(got[:, 2:4], w[[at["colour"] + code for code in COLOUR.code.tolist()]])
 
 
 def test_only_the_rows_of_the_categories_in_the_batch_get_a_gradient():

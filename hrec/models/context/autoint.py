@@ -18,7 +18,10 @@ from hrec.models.layers.mlp import MLP
 
 
 class AutoInt(ContextModel):
-    """score = first order + w^T [e_1^Res, ..., e_F^Res] + b (Eq. 9); with an MLP beside it AutoInt+ (section 5.5)."""
+    """score = first order + w^T [e_1^Res, ..., e_F^Res] + b (Eq. 9); with an MLP beside it AutoInt+ (section 5.5).
+
+    The first order, LR's weights of the fields, is in all models of this folder but DSSM; Eq. 9 does not have it.
+    """
 
     class Config(ContextSettings):
         """Settings of AutoInt; widths as in DURation's Table 6."""

@@ -16,7 +16,10 @@ from hrec.models.layers.mlp import MLP
 
 
 class DCN(ContextModel):
-    """x_{l+1} = x_0 (x_l^T w_l) + b_l + x_l (Eq. 3) beside an MLP (Eq. 4), joined by a last linear layer (Eq. 5)."""
+    """x_{l+1} = x_0 (x_l^T w_l) + b_l + x_l (Eq. 3) beside an MLP (Eq. 4), joined by a last linear layer (Eq. 5).
+
+    As in all models of this folder but DSSM, the weights of the fields (LR) are added, which the paper does not have.
+    """
 
     class Config(ContextSettings):
         """Settings of DCN."""

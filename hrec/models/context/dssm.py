@@ -27,7 +27,8 @@ class DSSM(InnerProductModel):
 
     cos as in Eq. 4; gamma is the smoothing factor of Eq. 5. The paper's softmax over clicked and drawn documents is a
     cross-entropy here, on labels. The published code leaves gamma out: then no probability lies outside of
-    0.27 and 0.73 (variant 'paper').
+    0.27 and 0.73 (variant 'paper'). A ReLU stands between the layers, as in DURation's other MLPs, and nothing on the
+    last; the paper has tanh on all.
     """
 
     class Config(ContextSettings):
@@ -58,7 +59,7 @@ class DSSM(InnerProductModel):
 
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
-        self.fields = PairFields(data, config)
+        self.fields = PairFields(data, config, first_order=False)
         self.remarks += self.fields.remarks
         self.towers = nn.ModuleDict(
             {
@@ -88,4 +89,4 @@ class DSSM(InnerProductModel):
 
     def _direction(self, side: str, number: Tensor) -> Tensor:
         """float[B, width], of length 1."""
-        return F.normalize(self.towers[side](self.fields.of(side, number)[0].flatten(1)), dim=1)
+        return F.normalize(self.towers[side](self.fields.of(side, number).flatten(1)), dim=1)

@@ -25,6 +25,7 @@ class DMF(InnerProductModel):
         """Settings of DMF: those of every two-tower model on histories."""
 
     reads_columns = False
+    reads_cells = True
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     config: Config

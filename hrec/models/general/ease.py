@@ -78,13 +78,13 @@ class EASE(BaseModel):
         return float(lost.clamp(min=0)) / max(len(self.history), 1)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        pair, liked, _ = self.rows.cells(user)
-        return self.weight.new_zeros(len(user)).index_add(0, pair, self.weight[liked, item[pair]])
+        liked = self.rows(user)
+        pair = liked.owner
+        return self.weight.new_zeros(len(user)).index_add(0, pair, self.weight[liked.column.long(), item[pair]])
 
     def ranker(self) -> Callable[[Tensor], Tensor]:
         def scores_of_all(user: Tensor) -> Tensor:
-            liked, _ = self.rows(user, user + 1)
-            length = self.rows.offset[user + 1] - self.rows.offset[user]
-            return F.embedding_bag(liked, self.weight, (length.cumsum(0) - length).to(liked.dtype), mode="sum")
+            liked = self.rows(user)
+            return F.embedding_bag(liked.column, self.weight, liked.start.to(liked.column.dtype), mode="sum")
 
         return scores_of_all

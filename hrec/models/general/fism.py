@@ -49,6 +49,7 @@ class FISM(InnerProductModel):
         """Standard deviation of the first p and q; biases begin at 0."""
 
     reads_columns = False
+    reads_cells = True
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     new_user_takes_mean = ("user_bias.weight",)

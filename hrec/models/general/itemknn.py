@@ -88,10 +88,11 @@ class ItemKNN(BaseModel):
         similar = self._by_neighbour()
 
         def scores_of(user: Tensor) -> Tensor:
-            owner, liked, _ = self.rows.cells(user)
-            cell, item, value = similar.cells(liked)
-            out = value.new_zeros(len(user) * self.n_items)
-            return out.index_add_(0, owner[cell] * self.n_items + item, value).view(len(user), self.n_items)
+            liked = self.rows(user)
+            near = similar(liked.column.long())
+            out = near.value.new_zeros(len(user) * self.n_items)
+            place = liked.owner[near.owner] * self.n_items + near.column
+            return out.index_add_(0, place, near.value).view(len(user), self.n_items)
 
         return lambda user: torch.cat([scores_of(few) for few in user.split(USERS)])
 

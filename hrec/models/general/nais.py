@@ -63,6 +63,7 @@ class NAIS(BaseModel):
         """Standard deviation of the first p and q; biases begin at 0."""
 
     reads_columns = False
+    reads_cells = True
     needs = Needs(labels=True)
     sample = staticmethod(pointwise)
     new_user_takes_mean = ("user_bias.weight",)
@@ -101,7 +102,7 @@ class NAIS(BaseModel):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Whole histories, in chunks of whole pairs with about CHUNK cells each."""
-        last = (self.rows.offset[user + 1] - self.rows.offset[user]).cumsum(0)
+        last = self.rows.length(user).cumsum(0)
         sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist() or [0]
         return torch.cat([self._score(u, i) for u, i in zip(user.split(sizes), item.split(sizes), strict=True)])
 
@@ -117,9 +118,8 @@ class NAIS(BaseModel):
             bias = bias + self.bias
 
         def scores_of_all(user: Tensor) -> Tensor:
-            used, value = self.rows(user, user + 1)
-            length = self.rows.offset[user + 1] - self.rows.offset[user]
-            start = length.cumsum(0).sub_(length).to(used.dtype)
+            length, used, value = cells = self.rows(user)
+            start = cells.start.to(used.dtype)
             total = F.embedding_bag(used, power, start, mode="sum")
             pooled = F.embedding_bag(used, weighted, start, mode="sum", per_sample_weights=value.to(total.dtype))
             pooled *= torch.exp((1 - beta) * top) * total.clamp_(min=torch.finfo(total.dtype).tiny).pow_(-beta)
@@ -153,9 +153,8 @@ class NAIS(BaseModel):
 
     def _cells(self, user: Tensor, item: Tensor, leave_out: bool) -> tuple[Cells, Tensor, Tensor]:
         """The cells of each pair, their values float[E], and the items that stand in them, int64[k] ascending."""
-        column, value = self.rows(user, user + 1)
-        length = self.rows.offset[user + 1] - self.rows.offset[user]
-        pair = torch.repeat_interleave(torch.arange(len(user), device=user.device), length, output_size=len(column))
+        length, column, value = history = self.rows(user)
+        pair = history.owner
         if leave_out:
             own = column == item.to(column.dtype)[pair]
             if self.drawn_negatives:

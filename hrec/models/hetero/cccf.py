@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Self
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Points, per_kind, pointwise
 from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import Table as RecTable
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.bags import Table
-from hrec.models.layers.fields import Fields
+from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import mlp_or_constant
 from hrec.models.layers.towers import TowerWidths
@@ -34,11 +35,9 @@ class CCCF(InnerProductModel):
     Where users, or the items of a kind, have no columns, one trained vector stands for f or g_k.
     """
 
-    class Config(TowerWidths):
+    class Config(TowerWidths, FieldSettings):
         """Settings of CCCF; widths as published."""
 
-        token_emb_size: PositiveInt = 32
-        """Width of the embedding of each categorical column."""
         dropout: float = Field(0.0, ge=0, lt=1)
         """Chance that an input of a tower's linear layer is left out in training."""
         init_std: PositiveFloat = 0.01
@@ -64,13 +63,8 @@ class CCCF(InnerProductModel):
         # the last number of each row is its bias
         self.users = Table(data.n_users, config.user_emb_size + 1, config.init_std)
         self.items = Table(data.n_items, config.item_emb_size + 1, config.init_std)
-        self.user_content = _content(Fields(data.users, config.token_emb_size, config.init_std), config, user=True)
-        self.item_content = ByKind(
-            {
-                kind: _content(Fields(table, config.token_emb_size, config.init_std), config)
-                for kind, table in data.kinds.items()
-            }
-        )
+        self.user_content = _content(data.users, config, user=True)
+        self.item_content = ByKind({kind: _content(table, config) for kind, table in data.kinds.items()})
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """Binary cross-entropy, summed over the kinds."""
@@ -97,7 +91,8 @@ class CCCF(InnerProductModel):
         return self.kinds.each(item, describe, self.config.item_hidden_size_list[-1])
 
 
-def _content(fields: Fields, config: CCCF.Config, user: bool = False) -> nn.Sequential:
+def _content(table: RecTable, config: CCCF.Config, user: bool = False) -> nn.Sequential:
     """A tower over columns: row int64[B] -> float[B, d']"""
+    fields = Fields(table, config.token_emb_size, config.init_std, buckets=config.buckets)
     widths = config.user_hidden_size_list if user else config.item_hidden_size_list
     return nn.Sequential(fields, mlp_or_constant([fields.width, *widths], config.dropout, config.init_std))

@@ -6,6 +6,7 @@ more than two kinds; so extended in DURation's section 5.2.3, whose Table 6 give
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -16,10 +17,9 @@ from hrec.datasets.batches import Points, per_kind, pointwise
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Needs
 from hrec.models.layers.bags import Table
-from hrec.models.layers.fields import Fields
+from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.kinds import ByKind, Kinds, summed_bce
 from hrec.models.layers.mlp import MLP, mlp_or_constant
-from hrec.settings import Settings
 
 
 class DDTCDR(BaseModel):
@@ -36,13 +36,11 @@ class DDTCDR(BaseModel):
     kinds l in which the user has some, since e_uk was never trained; a user without any keeps w_uk.
     """
 
-    class Config(Settings):
+    class Config(FieldSettings):
         """Settings of DDTCDR; widths and alpha as published."""
 
         latent_dim: PositiveInt = 32
         """Width of the latents of users and items."""
-        token_emb_size: PositiveInt = 32
-        """Width of the embedding of each categorical column."""
         layers: tuple[PositiveInt, ...] = (64, 32)
         """Widths of the hidden layers of each recommender network."""
         alpha: float = Field(0.03, ge=0, le=1)
@@ -67,9 +65,10 @@ class DDTCDR(BaseModel):
         d, std = config.latent_dim, config.init_std
         self.users = ByKind({kind: Table(data.n_users, d, std) for kind in data.kinds})
         self.items = Table(data.n_items, d, std)
-        self.user_fields = Fields(data.users, config.token_emb_size, std)
+        fields_of = partial(Fields, width=config.token_emb_size, init_std=std, buckets=config.buckets)
+        self.user_fields = fields_of(data.users)
         self.user_maps = ByKind({kind: mlp_or_constant([self.user_fields.width, d]) for kind in data.kinds})
-        fields = {kind: Fields(table, config.token_emb_size, std) for kind, table in data.kinds.items()}
+        fields = {kind: fields_of(table) for kind, table in data.kinds.items()}
         self.item_fields = ByKind(fields)
         self.item_maps = ByKind({kind: mlp_or_constant([f.width, d]) for kind, f in fields.items()})
         widths = [2 * d, *config.layers, 1]

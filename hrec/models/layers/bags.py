@@ -7,13 +7,33 @@ coalesced sparse tensor that names only the rows used, or into a dense one where
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrec.datasets.histories import History
+
+
+class Cells(NamedTuple):
+    """The cells of some rows of different length, one row after another: how many each row has int64[B], their columns
+    int32[total], their values float32[total]."""
+
+    length: Tensor
+    column: Tensor
+    value: Tensor
+
+    @property
+    def start(self) -> Tensor:
+        """Where the cells of each row begin, int64[B]."""
+        return self.length.cumsum(0).sub_(self.length)
+
+    @property
+    def owner(self) -> Tensor:
+        """The place among the B rows of the row that each cell is of, int64[total]."""
+        place = torch.arange(len(self.length), device=self.length.device)
+        return torch.repeat_interleave(place, self.length, output_size=len(self.column))
 
 
 class RaggedRows(nn.Module):
@@ -37,21 +57,19 @@ class RaggedRows(nn.Module):
         """The rows of a history."""
         return cls(history.offset, history.index, history.value)
 
-    def forward(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Entries of the row ranges [first, last), int64[B] each, one after another: index int32 and value, [total]."""
-        start = self.offset[first]
-        length = self.offset[last] - start
-        total = int(length.sum())
-        shift = start - (length.cumsum(0) - length)
-        at = torch.repeat_interleave(shift, length, output_size=total).add_(torch.arange(total, device=start.device))
-        return self.index.index_select(0, at), self.value.index_select(0, at)
+    def length(self, row: Tensor) -> Tensor:
+        """How many cells each of these rows has, int64[B] -> int64[B]."""
+        return self.offset[row + 1] - self.offset[row]
 
-    def cells(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Entries of these rows, int64[B], with whose they are: place in ``row`` int64, index int64, value, [total]."""
-        length = self.offset[row + 1] - self.offset[row]
-        owner = torch.repeat_interleave(torch.arange(len(row), device=row.device), length)
-        index, value = self(row, row + 1)
-        return owner, index.long(), value
+    def forward(self, row: Tensor) -> Cells:
+        """The cells of these rows, int64[B]."""
+        first = self.offset[row]
+        length = self.offset[row + 1] - first
+        before = length.cumsum(0)
+        total = int(before[-1]) if len(row) else 0
+        shift = first.sub_(before).add_(length)
+        at = torch.repeat_interleave(shift, length, output_size=total).add_(torch.arange(total, device=row.device))
+        return Cells(length, self.index.index_select(0, at), self.value.index_select(0, at))
 
 
 DENSE_UP_TO = 8.0

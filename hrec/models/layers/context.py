@@ -37,12 +37,13 @@ class ContextSettings(Settings):
 class PairFields(nn.Module):
     """user, item int64[B] -> a vector of each field [B, F, d] and the sum of their weights of first order [B].
 
-    One matrix serves the fields of both sides, offset by field; its last column is the weight of first order. A list is
+    One matrix serves the fields of both sides, offset by field; its last column is the weight of first order. With
+    ``first_order`` False it has none, and ``of`` gives the vectors. A list is
     the mean of its entries; every field has rows of its own for missing and unseen values. Of several kinds of item
     the columns that all kinds share are fields; of one kind, all of its columns. ``remarks`` says which.
     """
 
-    def __init__(self, data: RecData, settings: ContextSettings) -> None:
+    def __init__(self, data: RecData, settings: ContextSettings, first_order: bool = True) -> None:
         super().__init__()
         shared, left_out = _shared(data)
         columns = {"user": dict(data.users.columns), "item": shared}
@@ -69,7 +70,7 @@ class PairFields(nn.Module):
         self.items = RaggedRows(*entries.side_by_side(list(sides["item"].values()), first=user_rows))
         self.id_rows = {"user": 0, "item": user_rows} if settings.ids else {}
         """Row of the matrix where the users themselves begin, and where the items do."""
-        self.table = Table(user_rows + item_rows, self.width + 1, settings.init_std)
+        self.table = Table(user_rows + item_rows, self.width + first_order, settings.init_std)
 
     @property
     def count(self) -> int:
@@ -80,23 +81,19 @@ class PairFields(nn.Module):
         both = self._look_up({"user": user, "item": item})
         return both[:, :, :-1], both[:, :, -1].sum(1)
 
-    def of(self, side: str, number: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of the fields of one side, 'user' or 'item': [B, F_side, d] and [B]."""
-        found = self._look_up({side: number})
-        return found[:, :, :-1], found[:, :, -1].sum(1)
+    def of(self, side: str, number: Tensor) -> Tensor:
+        """The vectors of the fields of one side, 'user' or 'item', int64[B] -> [B, F_side, d]."""
+        return self._look_up({side: number})[:, :, : self.width]
 
     def _look_up(self, numbers: Mapping[str, Tensor]) -> Tensor:
-        """[B, F, d + 1], the sides given one behind the other; the matrix is read once."""
+        """[B, F, d + 1] (d without first order), the sides given one behind the other; the matrix is read once."""
         parts, shapes, start = [], [], 0
         for side, number in numbers.items():
             rows, fields = (self.users if side == "user" else self.items), len(self.names[side])
-            first = number * fields
-            index, value = rows(first, first + fields)
-            bag = (first[:, None] + torch.arange(fields, device=number.device)).flatten()
-            length = rows.offset[bag + 1] - rows.offset[bag]
-            parts.append((index, length.cumsum(0) - length + start, value))
+            cells = rows((number[:, None] * fields + torch.arange(fields, device=number.device)).flatten())
+            parts.append((cells.column, cells.start + start, cells.value))
             shapes.append((len(number), fields))
-            start += len(index)
+            start += len(cells.column)
         index, offset, value = (torch.cat(list(part)) for part in zip(*parts, strict=True))
         found = self.table.bags(index, offset, value).split([n * fields for n, fields in shapes])
         return torch.cat([f.view(*shape, -1) for f, shape in zip(found, shapes, strict=True)], 1)

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from hrec.datasets.histories import History
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.bags import Cells, RaggedRows, Table
 from hrec.settings import Settings
 
 
@@ -60,19 +60,19 @@ class HistoryLinear(nn.Module):
     def forward(self, row: Tensor, leave_out: Tensor | None = None) -> Tensor:
         """row int64[B]; leave_out int64[B], the column to take out of each row, or None. -> [B, width]."""
         unique, inverse = torch.unique(row, return_inverse=True)
-        index, value = self.rows(unique, unique + 1)
-        length = self.rows.offset[unique + 1] - self.rows.offset[unique]
-        offset = length.cumsum(0) - length
-        n, total = length.index_select(0, inverse), self.total.index_select(0, row)
-        kept = F.dropout(value, self.settings.dropout, self.training)
+        cells = self.rows(unique)
+        n, total = cells.length.index_select(0, inverse), self.total.index_select(0, row)
+        kept = F.dropout(cells.value, self.settings.dropout, self.training)
         if leave_out is None:
-            pooled = self.table.bags(index, offset, kept).index_select(0, inverse)
+            pooled = self.table.bags(cells.column, cells.start, kept).index_select(0, inverse)
         else:
-            own = _own_cells(_Rows(length, index, value, kept), inverse, leave_out, self.table.weight.shape[0])
+            own = _own_cells(cells, kept, inverse, leave_out, self.table.weight.shape[0])
             # the own cells go into the same call as bags of one entry each, to be taken away again
-            single = torch.arange(len(row), device=row.device) + len(index)
+            single = torch.arange(len(row), device=row.device) + len(cells.column)
             joined = self.table.bags(
-                torch.cat([index, leave_out.to(index.dtype)]), torch.cat([offset, single]), torch.cat([kept, -own.kept])
+                torch.cat([cells.column, leave_out.to(cells.column.dtype)]),
+                torch.cat([cells.start, single]),
+                torch.cat([kept, -own.kept]),
             )
             sums, minus = joined.split([len(unique), len(row)])
             # A pair without a cell of its own (a drawn negative) would keep one cell more than a pair that lost its
@@ -98,21 +98,11 @@ def mean_squared_norm(rows: RaggedRows, table: Table, row: Tensor) -> Tensor:
     Each row of the table is read once, with the number of times it stands in the batch.
     """
     unique, times = torch.unique(row, return_counts=True)
-    index, _ = rows(unique, unique + 1)
-    length = rows.offset[unique + 1] - rows.offset[unique]
-    times = torch.repeat_interleave(times.to(table.weight.dtype), length, output_size=len(index))
-    count = times.new_zeros(len(table.weight)).index_add_(0, index, times)
+    cells = rows(unique)
+    times = torch.repeat_interleave(times.to(table.weight.dtype), cells.length, output_size=len(cells.column))
+    count = times.new_zeros(len(table.weight)).index_add_(0, cells.column, times)
     used = count.nonzero().squeeze(1)
     return (count[used] * table.rows(used).square().sum(1)).sum() / len(row)
-
-
-class _Rows(NamedTuple):
-    """Histories one after another: their lengths, columns, values, and the values that dropout has left."""
-
-    length: Tensor
-    column: Tensor
-    value: Tensor
-    kept: Tensor
 
 
 class _Own(NamedTuple):
@@ -123,15 +113,15 @@ class _Own(NamedTuple):
     kept: Tensor
 
 
-def _own_cells(rows: _Rows, inverse: Tensor, column: Tensor, width: int) -> _Own:
-    """The cells (row ``inverse[b]`` of ``rows``, ``column[b]``); zeros where there is none."""
-    if not len(rows.column):
+def _own_cells(cells: Cells, kept: Tensor, inverse: Tensor, column: Tensor, width: int) -> _Own:
+    """The cells (row ``inverse[b]`` of ``cells``, ``column[b]``), zeros where there is none; ``kept`` is what dropout
+    has left of their values."""
+    if not len(cells.column):
         nothing = torch.zeros(len(column), device=column.device)
         return _Own(nothing.long(), nothing, nothing)
     # rows and their columns ascend, so (position of the row, column) is a sorted key
-    first = torch.arange(len(rows.length), device=column.device) * width
-    keys = torch.repeat_interleave(first, rows.length, output_size=len(rows.column)) + rows.column
+    keys = cells.owner.mul_(width).add_(cells.column)
     key = inverse * width + column
     at = torch.searchsorted(keys, key).clamp_(max=len(keys) - 1)
     there = keys[at] == key
-    return _Own(there.long(), rows.value.index_select(0, at) * there, rows.kept.index_select(0, at) * there)
+    return _Own(there.long(), cells.value.index_select(0, at) * there, kept.index_select(0, at) * there)

@@ -29,16 +29,11 @@ class Wide(nn.Module):
         self.cell_width = cells.width
         self.width = cells.width + dense.shape[1]
 
-    def cells(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The cells of these rows, int64[B], one row after another: how many each has int64[B], column, value."""
-        column, value = self.rows(row, row + 1)
-        return self.rows.offset[row + 1] - self.rows.offset[row], column, value
-
     def dense(self, row: Tensor) -> Tensor:
         """The rows written out, int64[B] -> float[B, width]."""
-        length, column, value = self.cells(row)
-        out = value.new_zeros(len(row), self.cell_width)
-        out[_bags(length, len(column)), column.long()] = value
+        cells = self.rows(row)
+        out = cells.value.new_zeros(len(row), self.cell_width)
+        out[cells.owner, cells.column.long()] = cells.value
         return torch.cat([out, self.numbers[row]], 1)
 
     def column_sums(self) -> Tensor:
@@ -74,13 +69,13 @@ class WideLinear(nn.Module):
 
         hidden bool[columns of cells]: cells of these columns are 0 too.
         """
-        length, column, value = self.wide.cells(row)
-        numbers = self.wide.numbers[row]
+        cells, numbers = self.wide.rows(row), self.wide.numbers[row]
+        value = cells.value
         if noise:
             value, numbers = masked(value, noise), masked(numbers, noise)
         if hidden is not None:
-            value = value.masked_fill(hidden[column.long()], 0.0)
-        out = self.table.bags(column, length.cumsum(0) - length, value) + self.bias
+            value = value.masked_fill(hidden[cells.column.long()], 0.0)
+        out = self.table.bags(cells.column, cells.start, value) + self.bias
         return out if self.of_numbers is None else out + self.of_numbers(numbers)
 
 
@@ -102,19 +97,13 @@ class Ones(nn.Module):
 
         The second is len(item) where the item is none of ``item``.
         """
-        column, _ = self.rows(user, user + 1)
-        length = self.rows.offset[user + 1] - self.rows.offset[user]
+        ones = self.rows(user)
         place = torch.full((self.width,), len(item), device=item.device)
         place[item] = torch.arange(len(item), device=item.device)
-        return _bags(length, len(column)), place[column.long()]
+        return ones.owner, place[ones.column.long()]
 
     def block(self, user: Tensor, item: Tensor) -> Tensor:
         """The block of R that users and items span: float[B_u, B_v]."""
         out = torch.zeros(len(user), len(item) + 1, device=user.device)  # one column more for the ones outside
         out[self.cells(user, item)] = 1.0
         return out[:, :-1]
-
-
-def _bags(length: Tensor, total: int) -> Tensor:
-    """The number of the bag that each of ``total`` cells is in."""
-    return torch.repeat_interleave(torch.arange(len(length), device=length.device), length, output_size=total)

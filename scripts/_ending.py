@@ -1,0 +1,31 @@
+"""How a script that trains many models ends: with a sentence and an exit status, not with a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+
+from hrec.config import ConfigError
+from hrec.datasets.problems import DataError
+from hrec.pipeline.checkpoints import CheckpointError
+from hrec.pipeline.trainer import Interrupted
+
+
+def status_of(work: Callable[[], None]) -> int:
+    """0, 2 for what the user can mend, 130 for a stop; told on standard error."""
+    try:
+        work()
+    except (ConfigError, DataError) as error:
+        print(error, file=sys.stderr)
+    except CheckpointError as error:
+        told = str(error).replace(", or start a new run", "")
+        print(f"{told}, or give another --out, where everything is made anew", file=sys.stderr)
+    except BrokenProcessPool:
+        print("a process of --jobs was killed, perhaps for want of memory; the same command goes on", file=sys.stderr)
+    except (Interrupted, KeyboardInterrupt):
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    else:
+        return 0
+    return 2
