@@ -280,6 +280,9 @@ REFUSED = {
         "users with both",
     ],
     "deepmf data=planted-tiny data.split.ratio=[1,1e-9,1e-9]": ["'auc' has no value on the validation part"],
+    "deepmf data=planted-tiny ranking.cold_rows=0 opt.early_stop.metric=ndcg@5/cold_users": [
+        "'ndcg@5/cold_users' has no value on the validation part, where no user likes anything of its group",
+    ],
     'deepmf metrics=["recall@x"]': ["a whole number of 1 or more belongs behind '@'"],
     "popularity data=planted-tiny opt.early_stop.metric=coverage@10/cold_users": ["There are: coverage@10"],
     'deepmf metrics=["recal@10"]': ["metrics: no metric 'recal@k'", "Did you mean 'recall'?"],
@@ -296,12 +299,6 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, line):
     for sentence in REFUSED[line]:
         assert sentence in err
     assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
-
-
-def test_a_group_without_users_cannot_be_watched(launch, tmp_path):
-    """Of lists this is known when they are made, after the first epoch."""
-    argv = tiny(tmp_path, "ranking.cold_rows=0", "opt.early_stop.metric=ndcg@5/cold_users")
-    assert "'ndcg@5/cold_users' has no value on the validation part" in told(launch(HOMO, "deepmf", *argv))
 
 
 def test_a_run_that_diverges_is_told_in_a_sentence(launch, tmp_path):

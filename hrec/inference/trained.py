@@ -112,5 +112,3 @@ def require_finished(folder: Path) -> None:
     if not (folder / "result.json").is_file():
         script = "train_hete.py (or train_homo.py, as it was begun)"
         raise ConfigError(f"{folder}: the run is not finished, it has no result.json; go on with {script} --resume")
-    if not (folder / "data.json").is_file():
-        raise ConfigError(f"{folder}: data.json is missing, so nothing tells which data the run was trained on")

@@ -110,13 +110,20 @@ def _require_relevant_items(config: LoadedConfig, parts: Split) -> None:
 
 def _require_defined(config: LoadedConfig, parts: Split) -> None:
     """Early stopping watches a metric that has a value on the validation part."""
-    watched = {stop.metric: where for where, stop in _watched(config) if not is_ranking(stop.metric.split("/")[0])}
-    missing = undefined([name.split("/")[0] for name in watched], parts.valid)
+    watched = {stop.metric: where for where, stop in _watched(config)}
+    names = list(dict.fromkeys(name.split("/")[0] for name in watched))
+    lists = [name for name in names if is_ranking(name)]
+    missing = undefined([name for name in names if not is_ranking(name)], parts.valid)
+    if lists:
+        missing |= Ranking(config.run.ranking, lists, parts).undefined(parts.valid)
     for name, where in watched.items():
         if name in missing:
+            of_lists = is_ranking(name.split("/")[0])
+            why = "where no user likes anything of its group" if of_lists else WHY_UNDEFINED
+            instead = name.split("/")[0] if of_lists else "logloss"
             raise ConfigError(
-                f"{where}.metric: '{name}' has no value on the validation part, {WHY_UNDEFINED}. Watch "
-                "another, such as 'logloss', give the part other rows (data.split), or set early_stop to null"
+                f"{where}.metric: '{name}' has no value on the validation part, {why}. Watch another, such as "
+                f"'{instead}', give the part other rows (data.split), or set early_stop to null"
             )
 
 

@@ -49,6 +49,11 @@ class Processes:
             value = value / self.world
         return value
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world > 1:
+            dist.barrier()
+
     def gather(self, mine: np.ndarray, n: int) -> np.ndarray:
         """All n rows in order, on every process, from the ``share`` that each has worked out."""
         if self.world == 1:

@@ -60,15 +60,16 @@ class Ranking:
 
         Raises ScoreError for scores that are NaN.
         """
-        relevant, spans, allowed = self.relevant(part), self._spans(part), self.allowed(part)
-        out: dict[str, float] = {}
-        for (name, span), lists in zip(spans.items(), self.lists(model, part, list(spans.values())), strict=True):
-            of_span = lists if name == "" else lists.take(lists.relevant > 0)
-            for metric in self.metrics:
-                out[metric + name] = self._one(metric, of_span, int(allowed[span].sum()))
-            if name == "":
-                out |= self._groups(lists, relevant)
-        return out
+        return self._values(part, self.lists(model, part, list(self._spans(part).values())))
+
+    def undefined(self, part: RecData) -> set[str]:
+        """The keys of ``measure`` that are means over users and have none to take them over, whatever the model."""
+        relevant = self.relevant(part)
+        users = np.unique(relevant // self.n_items)
+        nothing = np.full((len(users), 1), -1, np.int32)
+        lists = [self._judged(users, nothing, relevant, span) for span in self._spans(part).values()]
+        of_users = {name for name in self.metrics if parse(name)[0] in USER_METRICS}
+        return {k for k, v in self._values(part, lists).items() if np.isnan(v) and k.partition("/")[0] in of_users}
 
     def of_each_user(self, model: BaseModel, part: RecData) -> dict[str, np.ndarray]:
         """Metric of users -> float[n_users], over all items; NaN for users who like nothing in the part."""
@@ -141,6 +142,18 @@ class Ranking:
         if len(part.kinds) > 1 and self.settings.sampled is None:  # candidates are sampled over all kinds together
             spans |= {f"/{kind}": slice(table.start, table.stop) for kind, table in part.kinds.items()}
         return spans
+
+    def _values(self, part: RecData, lists: Sequence[Lists]) -> dict[str, float]:
+        """The metrics of the lists of each of ``_spans``."""
+        relevant, allowed = self.relevant(part), self.allowed(part)
+        out: dict[str, float] = {}
+        for (name, span), of_all in zip(self._spans(part).items(), lists, strict=True):
+            of_span = of_all if name == "" else of_all.take(of_all.relevant > 0)
+            for metric in self.metrics:
+                out[metric + name] = self._one(metric, of_span, int(allowed[span].sum()))
+            if name == "":
+                out |= self._groups(of_all, relevant)
+        return out
 
     def _best(self, model: BaseModel, part: RecData, users: np.ndarray, spans: Sequence[slice]) -> list[np.ndarray]:
         """For each span int32[U, K]: the best items of each user, -1 behind the end."""

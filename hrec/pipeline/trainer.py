@@ -18,15 +18,14 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from hrec.config import ConfigError
 from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Stage
-from hrec.models.layers.bags import Table
 from hrec.pipeline.checkpoints import Checkpoints, load_into
 from hrec.pipeline.devices import Processes, autocast
+from hrec.pipeline.distributed import losses_of
 from hrec.pipeline.early_stopping import EarlyStopping
 from hrec.pipeline.metrics import ScoreError, direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
@@ -169,7 +168,7 @@ class StageRun:
         self.stopping = EarlyStopping(stop.stop_step, stop.mode or direction(stop.metric)) if stop else None
         device = model.device
         self.scaler = torch.amp.GradScaler(device.type) if trainer.opt.precision == "16" else None
-        self.losses = _parallel(model, stage, trainer.processes, settings) if stage.loss else None
+        self.losses = losses_of(model, stage, trainer.processes, settings.row_wise) if stage.loss else None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state of this stage."""
@@ -214,7 +213,7 @@ class StageRun:
             if epoch % s.save_step == 0 or last_epoch:
                 self.trainer.save(self.model, self.at, self)
         if best_saved and self.trainer.checkpoints:
-            _barrier(self.trainer.processes)
+            self.trainer.processes.wait()
             self.trainer.checkpoints.load_best(self.model)
 
     def _evaluate(self, row: dict[str, Any]) -> bool:
@@ -227,7 +226,7 @@ class StageRun:
         if self.stopping is None or self.watched is None:
             return False
         value = measured[self.watched]
-        if math.isnan(value):  # of rows, this is known before training; of lists of a group of users, say, only now
+        if math.isnan(value):  # hrec's own metrics are asked before training (checks.py)
             raise ConfigError(
                 f"early_stop.metric: '{self.watched}' has no value on the validation part, which holds nothing of its "
                 "group; watch another, or set early_stop to null"
@@ -351,40 +350,6 @@ class StageRun:
             torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
 
 
-class _Losses(nn.Module):
-    """The loss of a stage as a module, which is what DistributedDataParallel wraps."""
-
-    def __init__(self, model: BaseModel, stage: Stage) -> None:
-        super().__init__()
-        self.model = model
-        self.stage_loss = stage.loss
-
-    def forward(self, batch: Any) -> dict[str, Tensor]:
-        assert self.stage_loss is not None
-        return self.stage_loss(batch)
-
-
-def _parallel(model: BaseModel, stage: Stage, processes: Processes, settings: StageSettings) -> nn.Module:
-    """The loss as it is, or averaged over processes."""
-    losses, device, data = _Losses(model, stage), model.device, stage.data
-    if processes.world == 1:
-        return losses
-    if settings.row_wise:
-        raise ConfigError("opt.row_wise is for one process; leave it out under torchrun")
-    for module in losses.modules():
-        if isinstance(module, Table):
-            module.weight.dense_up_to = math.inf  # type: ignore[attr-defined]  # processes average dense gradients
-    devices = [device.index] if device.type == "cuda" else None
-    # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient,
-    # and must be looked for, or each process would wait for it; only then, as the search takes time in every step.
-    some_unused = len(np.unique(data.interactions.kind)) < len(data.kinds)
-    # most buffers are histories and columns, the same on every process: only what batch normalisation counts is to send
-    counts = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return DistributedDataParallel(
-        losses, device_ids=devices, forward_sync_buffers=counts, find_unused_parameters=some_unused
-    )
-
-
 def _freeze(model: BaseModel, moving: list[nn.Parameter]) -> set[nn.Module]:
     """Let only the weights in ``moving`` learn; returns the modules that have weights and none that moves."""
     wanted = {id(p) for p in moving}
@@ -400,8 +365,3 @@ def _freeze(model: BaseModel, moving: list[nn.Parameter]) -> set[nn.Module]:
 def _mix(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _barrier(processes: Processes) -> None:
-    if processes.world > 1:
-        torch.distributed.barrier()
