@@ -554,7 +554,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
     with pytest.raises(ConfigError, match=r"not a run folder, it holds no config.json"):
         load_run(tmp_path)
     (run / "data.json").rename(tmp_path / "data.json")
-    with pytest.raises(ConfigError, match=r"data.json is missing"):
+    with pytest.raises(CheckpointError, match=r"data.json is missing"):
         load_run(run)
     (run / "result.json").unlink()
     with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; go on with .*--resume"):

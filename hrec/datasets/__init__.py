@@ -71,10 +71,10 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
             parts = Split(*(one_kind(part, settings) for part in (parts.train, parts.valid, parts.test)))
             sizes = (len(part.interactions) for part in (parts.train, parts.valid, parts.test))
             log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
-        if settings.train_columns:
+        if "mean" in settings.train_columns:
             log(
-                "warning: data.train_columns are made with a training row itself, unlike for a test row ('mean' "
-                "tells its label in training); they lowered the AUC on Epinions (NOTES.md)"
+                "warning: data.train_columns: 'mean' is taken over a training row itself too and tells its label, "
+                "which it does not of a test row; it lowered the AUC on Epinions (NOTES.md)"
             )
         return with_train_columns(parts, settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give

@@ -61,10 +61,12 @@ class CategoricalList:
 @dataclass(frozen=True, eq=False)
 class _Numbers:
     """``among``: the rows that a model measures the numbers against, for mean, deviation and buckets, where those are
-    not the column's own: a new user's age is measured as the ages that the model was trained on."""
+    not the column's own: a new user's age is measured as the ages that the model was trained on. ``in_training``: what
+    a training row reads in place of ``value``, where a number tells of training rows: the same without that row."""
 
     value: np.ndarray
     among: np.ndarray | None = None
+    in_training: np.ndarray | None = None
 
     @property
     def reference(self) -> np.ndarray:
@@ -74,7 +76,13 @@ class _Numbers:
         return len(self.value)
 
     def take(self, rows: np.ndarray) -> Self:
-        return replace(self, value=self.value[rows])
+        less = None if self.in_training is None else self.in_training[rows]
+        return replace(self, value=self.value[rows], in_training=less)
+
+    @property
+    def own_row_out(self) -> Self:
+        """The column as a training row reads it."""
+        return self if self.in_training is None else type(self)(self.in_training, self.reference)
 
 
 class Numeric(_Numbers):
@@ -146,7 +154,10 @@ def joined(columns: Sequence[Column]) -> Column:
     values = [c.value for c in columns]  # type: ignore[union-attr]
     if len({v.shape[1:] for v in values}) > 1:
         raise ValueError("holds vectors of " + " and ".join(str(v.shape[1]) for v in values) + " numbers")
-    return type(first)(np.concatenate(values))
+    in_training = None
+    if any(c.in_training is not None for c in columns):  # type: ignore[union-attr]
+        in_training = np.concatenate([c.own_row_out.value for c in columns])  # type: ignore[union-attr]
+    return type(first)(np.concatenate(values), in_training=in_training)
 
 
 def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:

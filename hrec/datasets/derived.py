@@ -1,7 +1,8 @@
 """Columns that are made from the training part alone: how many rows a user or an item has there, and how liked it is.
 
-Known limit: in training, a row is itself one of those that its item's mean was taken over, so the mean tells a little
-of its label. The mean is shrunk for that reason, and histories, which leave the row out, need no such column.
+In training a row reads the counts without itself, as a test row does. Known limit of means: the row is one of those
+that its item's mean was taken over, so the mean tells a little of its label. It is shrunk for that reason; to leave the
+row out would tell the label too, the other way round. Histories, which leave the row out, need no such column.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ SHRINK = 3.0
 def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
     """The same parts; users and items of each kind have a column ``train_<name>`` more for each of ``names``.
 
-    names: of DERIVED. Users and items without a training row have a missing value. Raises ValueError for 'mean' where
-    the data has neither ratings nor labels.
+    names: of DERIVED. Users and items without a training row have 0, not a missing value: no training row would show
+    what a missing one means. Raises ValueError for 'mean' where the data has neither ratings nor labels.
     """
     if not names:
         return parts
@@ -53,30 +54,28 @@ def _with(
     """``among``: the rows whose mean rating is the mean of all; None for ``x``."""
     here = (row >= 0) & (row < table.count)
     counted = np.bincount(row[here], minlength=table.count)
-    columns = {
-        f"train_{name}": Numeric(DERIVED[name](x, row, here, counted, x if among is None else among)) for name in names
-    }
+    columns = {f"train_{name}": DERIVED[name](x, row, here, counted, x if among is None else among) for name in names}
     return replace(table, columns={**table.columns, **columns})
 
 
-def _count(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> np.ndarray:
-    """log(1 + rows); missing where there is none, which the missing mark then tells apart."""
-    return np.where(counted > 0, np.log1p(counted), np.nan).astype(np.float32)
+def _count(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> Numeric:
+    """log(1 + rows); every training row finds one row less. Drawn negatives do so too, though they are none of the
+    rows: a number that only positives had less of would tell the label."""
+    every, others = (np.log1p(n).astype(np.float32) for n in (counted, np.maximum(counted - 1, 0)))
+    return Numeric(every, in_training=others)
 
 
-def _mean(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> np.ndarray:
+def _mean(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> Numeric:
     """Shrunk mean of the ratings (labels where there are none), less the mean of all."""
     value, every = (y.label if y.rating is None else y.rating for y in (x, among))
     if value is None or every is None:
         raise ValueError("data.train_columns 'mean' needs ratings or labels, and this data has neither; use 'count'")
     known = here & np.isfinite(value)
     sums = np.bincount(row[known], value[known] - every[np.isfinite(every)].mean(dtype=np.float64), len(counted))
-    return np.where(counted > 0, sums / (np.bincount(row[known], minlength=len(counted)) + SHRINK), np.nan).astype(
-        np.float32
-    )
+    return Numeric((sums / (np.bincount(row[known], minlength=len(counted)) + SHRINK)).astype(np.float32))
 
 
-DERIVED: dict[str, Callable[[Interactions, np.ndarray, np.ndarray, np.ndarray, Interactions], np.ndarray]] = {
+DERIVED: dict[str, Callable[[Interactions, np.ndarray, np.ndarray, np.ndarray, Interactions], Numeric]] = {
     "count": _count,
     "mean": _mean,
 }

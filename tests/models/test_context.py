@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from math import exp, log, sqrt
 from typing import Any
@@ -66,6 +67,20 @@ def test_every_type_of_column_is_a_field_of_one_matrix():
         expected = literal_fields(fields, sides)
         torch.testing.assert_close(vectors[row], expected[:, :-1])
         torch.testing.assert_close(first_order[row], expected[:, -1].sum())
+
+
+def test_in_training_a_row_reads_numbers_without_itself():
+    data, age = made(), made().users.columns["age"]
+    assert isinstance(age, Numeric)
+    less = replace(data.users, columns={**data.users.columns, "age": replace(age, in_training=age.value - 1)})
+    other = replace(data.users, columns={**data.users.columns, "age": Numeric(age.value - 1, age.value)})
+    fields, alike, plain = (PairFields(replace(data, users=users), settings()) for users in (less, other, data.users))
+    for one in (alike, plain):
+        one.load_state_dict(fields.state_dict())
+    pair = torch.tensor([0, 1]), torch.tensor([0, 1])
+    torch.testing.assert_close(fields(*pair), alike(*pair))
+    torch.testing.assert_close(fields.eval()(*pair), plain(*pair))
+    assert not torch.equal(alike(*pair)[0], plain(*pair)[0])
 
 
 def test_one_side_alone_has_the_same_vectors():
@@ -159,7 +174,7 @@ def model_of(name: str, **config: Any) -> Any:
         for p in model.parameters():
             p.copy_(torch.randn(p.shape, dtype=torch.float64) * 0.5)
     for side in (model.fields.users, model.fields.items):
-        side.value = side.value.double()
+        side.always.value = side.always.value.double()
     return model
 
 

@@ -441,4 +441,4 @@ def test_numbers_in_buckets_are_read_and_trained(cls: type[BaseModel]):
     batch = next(iter(stage.sample(data, Draw(4, torch.Generator().manual_seed(0), torch.device("cpu")))))
     torch.stack(list(stage.loss(batch).values())).sum().backward()
     assert all(table.weight.grad is not None for table in tables[1])
-    assert not any(m.numbers.shape[1] for m in cut.modules() if isinstance(m, Fields))
+    assert not any(m.n_numbers for m in cut.modules() if isinstance(m, Fields))

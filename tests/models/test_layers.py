@@ -305,6 +305,24 @@ def test_fields_of_every_type_stand_side_by_side():
         torch.testing.assert_close(fields(ints(*chosen)), expected[chosen])
 
 
+@pytest.mark.parametrize("buckets", [None, 2])
+def test_in_training_a_row_reads_numbers_without_itself(buckets: int | None):
+    """1, 2, 3, 6 is read as 0, 1, 2, 5 in training: over the mean 3 and the deviation sqrt(7 / 2) of the first."""
+    value, others = np.array([1, 2, 3, 6], np.float32), np.array([0, 1, 2, 5], np.float32)
+    count = Numeric(value, in_training=others)
+    fields = Fields(described(count=count, year=YEAR), 2, 1.0, buckets=buckets)
+    alike = Fields(described(count=Numeric(others, value), year=YEAR), 2, 1.0, buckets=buckets)
+    plain = Fields(described(count=Numeric(value), year=YEAR), 2, 1.0, buckets=buckets)
+    for other in (alike, plain):
+        other.load_state_dict(fields.state_dict())
+    every = ints(0, 1, 2, 3)
+    torch.testing.assert_close(fields(every), alike(every))
+    torch.testing.assert_close(fields.eval()(every), plain(every))
+    assert not torch.equal(fields(every), fields.train()(every))
+    if buckets is None:
+        torch.testing.assert_close(fields(every)[:, 0], torch.tensor([-3.0, -2, -1, 2]) / 3.5**0.5)
+
+
 def test_numbers_in_buckets_are_embedded_as_categories_are():
     """PRICE is 1, missing, 5, 3 and YEAR -1, 1, 1, -1 up to scale: two buckets each, cut at the median."""
     fields = Fields(described(price=PRICE, colour=COLOUR, year=YEAR, image=IMAGE), 2, 1.0, buckets=2)

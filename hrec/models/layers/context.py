@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from hrec.datasets.recdata import RecData
 from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries
+from hrec.models.layers.own_row import OwnRowOut
 from hrec.settings import Settings
 
 
@@ -56,7 +58,8 @@ class PairFields(nn.Module):
                 "model.refuse_columns to false"
             )
         count = {"user": data.n_users, "item": data.n_items}
-        sides = {side: _fields(side, columns[side], count[side], settings) for side in columns}
+        fields_of = {side: partial(_fields, side, count=count[side], settings=settings) for side in columns}
+        sides = {side: fields_of[side](columns[side]) for side in columns}
         if not sides["user"] or not sides["item"]:
             bare = next(side for side in sides if not sides[side])
             raise ValueError(f"has no column of the {bare}s to read: name some in data.feat, or set model.ids to true")
@@ -66,9 +69,11 @@ class PairFields(nn.Module):
         self.width = settings.embedding_size
         user_rows = sum(field.size for field in sides["user"].values())
         item_rows = sum(field.size for field in sides["item"].values())
-        self.users = RaggedRows(*entries.side_by_side(list(sides["user"].values())))
-        self.items = RaggedRows(*entries.side_by_side(list(sides["item"].values()), first=user_rows))
-        self.id_rows = {"user": 0, "item": user_rows} if settings.ids else {}
+        first = {"user": 0, "item": user_rows}
+        self.users, self.items = (
+            OwnRowOut(partial(_rows, fields_of[side], first[side]), columns[side]) for side in columns
+        )
+        self.id_rows = first if settings.ids else {}
         """Row of the matrix where the users themselves begin, and where the items do."""
         self.table = Table(user_rows + item_rows, self.width + first_order, settings.init_std)
 
@@ -137,6 +142,13 @@ def _fields(side: str, columns: Mapping[str, Column], count: int, settings: Cont
         elif not isinstance(column, Dense | Sparse):
             fields[name] = entries.of_categories(column)
     return fields
+
+
+def _rows(
+    fields_of: Callable[[Mapping[str, Column]], dict[str, Entries]], first: int, columns: Mapping[str, Column]
+) -> RaggedRows:
+    """The fields of all rows of one side; its part of the matrix begins at row ``first``."""
+    return RaggedRows(*entries.side_by_side(list(fields_of(columns).values()), first))
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, N
 from hrec.datasets.recdata import Table as RecTable
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries, of_buckets, of_categories, of_sparse, side_by_side, standardised
+from hrec.models.layers.own_row import Numbers, OwnRowOut
 from hrec.settings import Settings
 
 
@@ -36,8 +37,6 @@ class Fields(nn.Module):
     ``buckets`` numbers are categories too, of nearly equal count.
     """
 
-    numbers: Tensor
-
     def __init__(
         self,
         table: RecTable,
@@ -49,28 +48,26 @@ class Fields(nn.Module):
     ) -> None:
         super().__init__()
         chosen = {name: table.columns[name] for name in (table.columns if columns is None else columns)}
-        embedded = {name: _entries(column, buckets) for name, column in chosen.items()}
-        tokens = [entries for entries in embedded.values() if entries is not None]
+        tokens = {name: column for name, column in chosen.items() if _entries(column, buckets) is not None}
+        plain = {name: column for name, column in chosen.items() if name not in tokens}
         self.n_tokens = len(tokens)
         self.token_width = width
         if tokens:
-            self.rows = RaggedRows(*side_by_side(tokens))
-            self.table = Table(sum(c.size for c in tokens), width, init_std)
-        plain = [chosen[name] for name, entries in embedded.items() if entries is None]
-        numbers = [part for column in plain for part in _standardised(column, clip)]
-        stacked = np.concatenate(numbers, axis=1) if numbers else np.zeros((table.count, 0), np.float32)
-        self.register_buffer("numbers", torch.from_numpy(stacked), persistent=False)
-        self.width = self.n_tokens * width + stacked.shape[1]
+            self.rows = OwnRowOut(lambda columns: RaggedRows(*side_by_side(_all_entries(columns, buckets))), tokens)
+            self.table = Table(sum(e.size for e in _all_entries(tokens, buckets)), width, init_std)
+        self.numbers = OwnRowOut(lambda columns: Numbers(_stacked(columns, table.count, clip)), plain)
+        self.n_numbers: int = self.numbers(torch.zeros(0, dtype=torch.int64)).shape[1]
+        self.width = self.n_tokens * width + self.n_numbers
 
     def forward(self, row: Tensor) -> Tensor:
         """row int64[B], counted from the table's start. -> [B, width]; width 0 where the table has no column."""
-        parts = [self.numbers[row]] if self.numbers.shape[1] else []
+        parts = [self.numbers(row)] if self.n_numbers or not self.n_tokens else []
         if self.n_tokens:
             fields = (row[:, None] * self.n_tokens + torch.arange(self.n_tokens, device=row.device)).flatten()
             cells = self.rows(fields)
             embedded = self.table.bags(cells.column, cells.start, cells.value)
             parts.insert(0, embedded.view(len(row), self.n_tokens * self.token_width))
-        return torch.cat(parts, dim=1) if parts else self.numbers[row]
+        return torch.cat(parts, dim=1)
 
 
 def _entries(column: Column, buckets: int | None) -> Entries | None:
@@ -80,6 +77,16 @@ def _entries(column: Column, buckets: int | None) -> Entries | None:
     if isinstance(column, Sparse):
         return of_sparse(column)
     return of_buckets(column, buckets) if isinstance(column, Numeric) and buckets else None
+
+
+def _all_entries(columns: Mapping[str, Column], buckets: int | None) -> list[Entries]:
+    return [entries for column in columns.values() if (entries := _entries(column, buckets)) is not None]
+
+
+def _stacked(columns: Mapping[str, Column], count: int, clip: float) -> Tensor:
+    """The numbers of all columns side by side, float32[count, d]."""
+    parts = [part for column in columns.values() for part in _standardised(column, clip)]
+    return torch.from_numpy(np.concatenate(parts, axis=1) if parts else np.zeros((count, 0), np.float32))
 
 
 def _standardised(column: Column, clip: float) -> list[np.ndarray]:
