@@ -27,6 +27,7 @@ SOURCES = {
     "planted": Source("planted-small", ("opt.epochs=40",)),
     "tiny": Source("planted-tiny", ("opt.epochs=3",)),
     "epinions": Source("epinions", ("opt.epochs=30",)),
+    "epinions-counts": Source("epinions", ("opt.epochs=30", 'data.train_columns=["count"]')),
     "amazon": Source("amazon", ("opt.batch_size=2048", "opt.epochs=8")),
     "amazon-2kinds": Source("amazon-2kinds", ("opt.epochs=20",)),
     "douban": Source("douban-ga", ("opt.epochs=30",)),

@@ -305,7 +305,7 @@ def raw_columns(data: RecData) -> dict[str, np.ndarray]:
     width = DURation.Config().token_emb_size
     with torch.no_grad():
         return {
-            kind: Fields(data.kinds[kind], width, 1.0)(torch.from_numpy(chosen)).numpy()
+            kind: Fields(data.kinds[kind], width, 1.0).eval()(torch.from_numpy(chosen)).numpy()
             for kind, chosen in chosen_items(data).items()
         }
 
