@@ -26,7 +26,7 @@ class Unseen:
     offset [users * spans + 1]: where the seen items of a user in a span stand in ``before`` and ``cut``.
     before [cells]: the place of a seen item once the seen items before it are cut out, plus ``length`` times the
     number of its user and span, so that it ascends over all. cut [cells + 1]: width of the seen items, cumulated over
-    all. left [users * spans]: of the unseen.
+    all. left [users * spans]: of the unseen. unit: every item is 1 wide, so a place is the number of its item.
     """
 
     edge: Tensor
@@ -36,6 +36,7 @@ class Unseen:
     cut: Tensor
     left: Tensor
     length: int
+    unit: bool
 
     @staticmethod
     def of(
@@ -63,7 +64,7 @@ class Unseen:
         before = edge[what] - edge[starts][group % len(spans)] - (cut[:-1] - cut[offset[group]]) + group * length
         left = np.tile(whole, n_users) - (cut[offset[1:]] - cut[offset[:-1]])
         arrays = [torch.from_numpy(a).to(device) for a in (edge, edge[starts], offset, before, cut, left)]
-        return Unseen(*arrays, length)  # type: ignore[arg-type, call-arg]
+        return Unseen(*arrays, length, bool((width == 1).all()))  # type: ignore[arg-type, call-arg]
 
     def any_left(self, user: Tensor, span: Tensor) -> Tensor:
         """bool[B]: whether there is anything to draw. user, span int64[B]."""
@@ -83,7 +84,7 @@ class Unseen:
         # how many seen items stand at or before the point; those of the groups before are all of them less
         passed = torch.searchsorted(self.before, group * self.length + point, right=True)
         place = self.begin[span] + point + self.cut[passed] - self.cut[self.offset[group]]
-        return torch.searchsorted(self.edge, place, right=True) - 1
+        return place if self.unit else torch.searchsorted(self.edge, place, right=True) - 1
 
 
 def _cumulated(width: np.ndarray) -> np.ndarray:

@@ -16,13 +16,13 @@ def bce(logit: Tensor, label: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, label)
 
 
-def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+def bpr(ahead: Tensor) -> Tensor:
     """-log sigmoid(x_ui - x_uj), mean over the batch (Rendle et al., BPR, UAI 2009, BPR-Opt without its norms).
 
-    positive float[B], negative float[B, pool]: scores of a liked item and of unseen ones, of which the largest counts.
+    ahead float[B, pool]: x_uj - x_ui, by how much the scores of unseen items are above that of the liked one; the
+    largest counts.
     """
-    hardest = negative.squeeze(1) if negative.shape[1] == 1 else negative.amax(1)
-    return F.softplus(hardest - positive).mean()
+    return F.softplus(ahead.squeeze(1) if ahead.shape[1] == 1 else ahead.amax(1)).mean()
 
 
 def _in_full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -56,15 +56,17 @@ class BPRMF(InnerProductModel):
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """BPR-Opt of the pairs, and the mean of their norms."""
         user = self.user_vectors(batch.user)
-        items = torch.cat([batch.positive[:, None], batch.negative], 1)
-        vectors = self.item_vectors(items.flatten()).view(*items.shape, -1)  # one lookup: one gradient of the table
-        scores = (user[:, None] * vectors).sum(2)
-        terms = {"bpr": bpr(scores[:, 0], scores[:, 1:])}
+        # one lookup: one gradient of the table
+        vectors = self.item_vectors(torch.cat([batch.positive, batch.negative.flatten()]))
+        liked, unseen = vectors.split([len(user), batch.negative.numel()])
+        unseen = unseen.view(*batch.negative.shape, -1)
+        # the difference of the vectors, as that of the scores would multiply twice
+        ahead = (user[:, None] * (unseen - liked[:, None])).sum(2)
+        terms = {"bpr": bpr(ahead)}
         if self.config.reg_weight:
-            of_pair = torch.stack([torch.zeros_like(batch.user), 1 + scores[:, 1:].argmax(1)], 1)
-            rows = vectors.gather(1, of_pair[:, :, None].expand(-1, -1, vectors.shape[2]))
-            d = self.config.embedding_size
-            norm = user[:, :d].square().sum(1) + rows.square().sum((1, 2))
+            counted = unseen[torch.arange(len(user), device=user.device), ahead.argmax(1)]
+            own = user[:, : self.config.embedding_size]
+            norm = sum(v.square().sum(1) for v in (own, liked, counted))
             terms["norm"] = self.config.reg_weight / 2 * norm.mean()
         return terms
 

@@ -62,7 +62,7 @@ class LightGCN(InnerProductModel):
         user = users[batch.user]
         positive = (user * items[batch.positive]).sum(1)
         negative = torch.einsum("bd,bnd->bn", user, items[batch.negative])
-        terms = {"bpr": bpr(positive, negative)}
+        terms = {"bpr": bpr(negative - positive[:, None])}
         if self.config.reg_weight:
             worst = batch.negative.gather(1, negative.argmax(1, keepdim=True)).squeeze(1)
             own = [self.users[batch.user], self.items[batch.positive], self.items[worst]]
