@@ -310,13 +310,19 @@ def test_no_half_sweep_of_wmf_raises_the_objective(a: float, b: float, cg_steps:
 
 
 @each_weight
-def test_conjugate_gradients_come_to_the_exact_solution(a: float, b: float):
+@pytest.mark.parametrize("together", [2**24, 30, 1])
+def test_conjugate_gradients_come_to_the_exact_solution(
+    a: float, b: float, together: int, monkeypatch: pytest.MonkeyPatch
+):
+    """All rows at once, four at a time (the last piece has fewer), and one by one."""
+    monkeypatch.setattr(least_squares, "TOGETHER", together)
     data = many()
     exact, steps = (build(WMF, data, embedding_size=7, a=a, b=b, cg_steps=n) for n in (None, 30))
     for model in (exact, steps):
         model.solve()
     close(steps.users.weight, exact.users.weight, within=1e-6)
     close(steps.items.weight, exact.items.weight, within=1e-6)
+    close(steps.objective(), dense_objective(steps, matrix(data)))
     rough = build(WMF, data, embedding_size=7, a=a, b=b, cg_steps=1)
     rough.solve()
     assert a == b or not np.allclose(array(rough.users.weight), array(exact.users.weight), atol=1e-3)

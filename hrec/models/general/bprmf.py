@@ -66,7 +66,7 @@ class BPRMF(InnerProductModel):
         if self.config.reg_weight:
             counted = unseen[torch.arange(len(user), device=user.device), ahead.argmax(1)]
             own = user[:, : self.config.embedding_size]
-            norm = sum(v.square().sum(1) for v in (own, liked, counted))
+            norm = torch.stack([v.square().sum(1) for v in (own, liked, counted)]).sum(0)
             terms["norm"] = self.config.reg_weight / 2 * norm.mean()
         return terms
 

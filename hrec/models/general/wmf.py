@@ -43,8 +43,7 @@ class WMF(InnerProductModel):
         l_v: PositiveFloat = 1.0
         """The same of the items."""
         cg_steps: PositiveInt | None = None
-        """null: Cholesky, exact; else so many steps of conjugate gradients in each sweep for each vector with more than
-        eight cells a step; the others are solved exactly, which takes no longer."""
+        """null: Cholesky, exact; else so many steps of conjugate gradients for each vector in each sweep."""
         init_std: PositiveFloat = 0.01
         """Standard deviation of the first vectors; only those of the users count where the solution is exact."""
 

@@ -10,11 +10,13 @@ with cells S and the vectors V of all columns
 With G = L L^T, W = V L^-T, p_i = l L^-1 f_i and c = a - b, u_i = L^-T (p_i + y_i) where t = a 1 - c W_S p_i and
 y_i = (I + c W_S^T W_S)^-1 W_S^T t. That is W_S^T (I + c W_S W_S^T)^-1 t too: a system as large as the vectors are wide,
 or as the row has cells, whichever is smaller. Both are exact, and rows of similar length go through one batched
-Cholesky factorisation.
+Cholesky factorisation. Conjugate gradients need y_i -> W_S^T W_S y_i alone, which is two products of all rows with
+their cells, and no row of W is copied for it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,10 +26,10 @@ from torch import Tensor
 
 from hrec.models.layers.bags import RaggedRows
 
-SHORT = 8
-"""Cells of a row for each step of conjugate gradients up to which the exact solution takes no longer."""
 BUDGET = 2**15
 """Vectors that a batch of rows gathers at once; 39 MB at 300 float32 each."""
+TOGETHER = 2**24
+"""Numbers of the rows that take steps of conjugate gradients together; 67 MB of float32."""
 PIECE = 2**12
 """Rows of a Gram matrix that are multiplied at once."""
 
@@ -45,9 +47,9 @@ def best_rows(
     """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d].
 
     confidence: (a, b), 0 <= b <= a. prior: f float[rows, d], None for 0; a row without cells gets l G^-1 f. cg_steps:
-    None solves exactly; else a row of more than ``SHORT`` cells a step takes so many steps of conjugate gradients from
-    ``start`` float[rows, d] (None: from 0), preconditioned by G, which lower the objective at each step and are exact
-    after d of them.
+    None solves exactly; else each row takes so many steps of conjugate gradients from ``start`` float[rows, d] (None:
+    from 0), preconditioned by G, which lower the objective at each step and are exact after d of them, or after as many
+    as the row has cells.
     """
     a, b = confidence
     system, as_given = gram(columns).mul_(b), columns.dtype
@@ -55,19 +57,31 @@ def best_rows(
     factor = _factor(system)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(system)).to(system), upper=False).to(as_given)
     factor = factor.to(as_given)
+    p = None if prior is None else l2 * prior.to(as_given) @ inverse.T
+    if cg_steps is None:
+        return _exact(rows, columns, inverse, p, (a, a - b))
+    parts = []
+    w, none = columns @ inverse.T, columns.new_zeros(1, 1)
+    for first, cells in _pieces(rows, w):
+        some = slice(first, first + cells.count)
+        own = none.expand(cells.count, w.shape[1]) if p is None else p[some]
+        began = none.expand_as(own) if start is None else start[some] @ factor - own
+        parts.append((own + _conjugate_gradients(cells, own, began, (a, a - b), cg_steps)) @ inverse)
+    return torch.cat(parts) if parts else columns.new_zeros(0, columns.shape[1])
+
+
+def _exact(
+    rows: RaggedRows, columns: Tensor, inverse: Tensor, p: Tensor | None, confidence: tuple[float, float]
+) -> Tensor:
+    """L^-T (p_i + y_i) of each row by batched Cholesky; confidence: (a, c)."""
+    a, c = confidence
     w = columns.new_zeros(len(columns) + 1, columns.shape[1])
     torch.mm(columns, inverse.T, out=w[:-1])
-    p = None if prior is None else l2 * prior.to(as_given) @ inverse.T
     out = columns.new_zeros(len(rows.offset) - 1, columns.shape[1]) if p is None else p @ inverse
     for row, index in padded(rows, none=len(columns)):
         x, own = F.embedding(index, w), columns.new_zeros(len(row), columns.shape[1]) if p is None else p[row]
-        t = a - (a - b) * (x @ own[:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
-        if cg_steps is None or index.shape[1] <= SHORT * cg_steps:
-            y = _exact(x, t, a - b)
-        else:
-            began = torch.zeros_like(own) if start is None else start[row] @ factor - own
-            y = _conjugate_gradients(x, t, a - b, began, cg_steps)
-        out.index_copy_(0, row, (own + y) @ inverse)
+        t = a - c * (x @ own[:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
+        out.index_copy_(0, row, (own + _solved(x, t, c)) @ inverse)
     return out
 
 
@@ -110,7 +124,7 @@ def _factor(system: Tensor) -> Tensor:
     return factor
 
 
-def _exact(x: Tensor, t: Tensor, c: float) -> Tensor:
+def _solved(x: Tensor, t: Tensor, c: float) -> Tensor:
     """y of each row: x float[B, k, d], t float[B, k] -> [B, d]"""
     fewer_cells = x.shape[1] <= x.shape[2]
     system, right = (x @ x.mT, t[:, :, None]) if fewer_cells else (x.mT @ x, x.mT @ t[:, :, None])
@@ -120,19 +134,57 @@ def _exact(x: Tensor, t: Tensor, c: float) -> Tensor:
     return (solved.mT @ x if fewer_cells else solved.mT).squeeze(1)
 
 
-def _conjugate_gradients(x: Tensor, t: Tensor, c: float, start: Tensor, steps: int) -> Tensor:
-    """The same by steps of conjugate gradients from ``start`` [B, d] on (Hestenes and Stiefel, 1952)."""
+class _Cells:
+    """The cells of some rows, and the vectors w float[n, d] of their columns: products with all of them at once."""
+
+    def __init__(self, offset: Tensor, index: Tensor, w: Tensor) -> None:
+        self.count, self.w, self.index = len(offset) - 1, w, index
+        self.offset = (offset - offset[0]).to(index.dtype)
+        with warnings.catch_warnings():  # torch says once that CSR tensors are in beta
+            warnings.simplefilter("ignore", UserWarning)
+            shape = (self.count, len(w))
+            self.pattern = torch.sparse_csr_tensor(self.offset, index, w.new_zeros(len(index)), shape)
+
+    def dots(self, y: Tensor) -> Tensor:
+        """w_j . y_i of each cell (i, j): y float[rows, d] -> float[cells]"""
+        return torch.sparse.sampled_addmm(self.pattern, y, self.w.T, beta=0.0).values()
+
+    def sums(self, value: Tensor) -> Tensor:
+        """Sum over each row's cells of value w_j: float[cells] -> float[rows, d]"""
+        return F.embedding_bag(self.index, self.w, self.offset[:-1], mode="sum", per_sample_weights=value)
+
+
+def _pieces(rows: RaggedRows, w: Tensor) -> Iterator[tuple[int, _Cells]]:
+    """The first of some rows one after another, and their cells; so many at once that their vectors are ``TOGETHER``
+    numbers."""
+    n, at_once = len(rows.offset) - 1, max(1, TOGETHER // w.shape[1])
+    for first in range(0, n, at_once):
+        offset = rows.offset[first : min(first + at_once, n) + 1]
+        yield first, _Cells(offset, rows.index[int(offset[0]) : int(offset[-1])], w)
+
+
+def _conjugate_gradients(
+    cells: _Cells, own: Tensor, start: Tensor, confidence: tuple[float, float], steps: int
+) -> Tensor:
+    """y of each row by steps of conjugate gradients from ``start`` float[rows, d] on (Hestenes and Stiefel, 1952); own:
+    p_i, confidence: (a, c)."""
+    a, c = confidence
 
     def times(y: Tensor) -> Tensor:
-        return y + c * (x.mT @ (x @ y[:, :, None])).squeeze(2)
+        return cells.sums(cells.dots(y)).mul_(c).add_(y)
 
-    y, rest = start, (x.mT @ t[:, :, None]).squeeze(2) - times(start)
+    # W^T t and what start makes of it in one go: a 1 - c W (p + y), less y
+    y = start
+    rest = cells.sums(a - c * cells.dots(own + y)) - y
     way, squared = rest, rest.square().sum(1, keepdim=True)
     tiny = torch.finfo(y.dtype).tiny  # a row that is solved stands still
-    for _ in range(steps):
+    for step in range(steps):
         bent = times(way)
         length = squared / (way * bent).sum(1, keepdim=True).clamp(min=tiny)
-        y, rest = y + length * way, rest - length * bent
+        y = y + length * way
+        if step + 1 == steps:
+            break
+        rest = rest - length * bent
         before, squared = squared, rest.square().sum(1, keepdim=True)
         way = rest + squared / before.clamp(min=tiny) * way
     return y
@@ -147,8 +199,7 @@ def cost_of_all(rows: RaggedRows, vectors: Tensor, columns: Tensor, confidence: 
     """
     a, b = confidence
     total = b * (gram(vectors) * gram(columns)).sum()
-    for row, index in padded(rows, none=len(columns)):
-        found = F.embedding(index.clamp(max=len(columns) - 1), columns)
-        s = (found @ vectors[row][:, :, None]).squeeze(2).double()
-        total += ((a * (1 - s).square() - b * s.square()) * (index < len(columns))).sum()
+    for first, cells in _pieces(rows, columns):
+        s = cells.dots(vectors[first : first + cells.count]).double()
+        total += (a * (1 - s).square() - b * s.square()).sum()
     return float(total)
