@@ -105,9 +105,10 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
         ("model.embedding_size=300", "model.l_u=0.8", "model.l_v=0.8"),
     ],
     "CDL": [("model.lambda_u=3", "model.lambda_v=0.3"), ()],
+    "DualNet": [(), ("model.item_noise=0.3",)],
 }
-"""What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's settings were
-chosen on CiteULike's validation part (NOTES.md)."""
+"""What is tried of each model on the validation part, with seed 0: the first ``--trials``. The other settings of DualNet
+were chosen on the validation part of CiteULike2 (NOTES.md)."""
 
 
 PAPER_TABLE_1 = {
