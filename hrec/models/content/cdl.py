@@ -129,11 +129,12 @@ class CDL(InnerProductModel):
         # an item without a training row has its code for a vector, so nothing pulls at the code
         away = (code - self.items[batch.row].detach()).square().sum(1) * self.known[batch.row]
         missed = (made - wide.dense(batch.row)).square().sum(1)
-        squares = sum(p.square().sum() for net in (self.encoder, self.decoder) for p in net.parameters())
+        # as squared norms: the gradient of a sum of squares takes several passes over weights of 64 MB
+        norms = [torch.linalg.vector_norm(p) for net in (self.encoder, self.decoder) for p in net.parameters()]
         return {
             "code": config.lambda_v / 2 * away.mean(),
             "reconstruction": config.lambda_n / 2 * missed.mean(),
-            "weights": config.lambda_w / 2 / self.n_items * squares,
+            "weights": config.lambda_w / 2 / self.n_items * torch.stack(norms).square().sum(),
         }
 
     def _codes(self, item: Tensor, noise: float = 0.0) -> Tensor:
