@@ -22,7 +22,7 @@ from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import Processes, reuse_memory
 from hrec.pipeline.records import shown
 from hrec.pipeline.run import effective_settings, prepare, run
-from hrec.pipeline.trainer import DivergedError, Interrupted, Position, StageRun, Trainer
+from hrec.pipeline.trainer import DivergedError, Interrupted, Position, StageRun, Trainer, no_batch
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -121,7 +121,10 @@ def _time_stage(config: LoadedConfig, model: BaseModel, stage: Stage) -> None:
     settings = config.run.opt.for_stage(stage.group)
     if stage.solve is not None:
         began = time.perf_counter()
-        loss = stage.solve()
+        try:
+            loss = stage.solve()
+        except FloatingPointError as error:
+            raise ConfigError(f"stage '{stage.name}': {error}") from None
         print(f"stage '{stage.name}': {(time.perf_counter() - began) * 1e3:.1f} ms a sweep, loss {loss:.4f}")
     if stage.loss is None or stage.sample is None:
         return
@@ -136,6 +139,8 @@ def _time_stage(config: LoadedConfig, model: BaseModel, stage: Stage) -> None:
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)
         seconds.append(time.perf_counter() - began)
+    if not seconds:
+        raise ConfigError(no_batch(stage))
     losses = ", ".join(f"{name} {shown(value.item())}" for name, value in terms.items())
     size = f"{settings.batch_size} rows" + (" of each kind" if isinstance(batch, dict) else "")
     print(f"stage '{stage.name}': {min(seconds) * 1e3:.1f} ms a step of {size}, loss: {losses}")

@@ -15,6 +15,7 @@ from hrec.datasets import encoding
 from hrec.datasets.problems import DataError, require_file
 from hrec.datasets.sheets import read_sheet
 from hrec.datasets.tables import typed
+from hrec.datasets.textfiles import text_of
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference.export import FORMATS, write_csv
 from hrec.inference.history import NAME
@@ -107,7 +108,11 @@ def _ids_from(path: Path | None, settings: DataSettings) -> list[str]:
         return []
     if path.suffix.lower() == ".txt":
         require_file(path, "--users-from")
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            lines = text_of(path.read_bytes()).splitlines()
+        except ValueError as error:
+            raise DataError(f"{path}{error}") from None
+        return [line.strip() for line in lines if line.strip()]
     sheet = read_sheet(path, "--users-from", lambda name: True)
     name = sheet.header[0] if len(sheet.header) == 1 else settings.USER_ID_FIELD
     sheet.column(name, "Name the column of user ids so.")

@@ -87,7 +87,7 @@ def load(
         for name in (run.data.USER_ID_FIELD, run.data.ITEM_ID_FIELD)
         if name in run.data.feat
     ]
-    return LoadedConfig(run, model_class, own, merged, warnings)
+    return LoadedConfig(run, model_class, own, merged, warnings + _without_effect(run, model_class, merged))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _find(name: str, folder: Path | None = None) -> Path:
     known = [name for name in names if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
     raise ConfigError(
-        f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json."
+        f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json in {Path.cwd()}."
         f"{did_you_mean(name, known)}" + (f" There are: {', '.join(known)}" if known else "")
     )
 
@@ -174,6 +174,22 @@ def _drop_dead_keys(raw: dict[str, Any], model_class: Any) -> list[str]:
             warnings.append(f"{section}.{key}: had no effect in the published code and has none here: {keys[key]}")
             del here[key]
     return warnings
+
+
+DESCENT = ("name", "hyper_params", "batch_size", "clip_grad", "scheduler", "row_wise")
+"""Keys of the section opt that are of steps down a gradient."""
+
+
+def _without_effect(run: RunSettings, model_class: Any, raw: dict[str, Any]) -> list[str]:
+    """A line for each key that is right in itself and changes nothing in this run."""
+    out = []
+    if model_class.stage_groups == ("solve",):
+        told = f"{run.model['name']} is solved in closed form and takes no steps"
+        out += [f"opt.{key}: has no effect, as {told}" for key in DESCENT if key in raw.get("opt", {})]
+    stops = [run.opt.early_stop, *(run.opt.for_stage(group).early_stop for group in model_class.stage_groups)]
+    if "ranking" in raw and not any("@" in name for name in [*run.metrics, *(s.metric for s in stops if s)]):
+        out.append('ranking: has no effect without a metric of lists, such as "ndcg@10"')
+    return out
 
 
 def _stage_problems(raw: dict[str, Any], model_class: Any) -> list[str]:

@@ -16,6 +16,10 @@ from pydantic import (
     model_validator,
 )
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Power = Annotated[float, Field(ge=0, le=10)]
+"""Of a count of rows; a larger one would leave the range of numbers."""
+
 
 class Settings(BaseModel):
     """Parent of every settings class: unknown keys are refused and values never change."""
@@ -65,7 +69,7 @@ class LabelSettings(Settings):
     negatives: NonNegativeInt = 0
     """Implicit data, every row is liked: this many unseen items of the same kind are drawn for each row. 0: none are,
     and the data has no labels, which is enough for models of pairs and metrics of lists."""
-    popularity: NonNegativeFloat = 0.0
+    popularity: Power = 0.0
     """Drawn with probability proportional to (count in the training part) ** popularity; 0 is uniform."""
 
     @model_validator(mode="after")
@@ -88,7 +92,7 @@ class RandomSplit(Settings):
 
     by: Literal["ratio"] = "ratio"
     ratio: Ratio = (0.7, 0.2, 0.1)
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class UserSplit(Settings):
@@ -96,14 +100,14 @@ class UserSplit(Settings):
 
     by: Literal["user"]
     ratio: Ratio = (0.8, 0.1, 0.1)
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class LeaveOneOut(Settings):
     """Each user's last row (by time where known, else at random) is test, the one before it valid."""
 
     by: Literal["leave_one_out"]
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class TimeSplit(Settings):
@@ -111,7 +115,7 @@ class TimeSplit(Settings):
 
     by: Literal["time"]
     ratio: Ratio = (0.7, 0.2, 0.1)
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class ColdUsers(Settings):
@@ -120,7 +124,7 @@ class ColdUsers(Settings):
     by: Literal["cold_users"]
     ratio: Ratio = (0.7, 0.2, 0.1)
     max_train: NonNegativeInt = 3
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class ColdItems(Settings):
@@ -128,7 +132,7 @@ class ColdItems(Settings):
 
     by: Literal["cold_items"]
     ratio: Ratio = (0.7, 0.2, 0.1)
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class InMatrix(Settings):
@@ -138,7 +142,7 @@ class InMatrix(Settings):
     ratio: Ratio = (3, 1, 1)
     unknown_items: float = Field(0.0, ge=0, lt=1)
     """Share of the items that are set apart beforehand, with all of their rows (DualNet's section 5.1: 0.1)."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class ColumnSplit(Settings):
@@ -151,7 +155,7 @@ class ColumnSplit(Settings):
     column: str = Field(min_length=1)
     valid_share: float = Field(0.0, ge=0, lt=1)
     """Share of the test rows, drawn at random, that become validation rows where the column names none."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 SplitSettings = Annotated[
@@ -164,7 +168,7 @@ class PlantedSettings(Settings):
     """Data made on the spot with a known answer (hrec/datasets/planted.py)."""
 
     size: Literal["tiny", "small", "douban"] = "small"
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 PLANTED_KEYS = frozenset(
@@ -216,6 +220,13 @@ class DataSettings(Settings):
             raise ValueError(f"stands in the names of folders, so it has no slash, got '{value}'")
         return value
 
+    @field_validator("train_columns")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("name each column once")
+        return names
+
     @field_validator("type")
     @classmethod
     def _kinds_once_each(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -254,12 +265,27 @@ class DataSettings(Settings):
 class NegativeSettings(Settings):
     """The unseen items that pairwise training sets against a liked one."""
 
-    popularity: NonNegativeFloat = 0.0
+    popularity: Power = 0.0
     """Drawn with probability proportional to (training rows of the item) ** popularity; 0 is uniform."""
     pool: PositiveInt = 1
     """Unseen items drawn for each row; of several the model takes the one that it scores highest (hard negatives)."""
     same_kind: bool = True
     """Draw from the kind of the liked item alone."""
+
+
+class CellWeights(Settings):
+    """c_ij, the weight of a cell of R in a sum of squares over all cells."""
+
+    a: PositiveFloat = 1.0
+    """Where R is 1, a liked item."""
+    b: NonNegativeFloat = 0.01
+    """Where R is 0, any other; at most a."""
+
+    @model_validator(mode="after")
+    def _ones_weigh_more(self) -> Self:
+        if self.b > self.a:
+            raise ValueError(f"b, the weight of the zeros, is at most a, got b {self.b} and a {self.a}")
+        return self
 
 
 class EarlyStopSettings(Settings):
@@ -337,7 +363,7 @@ class RankingSettings(Settings):
     sampled: PositiveInt | None = None
     """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
     comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the sampled candidates."""
     cold_rows: NonNegativeInt = 5
     """Users with at most this many training rows are cold, the others warm."""
@@ -361,7 +387,7 @@ class RunSettings(Settings):
     path: PathSettings = PathSettings()
     metrics: tuple[str, ...] = ("auc", "gauc", "logloss")
     ranking: RankingSettings = RankingSettings()
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     device: str = "auto"
     """auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>."""
 

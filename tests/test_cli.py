@@ -283,6 +283,19 @@ REFUSED = {
     "deepmf data=planted-tiny ranking.cold_rows=0 opt.early_stop.metric=ndcg@5/cold_users": [
         "'ndcg@5/cold_users' has no value on the validation part, where no user likes anything of its group",
     ],
+    "bprmf data=planted-tiny ranking.sampled=10 opt.early_stop.metric=recall@10/book": ["no kind 'book'", "recall@10"],
+    'deepmf opt.scheduler={"name":"StepLR","hyper_params":{"step_size":0}}': ["opt.scheduler.hyper_params", "modulo"],
+    'deepmf opt.scheduler={"name":"CosineAnnealingLR","hyper_params":{"T_max":0}}': ["opt.scheduler", "by zero"],
+    'deepmf data=planted-tiny data.split={"by":"cold_users","max_train":0,"ratio":[1,1,98]}': [
+        "data.split leaves no row to train on"
+    ],
+    "deepmf --seed 99999999999999999999999": ["seed: should be less than 9223372036854775808"],
+    "deepmf opt.hyper_params.betas=[0.9]": ["opt.hyper_params", "refuses"],
+    "bprmf model.negatives.popularity=400": ["popularity", "less than or equal to 10"],
+    "wmf model.a=0.01 model.b=1": ["b, the weight of the zeros, is at most a"],
+    "dualnet model.b=2": ["b, the weight of the zeros, is at most a"],
+    'deepmf data.train_columns=["count","count"]': ["data.train_columns: name each column once"],
+    "wmf data=planted-tiny model.b=0 model.l_u=1e-30 model.l_v=1e-30 --dry-run": ["cannot be solved"],
     'deepmf metrics=["recall@x"]': ["a whole number of 1 or more belongs behind '@'"],
     "popularity data=planted-tiny opt.early_stop.metric=coverage@10/cold_users": ["There are: coverage@10"],
     'deepmf metrics=["recal@10"]': ["metrics: no metric 'recal@k'", "Did you mean 'recall'?"],
@@ -293,7 +306,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, line):
-    named = line.startswith(("deepmf", "popularity"))
+    named = line.startswith(("deepmf", "popularity", "bprmf", "wmf", "dualnet"))
     output = [f"path.output={tmp_path}", "path.cache=null"] if "=" in line and named else []
     err = told(launch(HOMO, *line.split(), *output))
     for sentence in REFUSED[line]:

@@ -370,6 +370,18 @@ def test_a_published_key_that_never_had_an_effect_draws_one_warning_line(tmp_pat
     assert all("an id is not read as a column" in line for line in warnings[-len(IDS) :])
 
 
+def test_what_changes_nothing_in_a_run_draws_one_warning_line():
+    """Of a model that is solved in closed form, and of lists where no metric is of lists."""
+    opt = ["opt.hyper_params.lr=3", "opt.batch_size=3", "opt.clip_grad=1", "opt.epochs=2"]
+    warnings = load("wmf", find_model, opt).warnings
+    assert [line.split(":")[0] for line in warnings] == ["opt.hyper_params", "opt.batch_size", "opt.clip_grad"]
+    assert all("WMF is solved in closed form" in line for line in warnings)
+    assert load("lr", find_model, ["ranking.sampled=5"]).warnings == [
+        'ranking: has no effect without a metric of lists, such as "ndcg@10"'
+    ]
+    assert load("lr", find_model, ["ranking.sampled=5", "opt.early_stop.metric=recall@5"]).warnings == []
+
+
 def test_a_scheduler_without_adjust_lr_is_a_setting_and_draws_no_warning(write):
     config = loaded(write(opt={"scheduler": {"name": "StepLR", "hyper_params": {"step_size": 2}}}))
     assert config.warnings == [] and config.run.opt.scheduler.name == "StepLR"

@@ -662,14 +662,17 @@ REFUSED = {
     "": ["for whom?"],
     "--all-users --user u1": ["--all-users goes without --user"],
     "--users-from no.txt": ["no.txt: no such file", "--users-from"],
+    "--users-from {bad}": ["bad.txt, line 2: not UTF-8 text (byte 0xff). Save the file as UTF-8."],
     "--history no.csv": ["no.csv: no such file", "--history"],
     "--user u1 --device cuda:x": ["device 'cuda:x'"],
 }
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_what_cannot_be_done_is_refused_with_a_sentence(finished, capsys, line):
-    assert main(["recommend", str(finished("duration")), *line.split()]) == 2
+def test_what_cannot_be_done_is_refused_with_a_sentence(finished, capsys, tmp_path, line):
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(b"u1\nu\xff2\n")
+    assert main(["recommend", str(finished("duration")), *line.format(bad=bad).split()]) == 2
     done = capsys.readouterr()
     assert done.out == "" and all(sentence in done.err for sentence in REFUSED[line])
 

@@ -140,7 +140,8 @@ def behind_missing(n: int, column: Column, rows: np.ndarray) -> Column:
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """Columns of one type, one below the other; where vocabularies differ, categories are told by their text.
+    """Columns of one type, one below the other; where vocabularies differ, categories are told by their text. Numbers
+    are measured against all of them together.
 
     Raises ValueError where the types, or the widths of vectors, differ.
     """

@@ -1,8 +1,9 @@
 """Columns that are made from the training part alone: how many rows a user or an item has there, and how liked it is.
 
-In training a row reads the counts without itself, as a test row does. Known limit of means: the row is one of those
-that its item's mean was taken over, so the mean tells a little of its label. It is shrunk for that reason; to leave the
-row out would tell the label too, the other way round. Histories, which leave the row out, need no such column.
+In training a row reads the counts without itself, as a test row does; the models of whole content (CDL, DualNet), whose
+rows are items and not pairs, read the count of all. Known limit of means: the row is one of those that its item's mean
+was taken over, so the mean tells a little of its label. It is shrunk for that reason; to leave the row out would tell
+the label too, the other way round. Histories, which leave the row out, need no such column.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
         return parts
     train = parts.train
     x, kinds = train.interactions, {}
-    users = _with(train.users, x, x.user, names)
+    middle = _middle(x, names)
+    users = _with(train.users, _Owned(x, x.user, train.users.count), middle, names)
     for kind, table in train.kinds.items():
-        kinds[kind] = _with(table, x, x.item - table.start, names)
+        kinds[kind] = _with(table, _Owned(x, x.item - table.start, table.count), middle, names)
     grown = (replace(part, users=users, kinds=kinds) for part in (parts.train, parts.valid, parts.test))
     return Split(*grown)
 
@@ -39,7 +41,7 @@ def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
 def of_new_users(users: Table, x: Interactions, train: RecData, names: Sequence[str]) -> Table:
     """Users who are none of the training part's, with the columns that ``with_train_columns`` gave those: made from
     rows ``x`` of their own, and measured as the columns of the training part are."""
-    made = _with(users, x, x.user, names, train.interactions).columns
+    made = _with(users, _Owned(x, x.user, users.count), _middle(train.interactions, names), names).columns
     columns = dict(users.columns)
     for name in (f"train_{name}" for name in names):
         own, known = made[name], train.users.columns[name]
@@ -48,35 +50,53 @@ def of_new_users(users: Table, x: Interactions, train: RecData, names: Sequence[
     return replace(users, columns=columns)
 
 
-def _with(
-    table: Table, x: Interactions, row: np.ndarray, names: Sequence[str], among: Interactions | None = None
-) -> Table:
-    """``among``: the rows whose mean rating is the mean of all; None for ``x``."""
-    here = (row >= 0) & (row < table.count)
-    counted = np.bincount(row[here], minlength=table.count)
-    columns = {f"train_{name}": DERIVED[name](x, row, here, counted, x if among is None else among) for name in names}
-    return replace(table, columns={**table.columns, **columns})
+class _Owned:
+    """Rows, each of one of ``count`` users or items, or of none of them: ``owner`` int[N], outside of 0..count - 1."""
+
+    def __init__(self, x: Interactions, owner: np.ndarray, count: int) -> None:
+        self.here = (owner >= 0) & (owner < count)
+        self.x, self.owner, self.count = x, owner, count
+
+    def sums(self, value: np.ndarray) -> np.ndarray:
+        """float64[count]: the sum of ``value`` [N] over each one's rows, those left out that have none."""
+        known = self.here & np.isfinite(value)
+        return np.bincount(self.owner[known], value[known], self.count)
 
 
-def _count(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> Numeric:
+def _with(table: Table, rows: _Owned, middle: float, names: Sequence[str]) -> Table:
+    made = {f"train_{name}": DERIVED[name](rows, middle) for name in names}
+    return replace(table, columns={**table.columns, **made})
+
+
+def _middle(x: Interactions, names: Sequence[str]) -> float:
+    """What means are taken from: the mean of all rows; 0 where none is asked for."""
+    if "mean" not in names:
+        return 0.0
+    value = _liking(x)
+    return float(value[np.isfinite(value)].mean(dtype=np.float64))
+
+
+def _liking(x: Interactions) -> np.ndarray:
+    value = x.label if x.rating is None else x.rating
+    if value is None:
+        raise ValueError("data.train_columns 'mean' needs ratings or labels, and this data has neither; use 'count'")
+    return value
+
+
+def _count(rows: _Owned, middle: float) -> Numeric:
     """log(1 + rows); every training row finds one row less. Drawn negatives do so too, though they are none of the
     rows: a number that only positives had less of would tell the label."""
-    every, others = (np.log1p(n).astype(np.float32) for n in (counted, np.maximum(counted - 1, 0)))
+    n = rows.sums(np.ones(len(rows.owner)))
+    every, others = (np.log1p(m).astype(np.float32) for m in (n, np.maximum(n - 1, 0)))
     return Numeric(every, in_training=others)
 
 
-def _mean(x: Interactions, row: np.ndarray, here: np.ndarray, counted: np.ndarray, among: Interactions) -> Numeric:
+def _mean(rows: _Owned, middle: float) -> Numeric:
     """Shrunk mean of the ratings (labels where there are none), less the mean of all."""
-    value, every = (y.label if y.rating is None else y.rating for y in (x, among))
-    if value is None or every is None:
-        raise ValueError("data.train_columns 'mean' needs ratings or labels, and this data has neither; use 'count'")
-    known = here & np.isfinite(value)
-    sums = np.bincount(row[known], value[known] - every[np.isfinite(every)].mean(dtype=np.float64), len(counted))
-    return Numeric((sums / (np.bincount(row[known], minlength=len(counted)) + SHRINK)).astype(np.float32))
+    value = _liking(rows.x)
+    sums, known = rows.sums(value - middle), rows.sums(np.where(np.isfinite(value), 1.0, np.nan))
+    return Numeric((sums / (known + SHRINK)).astype(np.float32))
 
 
-DERIVED: dict[str, Callable[[Interactions, np.ndarray, np.ndarray, np.ndarray, Interactions], Numeric]] = {
-    "count": _count,
-    "mean": _mean,
-}
+DERIVED: dict[str, Callable[[_Owned, float], Numeric]] = {"count": _count, "mean": _mean}
 """What can be told of the rows of a user or an item, by its name in data.train_columns."""

@@ -72,9 +72,16 @@ def require_file(path: Path, setting: str) -> None:
         raise DataError(f"{path}: is a folder, not a file. Correct {setting}.")
     folder = path.parent
     if not folder.is_dir():
-        raise DataError(f"{path}: no such file; the folder {folder} is not there either. Correct {setting}.")
+        raise DataError(
+            f"{path}: no such file; the folder {folder} is not there either. Correct {setting}{_from(path)}."
+        )
     names = sorted(p.name for p in folder.iterdir() if p.is_file())
-    raise DataError(f"{path}: no such file.{did_you_mean(path.name, names)} Correct {setting}.")
+    raise DataError(f"{path}: no such file.{did_you_mean(path.name, names)} Correct {setting}{_from(path)}.")
+
+
+def _from(path: Path) -> str:
+    """Where a relative path starts, which may be what is wrong."""
+    return "" if path.is_absolute() else f", or run in another folder: paths start in {Path.cwd()}"
 
 
 def missing_column(path: Path, line: str, name: str, known: Iterable[str], remedy: str) -> DataError:

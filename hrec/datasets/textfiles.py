@@ -29,13 +29,23 @@ def line_of(data: bytes, delimiter: str, quoted: bool, row: int) -> int:
     return found[0] if found else row + 2
 
 
+def text_of(data: bytes) -> str:
+    """The bytes as UTF-8. Raises ValueError with ', line n: what is wrong and the remedy'."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        line = data.count(b"\n", 0, bad.start) + 1
+        raise ValueError(
+            f", line {line}: not UTF-8 text (byte 0x{data[bad.start]:02x}). Save the file as UTF-8."
+        ) from None
+
+
 def diagnose(data: bytes, delimiter: str, quoted: bool, error: str) -> str:
     """', line n: what is wrong and the remedy' for a text that the parser gave up on."""
     try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as bad:
-        line = data.count(b"\n", 0, bad.start) + 1
-        return f", line {line}: not UTF-8 text (byte 0x{data[bad.start]:02x}). Save the file as UTF-8."
+        text_of(data)
+    except ValueError as bad:
+        return str(bad)
     if quoted and (opened := unclosed_quote(data, delimiter)):
         return unclosed(opened)
     rows = records(data, delimiter, quoted)

@@ -6,6 +6,7 @@ all that is needed to go on: weights, optimiser, scheduler, early stopping, and 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -86,8 +87,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
         if not isinstance(error, OSError | RuntimeError | SafetensorError):
             raise
-        kept = f"The {path.name} written before it is whole. Make room and resume." if path.exists() else "Make room."
-        raise CheckpointError(f"{path}: could not be written ({_reason(error)}). {kept}") from None
+        kept = f" The {path.name} written before it is whole." if path.exists() else ""
+        then = " and resume" if kept else ""
+        raise CheckpointError(f"{path}: could not be written ({_reason(error)}).{kept}{remedy(error, then)}") from None
+
+
+def remedy(error: Exception, then: str = "") -> str:
+    """What to do about an error of writing: room, if it may be that there is none; of others nothing is known."""
+    full = not isinstance(error, OSError) or error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+    return f" Make room{then}." if full else ""
 
 
 def _umask() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from hrec.pipeline.metrics import by_kind, direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
 from hrec.pipeline.ranking import GROUPS, Ranking
 from hrec.pipeline.ranking_metrics import USER_METRICS, is_ranking
-from hrec.settings import EarlyStopSettings
+from hrec.settings import EarlyStopSettings, RankingSettings
 
 
 def check_settings(config: LoadedConfig) -> torch.device:
@@ -53,7 +54,14 @@ def check_optimizers(config: LoadedConfig) -> None:
     opt = config.run.opt
     for group in config.model_class.stage_groups:
         stage = opt.for_stage(group)
-        Scheduler(Optimizers([torch.nn.Parameter(torch.zeros(1))], stage), stage)
+        scheduler = Scheduler(Optimizers([torch.nn.Parameter(torch.zeros(1))], stage), stage)
+        try:
+            with warnings.catch_warnings():  # that no step of the optimiser came before
+                warnings.simplefilter("ignore")
+                scheduler.after_epoch()
+        except ArithmeticError as error:
+            told = stage.scheduler.hyper_params if stage.scheduler else {}
+            raise ConfigError(f"opt.scheduler.hyper_params: {told} cannot be worked with: {error}") from None
 
 
 def measured_metrics(config: LoadedConfig) -> list[str]:
@@ -63,7 +71,12 @@ def measured_metrics(config: LoadedConfig) -> list[str]:
 
 
 def check_watched(config: LoadedConfig, parts: Split) -> None:
-    """Raises ConfigError for metrics that this data cannot give: see the functions below."""
+    """Raises ConfigError for data without a training row, and for metrics that it cannot give: see the functions
+    below."""
+    if not len(parts.train.interactions):
+        raise ConfigError(
+            "data.split leaves no row to train on: give the training part a larger share, or test users more rows of it"
+        )
     _require_watched_kinds(config, list(parts.train.kinds))
     _require_labels(config, parts)
     _require_relevant_items(config, parts)
@@ -76,7 +89,7 @@ def _require_watched_kinds(config: LoadedConfig, kinds: list[str]) -> None:
         raise ConfigError(f"data: a kind cannot be called '{taken[0]}', which is a group of the metrics; rename it")
     for where, stop in _watched(config):
         metric, slash, kind = stop.metric.partition("/")
-        groups = groups_of(metric, kinds)
+        groups = groups_of(metric, kinds, config.run.ranking)
         if slash and kind not in groups:
             known = [f"{metric}/{name}" for name in groups]
             near = did_you_mean(f"{metric}/{kind}", known)
@@ -167,11 +180,12 @@ def undefined(metrics: Sequence[str], part: RecData) -> set[str]:
     return {name for name, value in values.items() if np.isnan(value)}
 
 
-def groups_of(metric: str, kinds: Sequence[str]) -> tuple[str, ...]:
+def groups_of(metric: str, kinds: Sequence[str], ranking: RankingSettings) -> tuple[str, ...]:
     """What may stand behind the slash of this metric on data of these kinds."""
     if not is_ranking(metric):
         return ("pooled", *kinds)
-    return (*(kinds if len(kinds) > 1 else ()), *(GROUPS if metric.split("@", maxsplit=1)[0] in USER_METRICS else ()))
+    of_kinds = kinds if len(kinds) > 1 and ranking.sampled is None else ()
+    return (*of_kinds, *(GROUPS if metric.split("@", maxsplit=1)[0] in USER_METRICS else ()))
 
 
 def _watched(config: LoadedConfig) -> list[tuple[str, EarlyStopSettings]]:

@@ -152,7 +152,7 @@ def _by_name(settings: StageSettings, params: list[nn.Parameter]) -> Optimizer:
         hyper["fused"] = True
     try:
         return cls(params, **hyper)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:
         raise ConfigError(f"opt.hyper_params: {settings.name} refuses {settings.hyper_params}: {error}") from None
 
 
@@ -178,7 +178,7 @@ class Scheduler:
                 )
         try:
             self.parts = [cls(part, **hyper) for part in optimizers.parts]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ZeroDivisionError) as error:
             raise ConfigError(f"opt.scheduler: {settings.scheduler.name} refuses {hyper}: {error}") from None
 
     def after_epoch(self) -> None:

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from hrec import __version__
-from hrec.pipeline.checkpoints import CheckpointError, write_whole
+from hrec.pipeline.checkpoints import CheckpointError, remedy, write_whole
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
 
@@ -105,7 +105,9 @@ class RunFolder(Progress):
             with (self.path / name).open("a", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
-            raise CheckpointError(f"{self.path / name}: could not be written ({error.strerror}). Make room.") from None
+            raise CheckpointError(
+                f"{self.path / name}: could not be written ({error.strerror}).{remedy(error)}"
+            ) from None
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -23,6 +23,7 @@ from hrec.config import ConfigError
 from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Stage
+from hrec.models.layers.own_row import OwnRowOut
 from hrec.pipeline.checkpoints import Checkpoints, load_into
 from hrec.pipeline.devices import Processes, autocast
 from hrec.pipeline.distributed import losses_of
@@ -159,8 +160,7 @@ class StageRun:
     ) -> None:
         self.trainer, self.model, self.stage, self.settings, self.at = trainer, model, stage, settings, position
         moving = list(stage.params)
-        still = _freeze(model, moving)
-        self.still = [module for module in model.modules() if module in still]
+        self.still = _freeze(model, moving)
         self.optimizers = Optimizers(moving, settings)
         self.scheduler = Scheduler(self.optimizers, settings)
         stop = settings.early_stop if stage.measured else None
@@ -262,7 +262,7 @@ class StageRun:
             torch.manual_seed(_mix(t.seed, at.stage, at.epoch, t.processes.rank + 1))
         self.model.train()
         for module in self.still:
-            module.train(False)
+            module.training = False
         draw = Draw(self.settings.batch_size, generator, device, t.processes.rank, t.processes.world)
         skip, waiting = at.step, []
         t.progress.start_epoch(self.stage.name, at.epoch + 1, self.settings.epochs, skip)
@@ -278,7 +278,7 @@ class StageRun:
                 self._stop()
         self._look(waiting)
         if not at.step:
-            raise ConfigError(f"stage '{self.stage.name}' has no batch to train on")
+            raise ConfigError(no_batch(self.stage))
         return {"loss": sum(at.sums.values()) / at.step} | {k: v / at.step for k, v in at.sums.items()}
 
     def step(self, batch: Any) -> dict[str, Tensor]:
@@ -350,15 +350,26 @@ class StageRun:
             torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
 
 
+def no_batch(stage: Stage) -> str:
+    """Why an epoch had no step, in words."""
+    return (
+        f"stage '{stage.name}' has no batch to train on: its sampler can use none of the training rows. Models of "
+        "pairs need users who like something and have not seen everything of its kind"
+    )
+
+
 def _freeze(model: BaseModel, moving: list[nn.Parameter]) -> set[nn.Module]:
-    """Let only the weights in ``moving`` learn; returns the modules that have weights and none that moves."""
+    """Let only the weights in ``moving`` learn; returns what is to be as in evaluation: the modules that have weights
+    and none that moves, with all inside them but columns, as the rows that read those are training rows still."""
     wanted = {id(p) for p in moving}
     for p in model.parameters():
         p.requires_grad_(id(p) in wanted)
     return {
-        module
+        part
         for module in model.modules()
         if (own := list(module.parameters())) and not any(id(p) in wanted for p in own)
+        for part in module.modules()
+        if not isinstance(part, OwnRowOut)
     }
 
 

@@ -105,9 +105,10 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
         ("model.embedding_size=300", "model.l_u=0.8", "model.l_v=0.8"),
     ],
     "CDL": [("model.lambda_u=3", "model.lambda_v=0.3"), ()],
-    "DualNet": [(), ("model.item_noise=0.3",)],
+    "DualNet": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
+    "DualNet+users": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
 }
-"""What is tried of each model on the validation part, with seed 0: the first ``--trials``. The other settings of DualNet
+"""What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's other settings
 were chosen on the validation part of CiteULike2 (NOTES.md)."""
 
 
@@ -148,6 +149,10 @@ class Options(CommonOptions):
         """The paper's cut-offs, smaller where there are few items."""
         return tuple(max(1, k // self.source.smaller) for k in published)
 
+    def trials_of(self, model: str) -> list[tuple[str, ...]]:
+        """What is tried of a model; without trials its config alone."""
+        return TRIALS.get(model, [()])[: self.trials] or [()]
+
     def job(self, model: str, cuts: Sequence[int], *overrides: str, seed: int = 0) -> Job:
         names = ", ".join(f'"recall@{k}"' for k in cuts)
         measured = (f"metrics=[{names}]", f"opt.early_stop.metric=recall@{cuts[-1]}")
@@ -169,9 +174,9 @@ class Row:
 
 def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list[list[Done]]:
     """For each row its runs, one for each seed, with the best of its model's trials."""
-    trials = [TRIALS.get(row.model, [()])[: options.trials] or [()] for row in rows]
+    trials = [options.trials_of(row.model) for row in rows]
     tried = [
-        options.job(row.model, cuts, *row.overrides, *trial)
+        options.job(row.model, cuts, *trial, *row.overrides)
         for row, some in zip(rows, trials, strict=True)
         for trial in (some if len(some) > 1 else ())
     ]
@@ -179,7 +184,7 @@ def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list
     watched = [f"recall@{k}" for k in reversed(cuts)]
     best = [some[0] if len(some) == 1 else best_of(some, list(islice(done, len(some))), watched) for some in trials]
     jobs = [
-        options.job(row.model, cuts, *row.overrides, *trial, seed=seed)
+        options.job(row.model, cuts, *trial, *row.overrides, seed=seed)
         for row, trial in zip(rows, best, strict=True)
         for seed in range(options.seeds)
     ]
@@ -215,15 +220,15 @@ def written(
 
 def _tuned(options: Options, rows: Sequence[Row]) -> str:
     """Which models had several settings tried, and which settings the others have, in words."""
-    tried = {row.model: TRIALS.get(row.model, [()])[: options.trials] for row in rows}
+    tried = {row.model: options.trials_of(row.model) for row in rows}
     several = [f"{model} ({len(some)} settings)" for model, some in tried.items() if len(some) > 1]
     told = [f"Tuned on the validation part over TRIALS of scripts/experiments/dualnet.py: {', '.join(several)}."]
     alone = {model: " ".join(some[0]) for model, some in tried.items() if len(some) == 1}
     with_more = [f"{model} with {words}" for model, words in alone.items() if words]
     as_given = [model for model, words in alone.items() if not words]
     told += [f"One setting, not tuned in this run: {', '.join(with_more)}."] if with_more else []
-    told += [f"As in the config, whose settings were chosen on validation parts (NOTES.md): {', '.join(as_given)}."]
-    return " ".join(told[0 if several else 1 : None if as_given else -1])
+    told += [f"As in the config: {', '.join(as_given)}."] if as_given else []
+    return " ".join(told[0 if several else 1 :])
 
 
 def _candidates(runs: Sequence[Sequence[Done]]) -> str:
@@ -365,7 +370,7 @@ def noise(options: Options) -> None:
         for told, share in (("without", 0.0), ("with", 0.3))
     ]
     # the noise is what is compared, so no trial may set it
-    options = replace(options, trials=1)
+    options = replace(options, trials=0)
     runs = measured(options, rows, cuts)
     report = written(options, "noise", ("split", "noise"), rows, runs, cuts)
     if len(splits) == 1:

@@ -113,9 +113,9 @@ TYPES: dict[str, type[Parameter]] = {"float": FloatRange, "int": IntRange, "choi
 def read_space(path: Path) -> Space:
     """The space in a file. Raises ConfigError with a line for each problem in it."""
     if not path.is_file():
-        known = sorted(p.as_posix() for p in path.parent.glob("*.json"))
+        known = sorted(p.name for p in path.parent.glob("*.json"))
         raise ConfigError(
-            f"--space: no file {path}.{did_you_mean(path.as_posix(), known)} README.md, 'Search settings', shows one"
+            f"--space: no file {path}.{did_you_mean(path.name, known)} README.md, 'Search settings', shows one"
         )
     space, problems = {}, []
     for key, raw in read_json(path).items():

@@ -104,7 +104,7 @@ def metric_of(config: LoadedConfig, asked: str | None) -> str:
         direction(name)
     except ValueError as error:
         raise ConfigError(f"--metric: {error}") from None
-    known = [name, *(f"{name}/{of}" for of in groups_of(name, list(split_of(config).train.kinds)))]
+    known = [name, *(f"{name}/{of}" for of in groups_of(name, list(split_of(config).train.kinds), config.run.ranking))]
     if asked not in known:
         raise ConfigError(f"--metric: no '{asked}'.{did_you_mean(asked, known)} There are: {', '.join(known)}")
     return asked

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
 from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric
+from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import History
 from hrec.datasets.recdata import Interactions, RecData, Split, Table
 from hrec.models.base import InnerProductModel
@@ -609,6 +610,20 @@ def test_frozen_attribute_embeddings_stay_as_drawn_and_all_other_weights_move(
     Trainer(opt, 0, lambda m: {}).fit(model, board.train)
     still = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
     assert still == (attributes if frozen else set())
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "trained"])
+def test_a_training_row_reads_counts_without_itself_whether_attributes_learn_or_not(frozen: bool, board: Split):
+    train = with_train_columns(board, ["count"]).train
+    model, seen = DURation(DURation.Config(frozen_attributes=frozen), train), []
+    count = train.users.columns["train_count"]
+    assert isinstance(count, Numeric) and isinstance(model.user_fields, Fields)
+    others = Fields(Table(train.n_users, 0, {"train_count": count.own_row_out}), 1, 1.0)(torch.arange(train.n_users))
+    model.user_fields.numbers.register_forward_hook(
+        lambda module, row, out: seen.append((out[:, -1:] - others[row[0]]).abs().max())
+    )
+    Trainer(OptSettings(epochs=1, early_stop=None), 0, lambda m: {}).fit(model, train)
+    assert seen and max(seen) < 1e-6
 
 
 def test_items_of_mixed_kinds_are_mapped_each_by_the_map_of_its_kind(board: Split):

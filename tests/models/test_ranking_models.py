@@ -260,7 +260,7 @@ def dense_objective(model: WMF, r: np.ndarray) -> float:
     return fit + c.l_u * (u**2).sum() + c.l_v * (v**2).sum()
 
 
-WEIGHTS = [(1.0, 0.01), (2.0, 0.0), (0.3, 0.3), (0.1, 0.5)]
+WEIGHTS = [(1.0, 0.01), (2.0, 0.0), (0.3, 0.3), (0.5, 0.1)]
 each_weight = pytest.mark.parametrize(("a", "b"), WEIGHTS)
 each_width = pytest.mark.parametrize("width", [2, 9, 64])
 """Narrower than most histories, in the middle of them, wider than all."""

@@ -111,6 +111,19 @@ def test_a_mistake_in_the_program_is_not_told_as_a_full_disk(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_room_is_asked_for_where_there_may_be_none(tmp_path):
+    def told(error: Exception) -> str:
+        def wrong(path: Path) -> None:
+            raise error
+
+        with pytest.raises(CheckpointError) as caught:
+            write_whole(tmp_path / "file", wrong)
+        return str(caught.value)
+
+    assert told(OSError(errno.ENOSPC, "No space left on device")).endswith("(No space left on device). Make room.")
+    assert told(OSError(errno.EACCES, "Permission denied")).endswith("could not be written (Permission denied).")
+
+
 def test_a_folder_that_is_gone_is_told_in_a_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="could not be written"):
         Checkpoints(tmp_path / "gone").save_last({})

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Rows, items
@@ -31,6 +31,7 @@ from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.content import ContentSettings, content
 from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
+from hrec.settings import CellWeights
 
 Chance = Annotated[float, Field(ge=0, lt=1)]
 
@@ -41,7 +42,7 @@ class CDL(InnerProductModel):
     Stages: ``pretrain/1..L``, each layer of the autoencoder with its decoder; ``train``, closed-form steps and descent.
     """
 
-    class Config(ContentSettings):
+    class Config(ContentSettings, CellWeights):
         """Settings of CDL."""
 
         widths: tuple[PositiveInt, ...] = Field((2000, 1000, 300), min_length=1)
@@ -54,9 +55,6 @@ class CDL(InnerProductModel):
         """Share of the inputs that are set to 0 in training: what x~ is made by."""
         dropout: Chance = 0.1
         """Chance that an input of a layer above the first is left out in training."""
-        a: PositiveFloat = 1.0
-        b: NonNegativeFloat = 0.01
-        """c_ij, the weight of a cell: a where R is 1, b elsewhere."""
         lambda_u: PositiveFloat = 1.0
         lambda_v: PositiveFloat = 10.0
         lambda_n: PositiveFloat = 1000.0
@@ -68,12 +66,6 @@ class CDL(InnerProductModel):
         all_items: bool = False
         """Learn from the content of items without a training row too, as the paper does; out-matrix prediction is not
         to know it."""
-
-        @model_validator(mode="after")
-        def _ones_weigh_more(self) -> Self:
-            if self.b > self.a:
-                raise ValueError(f"b, the weight of the zeros, is at most a, got b {self.b} and a {self.a}")
-            return self
 
     stage_groups = ("pretrain", "train")
     config: Config

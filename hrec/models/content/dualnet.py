@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Block, Rows, dual, items
@@ -34,6 +34,7 @@ from hrec.models.layers.histories import POWER
 from hrec.models.layers.levels import ACTIVATIONS, Decoders, Levels, Shape
 from hrec.models.layers.wide import Ones, Wide
 from hrec.models.losses import weighted_logistic, weighted_squares, weighted_squares_of_all
+from hrec.settings import CellWeights
 
 Chance = Annotated[float, Field(ge=0, lt=1)]
 
@@ -45,7 +46,7 @@ class DualNet(InnerProductModel):
     with their lowest 1..L levels; ``train``, the whole.
     """
 
-    class Config(ContentSettings):
+    class Config(ContentSettings, CellWeights):
         """Settings of DualNet."""
 
         levels: tuple[PositiveInt, ...] = Field((200, 200, 50), min_length=1)
@@ -55,10 +56,6 @@ class DualNet(InnerProductModel):
         each level but the top through a map of its own (Figure 1 a, b, c)."""
         top: Literal["linear", "tanh"] = "linear"
         """What stands behind the sum of the top level."""
-        a: PositiveFloat = 1.0
-        """Weight c_ij of a cell where R is 1."""
-        b: NonNegativeFloat = 0.01
-        """Weight c_ij of a cell where R is 0."""
         loss: Literal["squared", "logistic"] = "squared"
         """The squared error of Eq. 4, or a cross-entropy with the same weights ("Unsuccessful tactics")."""
         block_items: PositiveInt = 512

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.histories import liked_history, transposed
@@ -17,7 +17,7 @@ from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.least_squares import best_rows, cost_of_all
-from hrec.settings import Settings
+from hrec.settings import CellWeights
 
 
 class WMF(InnerProductModel):
@@ -29,15 +29,11 @@ class WMF(InnerProductModel):
     beside the items as they are left, for a new user too. Who has no row in the training part gets the vector 0.
     """
 
-    class Config(Settings):
+    class Config(CellWeights):
         """Settings of WMF."""
 
         embedding_size: PositiveInt = 64
         """Width of the vectors; DualNet's tables have 300 and 450."""
-        a: PositiveFloat = 1.0
-        """Weight of a liked cell."""
-        b: NonNegativeFloat = 0.01
-        """Weight of any other cell."""
         l_u: PositiveFloat = 1.0
         """Weight of the squared norms of the users' vectors."""
         l_v: PositiveFloat = 1.0
