@@ -186,6 +186,8 @@ def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
     assert (tmp_path / "table3-tiny" / "table-1.csv").exists()
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")}
     assert len(stamps) == 2 * (3 + 3)
+    # of a finished run the weights that were tested stay, not the state to go on from
+    assert len(list(tmp_path.rglob("best.safetensors"))) == len(stamps) and not list(tmp_path.rglob("last.pt"))
     again = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0 and " to do" not in again.stdout
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")} == stamps
@@ -197,8 +199,8 @@ def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
     dualnet.table1(options)
     report = (tmp_path / "dualnet-table1-tiny" / "report.md").read_text()
     assert "| in-matrix | WMF |" in report and "DualNet above WMF" in report and "CDL" not in report
-    # of WMF's two trials with seed 0 the better has seed 1 too; DualNet has one trial
-    assert len(list(tmp_path.rglob("result.json"))) == 3 + 2
+    # of each model's two trials with seed 0 the better has seed 1 too
+    assert len(list(tmp_path.rglob("result.json"))) == 3 + 3
     done = [runs.Done(p.parent, json.loads(p.read_text())) for p in tmp_path.rglob("result.json")]
     for run in done:
         users = run.test_users()["recall@5"]

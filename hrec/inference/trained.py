@@ -95,8 +95,8 @@ def load_run(folder: str | Path, device: str = "auto", log: Callable[[str], None
 
 def _load_tested(model: BaseModel, folder: Path) -> None:
     """The weights that the run was tested with: the best of its last stage, or where none was the best, the last."""
-    rows, checkpoints = RunFolder(folder).rows(), Checkpoints(folder)
-    if not rows or any(row.get("best") and row["stage"] == rows[-1]["stage"] for row in rows):
+    checkpoints = Checkpoints(folder)
+    if RunFolder(folder).tested_best():
         checkpoints.load_best(model)
     else:
         load_into(model, checkpoints.load_last(model.device)["model"], checkpoints.last)

@@ -162,6 +162,11 @@ class RunFolder(Progress):
                 continue
         return rows
 
+    def tested_best(self) -> bool:
+        """Whether a finished run was tested with the best weights of its last stage; else with the last ones."""
+        rows = self.rows()
+        return not rows or any(row.get("best") and row["stage"] == rows[-1]["stage"] for row in rows)
+
     def forget_after(self, stage: int, epoch: int) -> None:
         """Take out the rows that a resumed run will write again: those after ``epoch`` of stage number ``stage``."""
         rows = self.rows()

@@ -20,7 +20,7 @@ from hrec.datasets import load_split
 from hrec.datasets.recdata import Split
 from hrec.models import find_model
 from hrec.models.base import BaseModel
-from hrec.pipeline.checkpoints import write_whole
+from hrec.pipeline.checkpoints import Checkpoints, write_whole
 from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.evaluator import scores
 from hrec.pipeline.ranking import Ranking
@@ -179,7 +179,18 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
     except DivergedError as error:
         told = json.dumps({"why": str(error), "data": digests_of(config), "commit": commit()}, indent=2)
         write_whole(parent / DIVERGED, lambda path: path.write_text(told, encoding="utf-8"))
+    else:
+        _forget_states(parent)
     return time.perf_counter() - began, result
+
+
+def _forget_states(parent: Path) -> None:
+    """Of finished runs keep the weights that were tested, not the state to go on from: that is three quarters of the
+    room, and a table of large models would fill a disk."""
+    for folder in parent.glob("*/"):
+        checkpoints = Checkpoints(folder)
+        if (folder / "result.json").exists() and checkpoints.best.exists() and RunFolder(folder).tested_best():
+            checkpoints.last.unlink(missing_ok=True)
 
 
 _digests: dict[str, dict[str, str]] = {}
