@@ -79,7 +79,11 @@ def sweep(args: argparse.Namespace) -> None:
     folder = args.out / f"{Path(args.config).stem}-{config.run.data.name}-{digest(config, search, args.seed)}"
     pruner = NopPruner() if args.no_pruning else MedianPruner(n_startup_trials=5, n_warmup_steps=5)
     with Study(folder, space, direction(search.metric), args.seed, pruner) as study:
-        print(f"study {folder}: {len(study.done())} of {args.trials} trials are done", flush=True)
+        if (done := len(study.done())) > args.trials:
+            raise ConfigError(
+                f"--trials: study {folder} has {done} already; give --trials {done} for its report, or more to go on"
+            )
+        print(f"study {folder}: {done} of {args.trials} trials are done", flush=True)
         work_off(study, args.trials, args.jobs, search.value, lambda trial: tell(study, search, args.trials, trial))
         write_report(study, search)
     best = study.best()

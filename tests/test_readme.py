@@ -156,7 +156,7 @@ def test_the_two_first_commands_are_those_that_the_checks_run():
     first = README.split("\n## ")[0]
     install = "pip install -r requirements.txt && "
     train, test = (c for c in commands(first))
-    assert (train, test) == (f"{install}python train_hete.py duration", f"{install}python -m pytest")
+    assert (train, test) == (f"{install}python train_hete.py duration", f"{install}python -m pytest -n auto")
     (in_ci,) = re.findall(r"^test_command='(.*)'", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
     assert in_ci == test
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

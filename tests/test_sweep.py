@@ -123,10 +123,16 @@ def test_models_of_lists_are_searched_by_metrics_of_lists(
     assert (folder_of(tmp_path) / "table.csv").read_text().startswith(f"trial,valid {name},")
 
 
-def test_a_search_goes_on_as_if_it_had_not_stopped(tmp_path: Path, words: list[str]):
+def test_a_search_goes_on_as_if_it_had_not_stopped(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture
+):
     assert sweep.main([*words, "--trials", "1"]) == 0
     assert sweep.main([*words, "--trials", "3"]) == 0
     resumed = params_in(folder_of(tmp_path))
+    report = (folder_of(tmp_path) / "report.md").read_text()
+    assert sweep.main([*words, "--trials", "2"]) != 0  # its report would be of more trials than its command says
+    assert "has 3 already; give --trials 3" in capsys.readouterr().err
+    assert (folder_of(tmp_path) / "report.md").read_text() == report
     assert sweep.main([*words, "--trials", "3"]) == 0  # nothing is left to do
     assert params_in(folder_of(tmp_path)) == resumed and len({p["opt.hyper_params.lr"] for p in resumed}) == 3
     words[words.index("--out") + 1] = str(tmp_path / "again" / "out")
