@@ -92,7 +92,7 @@ def test_the_table_of_models_has_an_epoch_of_each():
 
 @pytest.mark.parametrize("way", [*lists.LOOPS, *(name for name in lists.SOLVERS if name.startswith("hrec"))])
 def test_every_way_to_train_for_lists_takes_some_time(way: str, board: Split, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lists, "EPOCHS", 1)
+    monkeypatch.setattr(lists, "ROWS", 1)
     args = argparse.Namespace(batch_size=64, threads=1)
     assert (lists.LOOPS | lists.SOLVERS)[way](board.train, args) > 0
 

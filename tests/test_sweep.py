@@ -123,9 +123,7 @@ def test_models_of_lists_are_searched_by_metrics_of_lists(
     assert (folder_of(tmp_path) / "table.csv").read_text().startswith(f"trial,valid {name},")
 
 
-def test_a_search_goes_on_as_if_it_had_not_stopped(
-    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture
-):
+def test_a_search_goes_on_as_if_it_had_not_stopped(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture):
     assert sweep.main([*words, "--trials", "1"]) == 0
     assert sweep.main([*words, "--trials", "3"]) == 0
     resumed = params_in(folder_of(tmp_path))

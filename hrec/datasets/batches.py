@@ -110,17 +110,13 @@ def pairwise(negatives: NegativeSettings) -> Sampler:
     """
 
     def sample(data: RecData, draw: Draw) -> Iterator[Pairs]:
-        x = data.interactions
         unseen = _unseen(data, negatives.popularity, negatives.same_kind, draw.device)
-        liked = np.arange(len(x)) if x.label is None else np.flatnonzero(x.label > 0)
-        span = x.kind if negatives.same_kind else np.zeros_like(x.kind)
-        user, item, kind = (torch.from_numpy(a[liked].astype(np.int64)).to(draw.device) for a in (x.user, x.item, span))
-        rows = torch.nonzero(unseen.any_left(user, kind)).squeeze(1)
-        rows = rows[torch.randperm(len(rows), generator=draw.generator).to(draw.device)]
+        user, item, span = _liked_rows(data, negatives.popularity, negatives.same_kind, draw.device)
+        order = torch.randperm(len(user), generator=draw.generator).to(draw.device)
         pool = negatives.pool
         ahead = draw.batch_size * max(1, DRAWN_AHEAD // (draw.batch_size * pool))
-        for piece in rows.split(ahead):  # many batches at once, as drawing costs little more for many than for one
-            u, i, k = (a[piece] for a in (user, item, kind))
+        for piece in order.split(ahead):  # many batches at once, as drawing costs little more for many than for one
+            u, i, k = (a[piece] for a in (user, item, span))
             # drawn for whole batches on every process, so that several train on what one would
             drawn = unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator).view(-1, pool)
             for batch, own in _batches(len(piece), draw):
@@ -202,6 +198,18 @@ def _holds_no_one(data: RecData, users: Sequence[Tensor], items: Sequence[Tensor
 def _unseen(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
     """Worked out once for a training part, not for each epoch."""
     return unseen_items(data, popularity, same_kind, device)
+
+
+@lru_cache(maxsize=16)
+def _liked_rows(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> tuple[Tensor, ...]:
+    """user, item and span int64[N] of the liked rows of users who have something left to draw."""
+    x = data.interactions
+    liked = np.arange(len(x)) if x.label is None else np.flatnonzero(x.label > 0)
+    span = x.kind if same_kind else np.zeros_like(x.kind)
+    rows = [torch.from_numpy(a[liked].astype(np.int64)).to(device) for a in (x.user, x.item, span)]
+    user, _, span_of = rows
+    left = _unseen(data, popularity, same_kind, device).any_left(user, span_of)
+    return tuple(a[left] for a in rows)
 
 
 @lru_cache(maxsize=4)

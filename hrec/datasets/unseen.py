@@ -4,6 +4,9 @@ The items of one kind lie on a line, each as wide as its weight. Cut out what th
 together: a point drawn on what is left is an unseen item, each with the chance that its weight says. Where the point
 lay before the cut follows from how many of the seen items stand before it, which a binary search tells. Widths are
 whole numbers, so that nothing is rounded.
+
+Where all items are as wide and a bit for each user and item has room, a point is drawn on the line uncut, and only for
+those that hit a seen item as above: the chances are the same, and most of the searches are saved.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from torch import Tensor
 
 from hrec.datasets.recdata import RecData
 
+BITS_UP_TO = 2**28
+"""Pairs of a user and an item, up to which a bit for each is kept: 32 MB."""
+
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
@@ -27,6 +33,8 @@ class Unseen:
     before [cells]: the place of a seen item once the seen items before it are cut out, plus ``length`` times the
     number of its user and span, so that it ascends over all. cut [cells + 1]: width of the seen items, cumulated over
     all. left [users * spans]: of the unseen. unit: every item is 1 wide, so a place is the number of its item.
+    width [spans]: of a span as a whole. bits uint8: pair user * n_items + item is seen where bit pair % 8 of byte
+    pair // 8 is 1; None: not kept.
     """
 
     edge: Tensor
@@ -35,8 +43,10 @@ class Unseen:
     before: Tensor
     cut: Tensor
     left: Tensor
+    width: Tensor
     length: int
     unit: bool
+    bits: Tensor | None
 
     @staticmethod
     def of(
@@ -63,8 +73,10 @@ class Unseen:
         length = int(whole.max()) + 1
         before = edge[what] - edge[starts][group % len(spans)] - (cut[:-1] - cut[offset[group]]) + group * length
         left = np.tile(whole, n_users) - (cut[offset[1:]] - cut[offset[:-1]])
-        arrays = [torch.from_numpy(a).to(device) for a in (edge, edge[starts], offset, before, cut, left)]
-        return Unseen(*arrays, length, bool((width == 1).all()))  # type: ignore[arg-type, call-arg]
+        arrays = [torch.from_numpy(a).to(device) for a in (edge, edge[starts], offset, before, cut, left, whole)]
+        unit, pairs = bool((width == 1).all()), n_users * len(width)
+        bits = torch.from_numpy(_as_bits(seen, pairs)).to(device) if unit and pairs <= BITS_UP_TO else None
+        return Unseen(*arrays, length, unit, bits)  # type: ignore[arg-type, call-arg]
 
     def any_left(self, user: Tensor, span: Tensor) -> Tensor:
         """bool[B]: whether there is anything to draw. user, span int64[B]."""
@@ -75,8 +87,15 @@ class Unseen:
         if user.device.type != "cpu":  # one number crosses over and seeds a generator there, not one for each row
             seed = int(torch.randint(2**62, (1,), generator=generator))
             generator = torch.Generator(user.device).manual_seed(seed)
-        point = torch.rand(len(user), generator=generator, dtype=torch.float64, device=user.device)
-        return self.at(user, span, (point * self.left[user * len(self.begin) + span]).long())
+        if self.bits is None:
+            return self._exact(user, span, generator)
+        item = self.begin[span] + _below(self.width[span], generator)
+        pair = user * (len(self.edge) - 1) + item
+        again = (self.bits[pair >> 3] >> (pair & 7) & 1).nonzero().squeeze(1)
+        return item.index_copy_(0, again, self._exact(user[again], span[again], generator))
+
+    def _exact(self, user: Tensor, span: Tensor, generator: torch.Generator) -> Tensor:
+        return self.at(user, span, _below(self.left[user * len(self.begin) + span], generator))
 
     def at(self, user: Tensor, span: Tensor, point: Tensor) -> Tensor:
         """The unseen item at ``point`` int64[B], from 0 up to ``left``: with unit weights the item of that rank."""
@@ -85,6 +104,18 @@ class Unseen:
         passed = torch.searchsorted(self.before, group * self.length + point, right=True)
         place = self.begin[span] + point + self.cut[passed] - self.cut[self.offset[group]]
         return place if self.unit else torch.searchsorted(self.edge, place, right=True) - 1
+
+
+def _below(end: Tensor, generator: torch.Generator) -> Tensor:
+    """A whole number from 0 up to below each, as likely as any other: int64[B] -> int64[B]."""
+    return (torch.rand(len(end), generator=generator, dtype=torch.float64, device=end.device) * end).long()
+
+
+def _as_bits(number: np.ndarray, n: int) -> np.ndarray:
+    """uint8[n / 8]: of the bits 0 to n those at these numbers are 1."""
+    bits = np.zeros(-(-n // 8), np.uint8)
+    np.bitwise_or.at(bits, number >> 3, np.left_shift(1, number & 7).astype(np.uint8))
+    return bits
 
 
 def _cumulated(width: np.ndarray) -> np.ndarray:

@@ -35,7 +35,9 @@ from hrec.pipeline.topn import Masked, masked_scores, users_at_once
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, RankingSettings
 
-WIDTH, LR, EPOCHS, SWEEPS, ROUNDS = 64, 0.001, 3, 5, 3
+WIDTH, LR, ROUNDS = 64, 0.001, 3
+ROWS = 2_000_000
+"""Training rows that a loop or solver walks over at least; three epochs where there are more."""
 USERS, ITEMS, LONGEST, SEEN = 10_000, 300_000, 100, 20
 """Of full ranking: users, candidates, items of a list, and items that each user has seen."""
 
@@ -97,7 +99,7 @@ def ours(train: RecData, args: argparse.Namespace, row_wise: bool = False) -> fl
     model, clock = BPRMF(BPRMF.Config(embedding_size=WIDTH), train), Clock()
     opt = OptSettings(
         hyper_params={"lr": LR},
-        epochs=1 + EPOCHS,
+        epochs=1 + _epochs(train),
         early_stop=None,
         batch_size=args.batch_size,
         row_wise=row_wise,
@@ -170,7 +172,7 @@ def _loop(train: RecData, batches: Callable[[], Iterator], fused: bool | None) -
             model(*batch).backward()
             adam.step()
 
-    return _median(whole)
+    return _median(whole, train)
 
 
 def _liked(train: RecData) -> tuple[np.ndarray, np.ndarray]:
@@ -179,10 +181,14 @@ def _liked(train: RecData) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(liked)), np.diff(liked.offset)), liked.index
 
 
-def _median(work: Callable[[], None]) -> float:
-    """Median seconds of EPOCHS after one that warms up."""
+def _epochs(train: RecData) -> int:
+    return max(3, ROWS // len(train.interactions))
+
+
+def _median(work: Callable[[], None], train: RecData) -> float:
+    """Median seconds of an epoch or sweep, after one that warms up."""
     work()
-    return statistics.median(timed(work) for _ in range(EPOCHS))
+    return statistics.median(timed(work) for _ in range(_epochs(train)))
 
 
 LOOPS = {
@@ -202,7 +208,7 @@ def sweep(train: RecData, args: argparse.Namespace, cg_steps: int | None) -> flo
         model.solve_items()
         model.solve_users()
 
-    return _median(both)
+    return _median(both, train)
 
 
 def implicit_sweep(train: RecData, args: argparse.Namespace, use_cg: bool) -> float | None:
@@ -212,8 +218,11 @@ def implicit_sweep(train: RecData, args: argparse.Namespace, use_cg: bool) -> fl
     except ImportError:
         return None
     user, item = _liked(train)
-    cells = csr_matrix((np.full(len(user), 99.0, np.float32), (user, item)), (train.n_users, train.n_items))
-    als = AlternatingLeastSquares(WIDTH, iterations=SWEEPS, use_cg=use_cg, num_threads=args.threads, random_state=0)
+    shape = train.n_users, train.n_items
+    cells = csr_matrix((np.full(len(user), 99.0, np.float32), (user, item)), shape)
+    als = AlternatingLeastSquares(
+        WIDTH, iterations=1 + _epochs(train), use_cg=use_cg, num_threads=args.threads, random_state=0
+    )
     ends = [time.perf_counter()]
     als.fit(cells, show_progress=False, callback=lambda *_: ends.append(time.perf_counter()))
     return statistics.median(b - a for a, b in pairwise(ends[1:]))

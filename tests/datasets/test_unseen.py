@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hrec.datasets import batches
+from hrec.datasets import unseen as unseen_module
 from hrec.datasets.batches import Draw, Pairs, pairwise, per_kind
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.datasets.unseen import Unseen, distinct_ranks, unseen_items
@@ -44,11 +45,13 @@ def test_each_rank_is_one_unseen_item_in_order(same_kind: bool):
             assert unseen.at(u, s, torch.arange(len(free))).tolist() == free
 
 
-@pytest.mark.parametrize("popularity", [0.0, 0.75, 2.0])
-def test_draws_have_the_chances_of_their_weights(popularity: float):
+@pytest.mark.parametrize(("popularity", "bits_up_to"), [(0.0, unseen_module.BITS_UP_TO), (0.0, 0), (0.75, 0), (2.0, 0)])
+def test_draws_have_the_chances_of_their_weights(popularity: float, bits_up_to: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(unseen_module, "BITS_UP_TO", bits_up_to)
     given, n = data(), 200_000
     count = np.maximum(np.bincount(given.interactions.item, minlength=BOOKS + FILMS), 1.0) ** popularity
     unseen = unseen_items(given, popularity, True, CPU)
+    assert (unseen.bits is not None) == (bits_up_to > 0)
     for user in (0, 5, USERS - 1):
         u = torch.full((n,), user)
         drawn = unseen.draw(u, torch.ones_like(u), torch.Generator().manual_seed(user)).numpy()
