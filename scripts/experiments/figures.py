@@ -248,11 +248,13 @@ def _tsne(ways: dict[str, dict[str, np.ndarray]], path: Path) -> None:
 
 
 def _contours(axes: Any, points: np.ndarray, color: str) -> None:
-    """Kernel density of the points at three levels."""
+    """Kernel density of the points at three levels, whole lines of them."""
     density = gaussian_kde(points.T)
-    x, y = (np.linspace(points[:, i].min(), points[:, i].max(), 60) for i in range(2))
+    beyond = 3 * np.sqrt(np.diag(density.covariance))
+    x, y = np.linspace(points.min(0) - beyond, points.max(0) + beyond, 80).T
     grid = np.stack(np.meshgrid(x, y))
-    axes.contour(*grid, density(grid.reshape(2, -1)).reshape(60, 60), levels=3, colors=color, linewidths=0.8)
+    axes.contour(*grid, density(grid.reshape(2, -1)).reshape(80, 80), levels=3, colors=color, linewidths=0.8)
+    axes.autoscale_view(tight=False)  # a contour leaves no margin
 
 
 # -------------------------------------------------------------------------------------------- figure 4
