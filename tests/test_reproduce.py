@@ -51,7 +51,7 @@ def test_claims_that_the_paper_does_not_make_stand_and_are_corrected_apart(tmp_p
     report = Report(tmp_path)
     report.claim("theirs", 0.1, 0.02)
     up = statistics.compare([1.0], [0.0], np.arange(20.0) + 1, np.arange(20.0))
-    report.own_claim_of_users("ours", up)
+    report.claim_of_users("ours", up, ours=True)
     report.close()
     text = (tmp_path / "report.md").read_text()
     assert "Claims of the paper:\n\n- holds: theirs (difference +0.1000, p = 0.02)" in text
@@ -387,4 +387,6 @@ def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
         assert (tmp_path / f"{name}-tiny" / f"{name}.png").stat().st_size > 5_000
     report = (tmp_path / "table5-tiny" / "report.md").read_text()
     assert "alignment and topology help, cold start" in report and "| full data | DURation |" in report
+    of_paper, beside = report.split("Beside them")
+    assert "topology helps beside alignment, full data" in beside and "beside" not in of_paper.split("Claims of")[1]
     assert "| book |" in (tmp_path / "table2-tiny" / "report.md").read_text()

@@ -257,8 +257,7 @@ def claim(report: Report, told: str, better: Sequence[Done], worse: Sequence[Don
     metric = f"recall@{k}"
     users = of_users(better, metric), of_users(worse, metric)
     means = [[d.result["test"][metric] for d in done] for done in (better, worse)]
-    add = report.own_claim_of_users if ours else report.claim_of_users
-    add(f"{told}, {metric} (Wilcoxon over users)", compare(*means, *users))
+    report.claim_of_users(f"{told}, {metric} (Wilcoxon over users)", compare(*means, *users), ours)
 
 
 # ------------------------------------------------------------------------------------------- the tables

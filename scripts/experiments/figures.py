@@ -133,7 +133,7 @@ def figure2(options: Options) -> None:
         ):
             test = compare(far.mean(1), near.mean(1), far.mean(0), near.mean(0))
             report.claim(f"{told}, t-test over seeds)", test.difference, test.p_seeds)
-            report.own_claim_of_users(f"{told}; Wilcoxon over pairs, for the trained models alone)", test)
+            report.claim_of_users(f"{told}; Wilcoxon over pairs, for the trained models alone)", test, ours=True)
     report.close([d for done in runs.values() for d in done])
 
 
@@ -295,8 +295,8 @@ def figure4(options: Options) -> None:
     report.picture(picture, "agreement of clusters over their number")
     for way in list(ways)[1:]:
         test = compare(f1[way].mean(1), f1["without topology"].mean(1))
-        claim = report.claim if way == PUBLISHED else report.own_claim
-        claim(f"{way} keeps clusters better than none", test.difference, test.p_seeds)
+        ours = way != PUBLISHED
+        report.claim(f"{way} keeps clusters better than none", test.difference, test.p_seeds, ours)
     report.close([d for done in runs.values() for d in done])
 
 

@@ -49,21 +49,17 @@ class Report:
     def picture(self, path: Path, told: str) -> None:
         self.blocks.append(f"![{told}]({path.name})")
 
-    def claim(self, told: str, difference: float, p: float) -> None:
-        """A claim of the paper that something is larger: by how much it is, and the p-value of its test or NaN."""
-        self.claims.append(Claim(told, difference, p))
+    def claim(self, told: str, difference: float, p: float, ours: bool = False) -> None:
+        """A claim that something is larger: by how much it is, and the p-value of its test or NaN. ``ours``: the paper
+        does not make it; the two families are corrected apart."""
+        self._claims_of(ours).append(Claim(told, difference, p))
 
-    def claim_of_users(self, told: str, test: Comparison) -> None:
+    def claim_of_users(self, told: str, test: Comparison, ours: bool = False) -> None:
         """The same by the test over users."""
-        self.claims.append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
+        self._claims_of(ours).append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
 
-    def own_claim(self, told: str, difference: float, p: float) -> None:
-        """A claim of ours, which the paper does not make; the two families are corrected apart."""
-        self.own_claims.append(Claim(told, difference, p))
-
-    def own_claim_of_users(self, told: str, test: Comparison) -> None:
-        """The same by the test over users."""
-        self.own_claims.append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
+    def _claims_of(self, ours: bool) -> list[Claim]:
+        return self.own_claims if ours else self.claims
 
     def close(self, done: Sequence[Done] = ()) -> None:
         """Write everything, and print it."""
