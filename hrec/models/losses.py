@@ -76,7 +76,7 @@ def topology(raw: Tensor, mapped: Tensor, relative: bool = False) -> Tensor:
     raw [N, d], mapped [N, d']: rows are the same N items, widths may differ. C = (D D^T - (D 1)(D 1)^T / d) / (d - 1)
     over the d features of each sample, [N, N]; the value is |C_raw - C_mapped|_F^2 / (4 N). ``relative`` divides it by
     the value of a map to zero, |C_raw|_F^2 / (4 N), taken as a constant: then 0 is the raw topology kept and 1 all of
-    it lost, whatever the scale of the features and the number of rows.
+    it lost, whatever the scale of the features and the number of rows; where C_raw is 0 there is none, and the value 0.
 
     C is a Gram matrix of rows centred over their features, and |A A^T - B B^T|_F^2 =
     |A^T A|_F^2 - 2 |A^T B|_F^2 + |B^T B|_F^2, so no N x N matrix is written.
@@ -84,7 +84,11 @@ def topology(raw: Tensor, mapped: Tensor, relative: bool = False) -> Tensor:
     a, b = _centred(raw), _centred(mapped)
     of_raw = (a.T @ a).square().sum()
     squared = (of_raw - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()).clamp(min=0)
-    return squared / (of_raw.detach().clamp(min=1e-30) if relative else 4 * len(raw))
+    if not relative:
+        return squared / (4 * len(raw))
+    whole = of_raw.detach()
+    rounding = 1e-12 * _at_least_float32(raw.detach()).square().sum()
+    return squared / torch.where(whole.sqrt() > rounding, whole, torch.inf)
 
 
 def _centred(x: Tensor) -> Tensor:

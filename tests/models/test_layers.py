@@ -558,9 +558,8 @@ def test_the_terms_of_duration_are_the_losses_of_its_pieces(gamma: float | None)
     torch.testing.assert_close(terms["bce"], sum(each_kind))
     mapped = {kind: model.mapped(b.item) for kind, b in batch.items()}
     torch.testing.assert_close(terms["align"], 3.0 * alignment([m[:2] for m in mapped.values()], gamma))
-    raw = {"book": model.fields["book"](batch["book"].item), "film": model.fields["film"](batch["film"].item - 3)}
-    preserved = [topology(raw[kind], mapped[kind]) for kind in batch]
-    torch.testing.assert_close(terms["topology"], 0.25 * sum(preserved))
+    preserved = topology(model.fields["book"](batch["book"].item), mapped["book"])  # a film has one number
+    torch.testing.assert_close(terms["topology"], 0.25 * preserved)
 
 
 def test_topology_gives_the_raw_features_no_gradient():
@@ -591,7 +590,7 @@ def test_a_term_of_weight_0_is_left_out(weights: dict[str, float], left: list[st
 
 def test_one_kind_alone_has_nothing_to_be_aligned_with():
     data = tiny()
-    assert list(build(DURation, data).loss({"film": points(data, 2, 4)})) == ["bce", "topology"]
+    assert list(build(DURation, data).loss({"book": points(data, 0, 1)})) == ["bce", "topology"]
 
 
 @pytest.mark.parametrize("row_wise", [False, True], ids=["adam", "row_wise"])
@@ -654,6 +653,17 @@ def test_a_kind_without_columns_is_mapped_to_one_trained_vector_and_is_not_compa
     assert terms["topology"] == build(DURation, data).loss({"book": points(data, 0, 1)})["topology"]
     sum(terms.values()).backward()
     assert model.maps["film"].vector.grad.any()
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_kind_of_one_number_is_aligned_and_has_no_topology(relative: bool):
+    data = tiny()
+    model = build(DURation, data, relative_topology=relative)
+    assert model.remarks == ["topology leaves out film: a single number has no covariance (Eq. 5)"]
+    book, film = {"book": points(data, 0, 1)}, {"film": points(data, 2, 4)}
+    assert list(model.loss(film)) == ["bce"]
+    terms = model.loss(book | film)
+    assert list(terms) == ["bce", "align", "topology"] and terms["topology"] == model.loss(book)["topology"]
 
 
 def test_data_without_any_column_leaves_the_classification_loss_alone():

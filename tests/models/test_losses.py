@@ -240,6 +240,14 @@ def test_the_translation_of_the_papers_alpha_is_as_its_docstring_says():
     assert [float(f"{value:.2g}") for value in worked_out] == [float(value) for value in said.groups()]
 
 
+def test_relative_topology_of_items_whose_features_are_all_alike_is_0():
+    flat = torch.full((4, 3), 2.0).requires_grad_()
+    mapped = rows(4, 5).float().requires_grad_()
+    value = topology(flat, mapped, relative=True)
+    value.backward()
+    assert value.item() == 0 and not mapped.grad.any() and topology(flat, mapped).item() > 0
+
+
 def test_relative_topology_is_0_for_the_same_features_1_for_none_and_the_same_at_any_scale():
     raw = torch.randn(50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mapped = torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -37,7 +37,8 @@ class DURation(InnerProductModel):
     frozen_attributes); topology takes them as given (no gradient), or it could be met by shrinking them.
 
     A kind without columns has nothing to map: its mapped attributes are one trained vector, and it takes no part in
-    the alignment and topology losses.
+    the alignment and topology losses. A kind whose columns come to one number takes none in topology: the covariance of
+    Eq. 5 is over the features of an item.
     """
 
     class Config(TwoTowerSettings, FieldSettings):
@@ -95,6 +96,9 @@ class DURation(InnerProductModel):
         # f_p of section 3.2; no dropout, so that the losses on it compare the same items every time
         widths = config.item_map_hidden_size_list
         self.maps = ByKind({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
+        self.with_topology = {kind for kind, f in fields.items() if f.width > 1}
+        if config.beta and (flat := [kind for kind, f in fields.items() if f.width == 1]):
+            self.remarks.append(f"topology leaves out {', '.join(flat)}: a single number has no covariance (Eq. 5)")
         rows = np.bincount(data.interactions.kind, minlength=len(data.kinds))
         weight = rows / rows.max() if config.weight_by_rows else np.ones(len(rows))
         self.kind_weight = dict(zip(data.kinds, weight.tolist(), strict=True))
@@ -123,9 +127,10 @@ class DURation(InnerProductModel):
         if self.config.alpha and len(described) > 1:
             n = self.config.align_rows
             terms["align"] = self.config.alpha * alignment([mapped[k][:n] for k in described], self.config.gamma)
-        if self.config.beta and described:
+        shaped = [kind for kind in batch if kind in self.with_topology]
+        if self.config.beta and shaped:
             scaled = self.config.relative_topology
-            parts = [topology(raw[kind].detach(), mapped[kind], scaled) for kind in described]
+            parts = [topology(raw[kind].detach(), mapped[kind], scaled) for kind in shaped]
             terms["topology"] = self.config.beta * torch.stack(parts).sum()
         return terms
 
