@@ -61,11 +61,20 @@ class Source:
     """What the items' content is, where it is not the paper's."""
     smaller: int = 1
     """What the paper's cut-offs are divided by."""
+    trials: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    """Model -> what is tried of it here, in place of TRIALS."""
 
 
 def _source(name: str, smaller: int = 1) -> Source:
     data = (f"data={name}",)
     return Source({"in-matrix": (*data, *IN_MATRIX)}, (*data, *OUT_MATRIX), smaller=smaller)
+
+
+def _epinions() -> Source:
+    """128,000 users and items: vectors and sweeps of WMF that a quarter of an hour is enough for."""
+    small = ("opt.epochs=10", "model.embedding_size=100")
+    trials = {"WMF": [small, (*small, "model.b=0.001")], "DualNet+users": [()]}
+    return replace(_source("epinions"), configs={"DualNet+users": "dualnet-epinions"}, trials=trials)
 
 
 def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
@@ -78,7 +87,7 @@ def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
 SOURCES = {
     "citeulike_a": _citeulike("citeulike", "titles and tags", CiteULike1=("data=citeulike-p10", UNLABELLED)),
     "citeulike_titles": _citeulike("citeulike-titles", "titles alone, as tags know of test rows (data/README.md)"),
-    "epinions": _source("epinions"),
+    "epinions": _epinions(),
     "movielens_100k": _source("movielens"),
     "planted": _source("planted-small"),
     "tiny": _source("planted-tiny", smaller=10),
@@ -151,7 +160,7 @@ class Options(CommonOptions):
 
     def trials_of(self, model: str) -> list[tuple[str, ...]]:
         """What is tried of a model; without trials its config alone."""
-        return TRIALS.get(model, [()])[: self.trials] or [()]
+        return (TRIALS | self.source.trials).get(model, [()])[: self.trials] or [()]
 
     def job(self, model: str, cuts: Sequence[int], *overrides: str, seed: int = 0) -> Job:
         names = ", ".join(f'"recall@{k}"' for k in cuts)
