@@ -17,17 +17,18 @@ from hrec.config import ConfigError
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its name in configs/data/, and settings that every model gets on it."""
+    """A data set: its name in configs/data/, and settings that every model gets on it, or every one that reads columns."""
 
     name: str
     overrides: tuple[str, ...] = ()
+    of_columns: tuple[str, ...] = ()
 
 
 SOURCES = {
     "planted": Source("planted-small", ("opt.epochs=40",)),
     "tiny": Source("planted-tiny", ("opt.epochs=3",)),
     "epinions": Source("epinions", ("opt.epochs=30",)),
-    "epinions-counts": Source("epinions", ("opt.epochs=30", 'data.train_columns=["count"]')),
+    "epinions-counts": Source("epinions", ("opt.epochs=30", 'data.train_columns=["count"]'), ("model.buckets=16",)),
     "amazon": Source("amazon", ("opt.batch_size=2048", "opt.epochs=8")),
     "amazon-2kinds": Source("amazon-2kinds", ("opt.epochs=20",)),
     "douban": Source("douban-ga", ("opt.epochs=30",)),
@@ -110,7 +111,9 @@ class Options(CommonOptions):
         return SOURCES[self.data]
 
     def job(self, model: str, *overrides: str, seed: int = 0) -> Job:
-        return Job(CONFIGS[model], (f"data={self.source.name}", *self.source.overrides, *overrides), seed)
+        source = self.source
+        of_columns = () if model in GENERAL else source.of_columns
+        return Job(CONFIGS[model], (f"data={source.name}", *source.overrides, *of_columns, *overrides), seed)
 
 
 # --------------------------------------------------------------------------------------------- table 2
