@@ -390,3 +390,11 @@ def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
     of_paper, beside = report.split("Beside them")
     assert "topology helps beside alignment, full data" in beside and "beside" not in of_paper.split("Claims of")[1]
     assert "| book |" in (tmp_path / "table2-tiny" / "report.md").read_text()
+
+
+def test_models_of_columns_get_settings_that_others_do_not_have(tmp_path):
+    options = duration.Options("epinions-counts", tmp_path)
+    assert "model.buckets=16" in options.job("DeepFM").overrides
+    assert "model.buckets=16" not in options.job("NAIS").overrides
+    for model in duration.CONFIGS:
+        options.job(model).load()

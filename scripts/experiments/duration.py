@@ -17,7 +17,7 @@ from hrec.config import ConfigError
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its name in configs/data/, and settings that every model gets on it, or every one that reads columns."""
+    """A data set: its name in configs/data/, settings that every model gets on it, and those of models of columns."""
 
     name: str
     overrides: tuple[str, ...] = ()
