@@ -116,7 +116,7 @@ def _ids_from(path: Path | None, settings: DataSettings) -> list[str]:
     sheet = read_sheet(path, "--users-from", lambda name: True)
     name = sheet.header[0] if len(sheet.header) == 1 else settings.USER_ID_FIELD
     sheet.column(name, "Name the column of user ids so.")
-    return [one for one in typed(sheet, name, encoding.as_ids).to_pylist() if one is not None]
+    return [one for one in typed(sheet, name, encoding.as_names).to_pylist() if one is not None]
 
 
 def _check_out(path: Path | None) -> None:

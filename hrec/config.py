@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from hrec.settings import RunSettings, Settings, StageSettings
+from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings
 
 CONFIG_DIR = Path("configs")
 
@@ -102,7 +102,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return out
 
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except UnicodeDecodeError as error:
@@ -181,13 +181,18 @@ DESCENT = ("name", "hyper_params", "batch_size", "clip_grad", "scheduler", "row_
 
 
 def _without_effect(run: RunSettings, model_class: Any, raw: dict[str, Any]) -> list[str]:
-    """A line for each key that is right in itself and changes nothing in this run."""
-    out = []
+    """A line for each key that is right in itself and changes nothing in this run.
+
+    A key at its default is passed over: config.json of a run names them all.
+    """
+    out, default = [], OptSettings()
     if model_class.stage_groups == ("solve",):
         told = f"{run.model['name']} is solved in closed form and takes no steps"
-        out += [f"opt.{key}: has no effect, as {told}" for key in DESCENT if key in raw.get("opt", {})]
+        given = [k for k in DESCENT if k in raw.get("opt", {}) and getattr(run.opt, k) != getattr(default, k)]
+        out += [f"opt.{key}: has no effect, as {told}" for key in given]
     stops = [run.opt.early_stop, *(run.opt.for_stage(group).early_stop for group in model_class.stage_groups)]
-    if "ranking" in raw and not any("@" in name for name in [*run.metrics, *(s.metric for s in stops if s)]):
+    measured = [*run.metrics, *(s.metric for s in stops if s)]
+    if run.ranking != RankingSettings() and not any("@" in name for name in measured):
         out.append('ranking: has no effect without a metric of lists, such as "ndcg@10"')
     return out
 

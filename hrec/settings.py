@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+import json
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -26,6 +28,20 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _no_true_for_a_number(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields and _is_number(cls.model_fields[name].annotation):
+                raise ValueError(f"'{name}' is a number, not {json.dumps(value)}")
+        return build(values)
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a setting may be a number and may not be true or false."""
+    parts = {annotation, *get_args(annotation)}
+    return bool(parts & {int, float}) and bool not in parts
+
 
 # --------------------------------------------------------------------------------------------- data
 
@@ -36,7 +52,7 @@ class FeatureSettings(Settings):
     type: Literal["token", "token_seq", "float", "vector", "sparse"]
     """token: a category; token_seq: a list of categories; float: a number; vector: a row of a .npy file; sparse: a row
     of a .npz file, such as a bag of words."""
-    source: str = Field("item", pattern=r"^(user|item|item_.+)$")
+    source: str = "item"
     """user, item (every kind that has the column) or item_<kind>."""
     separator: str = Field("|", min_length=1)
     """What stands between the entries of a token_seq in a text file; parquet lists need none."""
@@ -45,6 +61,13 @@ class FeatureSettings(Settings):
     path: str | None = None
     """One row for each row of the source's file. type vector: a .npy file of float[n, d]; type sparse: a .npz file as
     scipy.sparse.save_npz writes it."""
+
+    @field_validator("source")
+    @classmethod
+    def _a_source_that_there_is(cls, value: str) -> str:
+        if value not in ("user", "item") and (not value.startswith("item_") or value == "item_"):
+            raise ValueError(f"should be user, item, or item_ and the name of a kind, got '{value}'")
+        return value
 
     @model_validator(mode="after")
     def _vectors_need_a_file(self) -> FeatureSettings:
@@ -234,9 +257,11 @@ class DataSettings(Settings):
             raise ValueError("name each kind once, and one at least; leave it out to use all kinds")
         return value
 
-    @field_validator("single_type", mode="before")
+    @field_validator("single_type", "type", mode="before")
     @classmethod
     def _published_kinds_are_numbers(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [cls._published_kinds_are_numbers(one) for one in value]
         return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
     @field_validator("split", mode="before")

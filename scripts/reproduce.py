@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401
+from _arguments import too_small
 from _ending import status_of
 from experiments import dualnet, duration, figures
 
@@ -66,9 +67,8 @@ def parser() -> argparse.ArgumentParser:
 def refusal(args: argparse.Namespace) -> str | None:
     """What is wrong with a command line, None if nothing is."""
     most = PAPERS[args.paper].most_trials(args.experiment)
-    for name in ("seeds", "trials", "jobs"):
-        if (given := getattr(args, name)) < 1:
-            return f"--{name}: at least 1, got {given}"
+    if told := too_small(args, seeds=1, trials=1, jobs=1):
+        return told
     if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
         return f"--models: {args.experiment} is about one model alone; leave --models out"
     if args.trials > most:

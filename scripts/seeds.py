@@ -21,6 +21,7 @@ from typing import Any
 
 import _checkout  # noqa: F401
 import numpy as np
+from _arguments import too_small
 from _ending import status_of
 from experiments.runs import Job, run_all, short
 
@@ -43,6 +44,8 @@ def main() -> None:
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
     args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
+    if told := too_small(args, seeds=1, jobs=1):
+        raise ConfigError(told)
     reuse_memory()
     jobs = []
     for model in args.models:
@@ -58,7 +61,8 @@ def main() -> None:
     text += f"\n\nRuns at commit {', '.join(commits)}."
     if len(commits) > 1:
         text += " They differ: give another --out to run all again."
-    path = args.out / f"{args.data}-{_digest([*args.models, *shared])}.md"
+    what = [*args.models, *shared, f"--metric={metric}", f"--seeds={args.seeds}"]
+    path = args.out / f"{jobs[0].load().run.data.name}-{_digest(what)}.md"
     path.write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nwritten to {path}")
 

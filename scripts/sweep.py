@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _checkout  # noqa: F401
+from _arguments import too_small
 from _ending import status_of
 from experiments.runs import digests_of
 from optuna.pruners import MedianPruner, NopPruner
@@ -66,9 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def sweep(args: argparse.Namespace) -> None:
-    for name, least in (("trials", 1), ("jobs", 1), ("seed", 0)):
-        if (given := getattr(args, name)) < least:
-            raise ConfigError(f"--{name}: at least {least}, got {given}")
+    if told := too_small(args, trials=1, jobs=1, seed=0):
+        raise ConfigError(told)
     fixed = tuple(([f"data={args.data}"] if args.data else []) + args.overrides)
     config = load(args.config, find_model, fixed)
     check_settings(config)

@@ -284,6 +284,20 @@ REFUSED = {
         "'ndcg@5/cold_users' has no value on the validation part, where no user likes anything of its group",
     ],
     "bprmf data=planted-tiny ranking.sampled=10 opt.early_stop.metric=recall@10/book": ["no kind 'book'", "recall@10"],
+    'deepmf opt.scheduler={"name":"StepLR","hyper_params":{"step_size":2,"gamma":null}}': [
+        "opt.scheduler.hyper_params"
+    ],
+    'deepmf opt.scheduler={"name":"StepLR","hyper_params":{"step_size":2,"last_epoch":5}}': [
+        "opt.scheduler",
+        "refuses",
+    ],
+    'deepmf opt.scheduler={"name":"MultiStepLR","hyper_params":{"milestones":["a"]}}': ["milestones", "be a number"],
+    'deepmf opt.scheduler={"name":"ReduceLROnPlateau","hyper_params":{"patience":null}}': [
+        "opt.scheduler.hyper_params"
+    ],
+    'deepmf opt.hyper_params={"lr":0.001,"fused":true,"foreach":true}': ["opt.hyper_params", "refuses"],
+    "deepmf opt.hyper_params.lr=true": ["opt.hyper_params.lr", "should be a number, got true"],
+    "deepmf opt.batch_size=true": ["opt", "'batch_size' is a number, not true"],
     'deepmf opt.scheduler={"name":"StepLR","hyper_params":{"step_size":0}}': ["opt.scheduler.hyper_params", "modulo"],
     'deepmf opt.scheduler={"name":"CosineAnnealingLR","hyper_params":{"T_max":0}}': ["opt.scheduler", "by zero"],
     'deepmf data=planted-tiny data.split={"by":"cold_users","max_train":0,"ratio":[1,1,98]}': [
@@ -490,7 +504,7 @@ def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_f
     assert launch(HOMO, "deepmf", *tiny(tmp_path / "two", "opt.epochs=2", *argv)).code == 0
     run = only_run(tmp_path / "two")
     done = launch(HOMO, "--resume", run, "opt.epochs=4")
-    assert done.code == 0 and "was finished after epoch 2; it gets 2 more" in done.out
+    assert done.code == 0 and "was finished after epoch 2; it gets 2 more" in done.out and "no effect" not in done.all
     assert launch(HOMO, "deepmf", *tiny(tmp_path / "four", "opt.epochs=4", *argv)).code == 0
     assert_same_run(run, only_run(tmp_path / "four"))
     again = launch(HOMO, "--resume", run)  # the run remembers how many it was given
@@ -499,6 +513,17 @@ def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_f
     err = told(launch(HOMO, "--resume", run, "opt.epochs=1"))
     assert "opt.epochs=1:" in err and "has 4 epochs of stage 'train' behind it, and none can be taken back" in err
     assert {name: (run / name).read_bytes() for name in before} == before
+    config = json.loads((run / "config.json").read_text())
+    config["opt"]["hyper_params"]["lr"] = 0.5  # the optimiser's state would keep the old one
+    (run / "config.json").write_text(json.dumps(config))
+    err = told(launch(HOMO, "--resume", run, "opt.epochs=5"))
+    assert 'config.json: opt.hyper_params is {"lr": 0.5' in err and "Put that back to go on" in err
+    (run / "config.json").write_bytes(before["config.json"])
+    (run / "last.pt").unlink()
+    err = told(launch(HOMO, "--resume", run, "opt.epochs=5"))
+    assert "last.pt: is not there, so there is nothing to go on from; the finished run can still be asked" in err
+    (run / "result.json").unlink()
+    assert "Start a new run" in told(launch(HOMO, "--resume", run)) and len(rows(run)) == 4
 
 
 def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):

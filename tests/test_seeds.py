@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import seeds
-from experiments.runs import Job, finished
+from experiments.runs import Job, do, finished
 
 from hrec.config import ConfigError
+from hrec.pipeline.checkpoints import CheckpointError
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +50,34 @@ def test_the_table_holds_means_and_deviations_over_seeds(
     for key, title in zip(keys, ("book", "macro" if config == "deepmf" else "all"), strict=True):
         values = np.array([run.result["test"][key] for run in done])
         assert row[heading.index(title)] == f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
+
+
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--jobs", "-1"]])
+def test_counts_below_one_are_refused(words: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["seeds.py", "lr", "--data", "planted-tiny", *words])
+    with pytest.raises(ConfigError, match="at least 1"):
+        seeds.main()
+
+
+def test_data_may_be_a_path_and_each_number_of_seeds_has_a_table_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for count in ("1", "2"):
+        line = ["seeds.py", "lr", "--data", "configs/data/planted-tiny.json", "--seeds", count, "--out", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", [*line, "--", "opt.epochs=1", "path.cache=null"])
+        seeds.main()
+    assert len(list(tmp_path.glob("*.md"))) == 2
+
+
+def test_a_finished_run_that_was_given_more_epochs_by_hand_is_not_taken_for_the_job(tmp_path: Path):
+    job = Job("lr", ("data=planted-tiny", "opt.epochs=1", "path.cache=null"))
+    do(job, tmp_path)
+    (config,) = job.folder(tmp_path).glob("*/config.json")
+    told = json.loads(config.read_text())
+    told["opt"]["epochs"] = 4
+    config.write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match="was given 4 epochs since, and 1 are asked for"):
+        finished(job, tmp_path)
 
 
 def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_trained(tmp_path: Path):

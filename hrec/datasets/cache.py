@@ -26,7 +26,7 @@ from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, 
 from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
 
-FORMAT = 1  # raise it when what is stored, or how files are parsed, changes
+FORMAT = 2  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
 COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
 CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, *COLUMNS)}

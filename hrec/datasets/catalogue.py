@@ -69,7 +69,7 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
     ids = {
         kind: clean[kind].cells[settings.ITEM_ID_FIELD]
         if kind in clean
-        else typed(sheet, settings.ITEM_ID_FIELD, encoding.as_ids).drop_null().unique()
+        else typed(sheet, settings.ITEM_ID_FIELD, encoding.as_names).drop_null().unique()
         for kind, sheet in sheets.items()
     }
     _require_named_type(settings, [interactions, *sheets.values()])
@@ -132,7 +132,7 @@ def _split_by_kind(settings: DataSettings, sheet: Sheet, log: Log) -> dict[str, 
 def _from_interactions(settings: DataSettings, sheet: Sheet) -> Catalogue:
     """No item file: the items are those of the interactions, in the order of their ids."""
     _require_named_type(settings, [sheet])
-    items = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_ids)
+    items = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_names)
     kinds = _kind_column(settings, sheet)
     if kinds is None:
         ids = {_only_kind(settings): _sorted(items)}
@@ -148,7 +148,7 @@ def _kind_column(settings: DataSettings, sheet: Sheet) -> pa.Array | None:
     if settings.TYPE_FIELD not in sheet.cells and not several:
         return None
     sheet.column(settings.TYPE_FIELD, "It tells the kinds apart: correct data.TYPE_FIELD, or leave out data.type.")
-    return typed(sheet, settings.TYPE_FIELD, encoding.as_ids)
+    return typed(sheet, settings.TYPE_FIELD, encoding.as_names)
 
 
 def _require_named_type(settings: DataSettings, sheets: Sequence[Sheet]) -> None:

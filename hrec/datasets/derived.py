@@ -24,11 +24,18 @@ def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
     """The same parts; users and items of each kind have a column ``train_<name>`` more for each of ``names``.
 
     names: of DERIVED. Users and items without a training row have 0, not a missing value: no training row would show
-    what a missing one means. Raises ValueError for 'mean' where the data has neither ratings nor labels.
+    what a missing one means. Raises ValueError for 'mean' where the data has neither ratings nor labels, and where a
+    column of that name is there.
     """
     if not names:
         return parts
     train = parts.train
+    for where, table in (("users", train.users), *((f"kind '{kind}'", table) for kind, table in train.kinds.items())):
+        if taken := [name for name in names if f"train_{name}" in table.columns]:
+            raise ValueError(
+                f"data.train_columns: {where} of '{train.name}' have a column 'train_{taken[0]}' of their own; "
+                f"rename it, or leave '{taken[0]}' out"
+            )
     x, kinds = train.interactions, {}
     middle = _middle(x, names)
     users = _with(train.users, _Owned(x, x.user, train.users.count), middle, names)

@@ -27,11 +27,26 @@ def as_text(cells: pa.Array) -> pa.Array:
         text = cells.cast(pa.string())
     except pa.ArrowException as error:
         raise NotText(f"holds {cells.type}, which is not text ({str(error).splitlines()[0]})") from None
+    text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.is_in(text, value_set=EMPTY), pa.scalar(None, pa.string()), text)
 
 
-def as_ids(cells: pa.Array) -> pa.Array:
-    """Ids as text, null where missing. 1, "1" and 1.0 are the same id; leading zeros stay."""
+EXACT = {"float": 2**24, "double": 2**53, "halffloat": 2**11}
+"""Up to where a type of Arrow holds every whole number."""
+
+
+def as_names(cells: pa.Array) -> pa.Array:
+    """Ids and categories as text, null where missing. 1, "1" and 1.0 are the same; leading zeros stay.
+
+    Raises NotText for whole numbers so large that their type holds not all of them: ids that were rounded.
+    """
+    if pa.types.is_floating(cells.type):
+        numbers = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        numbers = numbers[np.isfinite(numbers)]
+        if np.array_equal(numbers, np.floor(numbers)):
+            if np.abs(numbers).max(initial=0) >= EXACT[str(cells.type)]:
+                raise NotText(f"holds whole numbers as {cells.type}, which rounds some as large as these")
+            cells = pc.if_else(pc.is_finite(cells), cells, pa.scalar(None, cells.type)).cast(pa.int64())
     text = as_text(cells)
     if pc.any(pc.ends_with(text, ".0")).as_py():
         text = pc.replace_substring_regex(text, r"^(-?\d+)\.0$", r"\1")
@@ -39,7 +54,7 @@ def as_ids(cells: pa.Array) -> pa.Array:
 
 
 def as_numbers(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(float64[n], NaN where missing or bad; bool[n], true where a cell is not a finite number of float32's range)."""
+    """(float64[n], NaN where missing or bad; bool[n], true where a cell is no number within float32's range)."""
     if (pa.types.is_primitive(cells.type) and not pa.types.is_temporal(cells.type)) or pa.types.is_decimal(cells.type):
         numbers = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
         unreadable = np.zeros(len(numbers), bool)
@@ -101,7 +116,7 @@ def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.
     """
     nested = pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)
     lists = cells if nested or pa.types.is_fixed_size_list(cells.type) else pc.split_pattern(as_text(cells), separator)
-    entries = pc.utf8_trim_whitespace(as_text(pc.list_flatten(lists)))
+    entries = as_text(pc.list_flatten(lists))
     filled = pc.and_(entries.is_valid(), pc.greater(pc.utf8_length(entries), 0)).fill_null(False)
     row = pc.list_parent_indices(lists).filter(filled).to_numpy(zero_copy_only=False).astype(np.int64)
     return entries.filter(filled), row, np.bincount(row, minlength=len(cells))

@@ -85,7 +85,7 @@ def _columns(sheet: Sheet, settings: DataSettings) -> dict[str, Column]:
     if name is None:
         return {}
     sheet.column(name, "Correct data.split.column or the header.")
-    return {name: encoding.categorical([typed(sheet, name, encoding.as_text)])[0]}
+    return {name: encoding.categorical([typed(sheet, name, encoding.as_names)])[0]}
 
 
 def _place_items(
@@ -93,7 +93,7 @@ def _place_items(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(position of the kind, position of the item) of each row; leaves out the rows of kinds that are not used."""
     name = settings.ITEM_ID_FIELD
-    ids = typed(check.sheet, name, encoding.as_ids)
+    ids = typed(check.sheet, name, encoding.as_names)
     check.refuse(ids.is_null().to_numpy(zero_copy_only=False), name, "is no id")
     kind = _kinds_of_rows(check, settings, catalogue, log)
     if kind is not None:
@@ -114,7 +114,7 @@ def _kinds_of_rows(check: RowCheck, settings: DataSettings, catalogue: Catalogue
     name, sheet = settings.TYPE_FIELD, check.sheet
     if name not in sheet.cells:
         return None
-    text = typed(sheet, name, encoding.as_ids)
+    text = typed(sheet, name, encoding.as_names)
     known = list(catalogue.ids)
     kind = encoding.positions(text, pa.array(known, pa.string()))
     if (kind < 0).all():
@@ -177,7 +177,7 @@ def _leave_out(check: RowCheck, ignored: np.ndarray, log: Log) -> None:
 def _place_users(check: RowCheck, settings: DataSettings, users: Sheet | None) -> tuple[np.ndarray, pa.Array]:
     """(position of each row's user, the raw ids of all users)."""
     name = settings.USER_ID_FIELD
-    ids = typed(check.sheet, name, encoding.as_ids)
+    ids = typed(check.sheet, name, encoding.as_names)
     check.refuse(ids.is_null().to_numpy(zero_copy_only=False), name, "is no id")
     if users is None:
         different = ids.filter(pa.array(check.good)).unique()

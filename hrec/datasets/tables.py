@@ -134,7 +134,7 @@ def _no_column(field: Field, sheets: Mapping[str, Sheet]) -> DataError:
     kind = field.source.removeprefix("item_")
     sheet = sheets.get(kind, _first(sheets))
     header = sheet.header if kind in sheets else tuple(dict.fromkeys(n for s in sheets.values() for n in s.header))
-    others = "" if kind in sheets or len({s.path for s in sheets.values()}) == 1 else " (nor in the other item files)"
+    others = "" if kind in sheets or len({s.path for s in sheets.values()}) == 1 else "; no other item file has it"
     remedy = f"Correct {field.setting} or its source, or add the column{others}."
     return missing_column(sheet.path, header_place(sheet.path), field.name, header, remedy)
 
@@ -162,7 +162,7 @@ def require_known_sources(settings: DataSettings, kinds: Sequence[str]) -> None:
 def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Log) -> Sheet:
     """The usable rows, with ids as text. Raises DataError, or leaves rows out: no id, an id again, a bad number."""
     check = RowCheck(sheet, drop, log)
-    text = typed(sheet, ids, encoding.as_ids)
+    text = typed(sheet, ids, encoding.as_names)
     check.refuse(text.is_null().to_numpy(zero_copy_only=False), ids, "is no id")
     again = _but_last(encoding.numbered(text), check.good)
     check.refuse(again, ids, "stands again further down", "Leave one of the rows (dropping keeps the last)")
@@ -183,7 +183,7 @@ def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
     try:
         return encode(sheet.cells[column])
     except NotText as error:
-        remedy = "Make it a column of text or numbers; lists are read as type token_seq."
+        remedy = "Make it a column of text or whole numbers; lists are read as type token_seq."
         raise DataError(f"{sheet.path}, column '{column}': {error}. {remedy}") from None
 
 
@@ -195,13 +195,14 @@ def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 
 def _check_vectors(check: RowCheck, field: Field) -> None:
-    """Every row of a float_seq has to hold numbers, as many as the first."""
+    """Every row of a float_seq has to hold numbers, as many as the first, or none where the vector is missing."""
     entries, row, length = encoding.as_lists(check.sheet.cells[field.name], field.separator)
     unreadable = np.zeros(len(length), bool)
     unreadable[row[encoding.as_numbers(entries)[1]]] = True
     check.refuse(unreadable, field.name, "is not a list of numbers")
     width = int(length[length > 0][0]) if length.any() else 1
-    check.refuse(length != width, field.name, f"is not a list of {width} numbers, as the first row is")
+    odd = (length != width) & (length > 0)
+    check.refuse(odd, field.name, f"is not a list of {width} numbers, as the first such cell is")
 
 
 def _leave_out_without_vector(check: RowCheck, field: Field) -> None:
@@ -232,14 +233,18 @@ def _encode(field: Field, sheets: Sequence[Sheet]) -> Sequence[Column]:
     if field.type == "float":
         return [Numeric(encoding.as_numbers(sheet.cells[name])[0].astype(np.float32)) for sheet in sheets]
     if field.type == "token":
-        return encoding.categorical([typed(sheet, name, encoding.as_text) for sheet in sheets], field.min_count)
+        return encoding.categorical([typed(sheet, name, encoding.as_names) for sheet in sheets], field.min_count)
     lists = [typed(sheet, name, lambda cells: encoding.as_lists(cells, field.separator)) for sheet in sheets]
     if field.type == "token_seq":
         return encoding.categorical_lists(lists, field.min_count)
-    return [
-        Dense(encoding.as_numbers(entries)[0].astype(np.float32).reshape(len(sheet), -1))
-        for (entries, _, _), sheet in zip(lists, sheets, strict=True)
-    ]
+    return [_vectors(*of_sheet) for of_sheet in lists]
+
+
+def _vectors(entries: pa.Array, row: np.ndarray, length: np.ndarray) -> Dense:
+    """Rows without a number are missing: NaN."""
+    value = np.full((len(length), max(int(length.max(initial=1)), 1)), np.nan, np.float32)
+    value[length > 0] = encoding.as_numbers(entries)[0].reshape(-1, value.shape[1])
+    return Dense(value)
 
 
 def _first(sheets: Mapping[str, Sheet]) -> Sheet:

@@ -101,7 +101,7 @@ def _numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ids(sheet: Sheet, column: str) -> pa.Array:
-    text = typed(sheet, column, encoding.as_ids)
+    text = typed(sheet, column, encoding.as_names)
     _refuse(sheet, column, text.is_null().to_numpy(zero_copy_only=False), "is no id")
     return text
 

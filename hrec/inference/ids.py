@@ -35,7 +35,7 @@ def item_kinds(data: RecData) -> np.ndarray:
 
 def user_numbers(data: RecData, ids: Sequence[str]) -> np.ndarray:
     """int64[n]: the users with these raw ids. Raises DataError with the nearest ids where some are unknown."""
-    known, text = ids_of(data.users), encoding.as_ids(pa.array(ids, pa.string()))
+    known, text = ids_of(data.users), encoding.as_names(pa.array(ids, pa.string()))
     number = encoding.positions(text, pa.array(known, pa.string()))
     if (number < 0).any():
         unknown = [one for one, place in zip(ids, number, strict=True) if place < 0]

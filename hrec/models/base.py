@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Draw, Sampler
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import RecData, Table
 from hrec.settings import Settings
 
 Loss = Callable[[Any], dict[str, Tensor]]
@@ -85,7 +85,9 @@ class BaseModel(nn.Module, ABC):
     sample: ClassVar[staticmethod[[RecData, Draw], Iterator[Any]]]
     """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
     reads_columns: ClassVar[bool] = True
-    """Whether the model has a use for columns of users and items; one without says what it leaves unread."""
+    """Whether the model has a use for columns of items; one without says what it leaves unread."""
+    reads_user_columns: ClassVar[bool] = True
+    """Whether a model that reads columns has a use for those of users too."""
     reads_cells: ClassVar[bool] = False
     """Whether the model reads cells of histories as data.inter_matrix_type has them, so that ratings matter."""
     keeps_kinds_apart: ClassVar[bool] = False
@@ -106,7 +108,9 @@ class BaseModel(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
         self.config = config
         self.n_items = data.n_items
-        self.remarks: list[str] = [] if self.reads_columns else _unread(data)
+        unread = [] if self.reads_columns and self.reads_user_columns else [data.users]
+        unread += [] if self.reads_columns else data.kinds.values()
+        self.remarks: list[str] = _unread(unread)
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         """The stages of training, in order. A plain model has one, over all its weights."""
@@ -150,9 +154,9 @@ class BaseModel(nn.Module, ABC):
         return next(self.parameters()).device
 
 
-def _unread(data: RecData) -> list[str]:
-    """What a model of ids and interactions alone leaves aside, in words."""
-    names = list(dict.fromkeys(name for table in (data.users, *data.kinds.values()) for name in table.columns))
+def _unread(tables: Iterable[Table]) -> list[str]:
+    """The columns that a model leaves aside, in words."""
+    names = list(dict.fromkeys(name for table in tables for name in table.columns))
     return [f"columns are not read: {', '.join(names)}"] if names else []
 
 

@@ -7,17 +7,19 @@ all that is needed to go on: weights, optimiser, scheduler, early stopping, and 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 
 class CheckpointError(RuntimeError):
@@ -31,16 +33,21 @@ class Checkpoints:
         self.best, self.last = folder / "best.safetensors", folder / "last.pt"
 
     def save_best(self, model: nn.Module, note: dict[str, str]) -> None:
-        """``note`` goes into the file's header, under 'best': stage, epoch, value."""
+        """``note`` goes into the file's header, under 'best': stage, epoch, value; a digest of the weights too."""
         state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        write_whole(self.best, lambda path: save_file(state, path, metadata={"best": json.dumps(note)}))
+        told = json.dumps(note | {"digest": _digest(state)})  # one entry, as several would come in any order
+        write_whole(self.best, lambda path: save_file(state, path, metadata={"best": told}))
 
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into ``model``."""
         try:
             state = load_file(self.best)
+            with safe_open(self.best, "pt") as file:
+                digest = json.loads((file.metadata() or {}).get("best", "{}")).get("digest")
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{self.best}: cannot be read ({error})") from None
+        if digest not in (None, _digest(state)):  # runs of early versions have none
+            raise CheckpointError(f"{self.best}: is damaged, its weights are not those that were written. Run again")
         load_into(model, state, self.best)
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -49,7 +56,13 @@ class Checkpoints:
     def load_last(self, device: torch.device) -> dict[str, Any]:
         """The state saved last, tensors on ``device``."""
         try:
-            return torch.load(self.last, map_location=device, weights_only=True)
+            with ZipFile(self.last) as file:  # torch looks at no checksum
+                if damaged := file.testzip():
+                    raise BadZipFile(f"{damaged} is not what was written")
+            state = torch.load(self.last, map_location=device, weights_only=True)
+            if not isinstance(state, dict):
+                raise BadZipFile("it is no state of a run")
+            return state
         except FileNotFoundError:
             raise CheckpointError(f"{self.last}: is not there, so there is nothing to go on from") from None
         except UnpicklingError:
@@ -58,6 +71,15 @@ class Checkpoints:
             reason = _reason(error) or type(error).__name__
             told = f"{self.last}: cannot be read, it is damaged ({reason[:80]}). Start the run again; "
             raise CheckpointError(told + f"{self.best.name} beside it holds the best weights so far") from None
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    """Of the weights, as they lie in memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_into(model: nn.Module, state: dict[str, Any], source: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +23,9 @@ from hrec.settings import EarlyStopSettings, RankingSettings
 def check_settings(config: LoadedConfig) -> torch.device:
     """Whatever can be wrong before data is read; the device to run on. Raises ConfigError."""
     check_metrics(config)
-    check_optimizers(config)
     device = pick_device(config.run.device)
     check_precision(device, config.run.opt.precision)
+    check_optimizers(config, device)
     return device
 
 
@@ -49,19 +51,33 @@ def check_metrics(config: LoadedConfig) -> None:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
-def check_optimizers(config: LoadedConfig) -> None:
-    """Raises ConfigError for settings of an optimiser or scheduler that torch refuses."""
-    opt = config.run.opt
+def check_optimizers(config: LoadedConfig, device: torch.device) -> None:
+    """Raises ConfigError for settings of an optimiser or scheduler that torch refuses, be it in a later epoch."""
     for group in config.model_class.stage_groups:
-        stage = opt.for_stage(group)
-        scheduler = Scheduler(Optimizers([torch.nn.Parameter(torch.zeros(1))], stage), stage)
-        try:
-            with warnings.catch_warnings():  # that no step of the optimiser came before
-                warnings.simplefilter("ignore")
-                scheduler.after_epoch()
-        except ArithmeticError as error:
-            told = stage.scheduler.hyper_params if stage.scheduler else {}
-            raise ConfigError(f"opt.scheduler.hyper_params: {told} cannot be worked with: {error}") from None
+        stage = config.run.opt.for_stage(group)
+        weight = torch.nn.Parameter(torch.zeros(1, device=device))
+        optimizers = Optimizers([weight], stage)
+        scheduler = Scheduler(optimizers, stage)
+        weight.grad = torch.zeros_like(weight)
+        _rehearse(optimizers.step, "opt.hyper_params", stage.hyper_params)
+        if stage.scheduler is not None:
+            for _ in range(min(stage.epochs, REHEARSED)):
+                for step in (scheduler.after_epoch, partial(scheduler.after_evaluation, 0.0)):
+                    _rehearse(step, "opt.scheduler.hyper_params", stage.scheduler.hyper_params)
+
+
+REHEARSED = 1000
+"""Epochs that a scheduler is tried for before training."""
+
+
+def _rehearse(step: Callable[[], None], where: str, told: dict[str, Any]) -> None:
+    try:
+        with warnings.catch_warnings():  # torch's, about an optimiser that makes no step between
+            warnings.simplefilter("ignore")
+            step()
+    except Exception as error:  # torch checks few of these settings, so all sorts come
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ConfigError(f"{where}: {told} cannot be worked with: {reason}") from None
 
 
 def measured_metrics(config: LoadedConfig) -> list[str]:

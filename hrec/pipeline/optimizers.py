@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -152,7 +153,7 @@ def _by_name(settings: StageSettings, params: list[nn.Parameter]) -> Optimizer:
         hyper["fused"] = True
     try:
         return cls(params, **hyper)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConfigError(f"opt.hyper_params: {settings.name} refuses {settings.hyper_params}: {error}") from None
 
 
@@ -178,7 +179,7 @@ class Scheduler:
                 )
         try:
             self.parts = [cls(part, **hyper) for part in optimizers.parts]
-        except (TypeError, ValueError, ZeroDivisionError) as error:
+        except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
             raise ConfigError(f"opt.scheduler: {settings.scheduler.name} refuses {hyper}: {error}") from None
 
     def after_epoch(self) -> None:
@@ -205,5 +206,12 @@ def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
         if key not in names:
             near = did_you_mean(key, names)
             raise ConfigError(f"{where}.{key}: {cls.__name__} has no such key.{near} Known keys: {', '.join(names)}")
-        if isinstance(value, str) and not isinstance(known[key].default, str):
+        default = known[key].default
+        if _holds(value, str) and not isinstance(default, str):
             raise ConfigError(f"{where}.{key}: should be a number, got {value!r}")
+        if isinstance(value, bool) and default is not None and not isinstance(default, bool):
+            raise ConfigError(f"{where}.{key}: should be a number, got {json.dumps(value)}")
+
+
+def _holds(value: Any, kind: type) -> bool:
+    return any(_holds(one, kind) for one in value) if isinstance(value, list) else isinstance(value, kind)

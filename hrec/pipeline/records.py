@@ -157,9 +157,12 @@ class RunFolder(Progress):
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError:
                 continue
+            if not isinstance(row, dict) or not {"stage", "epoch"} <= row.keys():
+                raise CheckpointError(f"{path}: holds {line[:40]!r}, which is no epoch's row. Take the line out")
+            rows.append(row)
         return rows
 
     def tested_best(self) -> bool:

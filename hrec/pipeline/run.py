@@ -39,7 +39,7 @@ from hrec.pipeline.records import (
     stamped,
     table,
 )
-from hrec.pipeline.same_data import check_same_data
+from hrec.pipeline.same_data import check_same_start
 from hrec.pipeline.trainer import Interrupted, Position, Trainer
 from hrec.settings import PLANTED_KEYS, OptSettings, StageSettings
 
@@ -133,10 +133,11 @@ def _run(
     # a run killed before its first checkpoint begins again in its folder
     state = checkpoints.load_last(device) if resumed and checkpoints.last.exists() else None
     if folder:
-        check_same_data(folder, parts, state is not None)
+        told = effective_settings(config)
+        check_same_start(folder, parts, told, state is not None)
         if state:
             folder.say(_take_up(folder, settings.opt.for_stage(config.model_class.stage_groups[-1]), state))
-        folder.write_json("config.json", effective_settings(config))  # a resumed run may have been given more epochs
+        folder.write_json("config.json", told)  # a resumed run may have been given more epochs
     trainer = Trainer(
         settings.opt,
         settings.seed,
@@ -228,6 +229,7 @@ def _open_folder(
     folder = RunFolder.create(Path(config.run.path.output), name) if resume is None else RunFolder(resume)
     folder.show = show
     if resume is not None:
+        _refuse_lost_state(folder)
         _refuse_fewer_epochs(folder, config.run.opt)
     try:
         folder.keep(heading.lines)
@@ -237,6 +239,15 @@ def _open_folder(
             folder.remove()
         raise
     return folder
+
+
+def _refuse_lost_state(folder: RunFolder) -> None:
+    """Raises CheckpointError where a run has come some way and its state is gone, as it would be written over."""
+    last = Checkpoints(folder.path).last
+    finished = (folder.path / "result.json").exists()
+    if not last.exists() and (finished or folder.rows()):
+        kept = "; the finished run can still be asked (hrec recommend, hrec export)" if finished else ""
+        raise CheckpointError(f"{last}: is not there, so there is nothing to go on from{kept}. Start a new run")
 
 
 def _refuse_fewer_epochs(folder: RunFolder, opt: OptSettings) -> None:

@@ -1,8 +1,9 @@
-"""Digests of what a run was trained on, so that it goes on with, and is read with, nothing else."""
+"""What a run was begun with, settings and digests of its data, so that it goes on with nothing else."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -15,23 +16,50 @@ from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.records import RunFolder
 
 
-def check_same_data(folder: RunFolder, parts: Split, resumed: bool) -> None:
-    """Remember what was trained on; on resume refuse anything else."""
+def check_same_start(folder: RunFolder, parts: Split, settings: Mapping[str, Any], resumed: bool) -> None:
+    """Remember the data and the settings that training hangs on; on resume refuse others."""
+    settings = {key: settings[key] for key in ("seed", "model", "opt")}
     if resumed:
         refuse_other_data(folder, digests(parts))
+        refuse_other_settings(folder, settings)
     else:
-        folder.write_json("data.json", {"name": parts.train.name} | digests(parts))
+        folder.write_json("data.json", {"name": parts.train.name, "settings": settings} | digests(parts))
+
+
+def refuse_other_settings(folder: RunFolder, now: Mapping[str, Any]) -> None:
+    """Raises CheckpointError where config.json is not what the run was begun with, but for opt.epochs."""
+    known = _known(folder).get("settings", {})  # runs of early versions have none
+    for path, began in _leaves(known):
+        is_now = dict(_leaves(now)).get(path, began)  # a setting of today that there was not
+        if is_now != began and path != "opt.epochs":
+            raise CheckpointError(
+                f"{folder.path / 'config.json'}: {path} is {json.dumps(is_now)}, and the run was begun with "
+                f"{json.dumps(began)}. Put that back to go on, or start a new run; opt.epochs alone can be changed"
+            )
+
+
+def _leaves(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """'opt.name' and so on, one level deep, with its value."""
+    nested = {key: value if isinstance(value, Mapping) else {"": value} for key, value in settings.items()}
+    return [(f"{key}.{name}".rstrip("."), value) for key, part in nested.items() for name, value in part.items()]
+
+
+def _known(folder: RunFolder) -> dict[str, Any]:
+    path = folder.path / "data.json"
+    try:
+        known = folder.read_json(path.name)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is missing, so nothing tells which data the run was trained on") from None
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise CheckpointError(f"{path}: is damaged, so nothing tells which data the run was trained on. Run again")
+    return known
 
 
 def refuse_other_data(folder: RunFolder, now: Mapping[str, str]) -> None:
     """Raises CheckpointError where a run was trained on other data than that of these digests."""
-    try:
-        known = folder.read_json("data.json")
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder.path}: data.json is missing, so nothing tells which data the run was trained on"
-        ) from None
-    refuse_other_digests(folder.path, known, now)
+    refuse_other_digests(folder.path, _known(folder), now)
 
 
 def refuse_other_digests(path: Path, known: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.own_row import OwnRowOut
-from hrec.pipeline.checkpoints import Checkpoints, load_into
+from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into
 from hrec.pipeline.devices import Processes, autocast
 from hrec.pipeline.distributed import losses_of
 from hrec.pipeline.early_stopping import EarlyStopping
@@ -85,6 +85,8 @@ class Trainer:
 
         Raises Interrupted once the state is saved after Ctrl-C, DivergedError on a NaN loss, CheckpointError.
         """
+        if state and self.checkpoints and not state.keys() >= {"position", "model"}:
+            raise CheckpointError(f"{self.checkpoints.last}: is no state of a run, so there is nothing to go on from")
         position = Position(**state["position"]) if state else Position()
         self.saved = replace(position) if state else None
         self.began = time.perf_counter() - position.seconds

@@ -20,7 +20,7 @@ from hrec.datasets import load_split
 from hrec.datasets.recdata import Split
 from hrec.models import find_model
 from hrec.models.base import BaseModel
-from hrec.pipeline.checkpoints import Checkpoints, write_whole
+from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, write_whole
 from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.evaluator import scores
 from hrec.pipeline.ranking import Ranking
@@ -94,8 +94,18 @@ def finished(job: Job, out: Path) -> Done | None:
     for folder in sorted(parent.glob("*/")):
         if (folder / "result.json").exists():
             refuse_other_data(RunFolder(folder), digests_of(job.load()))
+            _refuse_other_epochs(folder, job)
             return Done(folder, json.loads((folder / "result.json").read_text(encoding="utf-8")))
     return None
+
+
+def _refuse_other_epochs(folder: Path, job: Job) -> None:
+    """Raises CheckpointError where the run was resumed by hand and given more epochs than the job has."""
+    has, asked = (config.run.opt.epochs for config in (load(str(folder / "config.json"), find_model), job.load()))
+    if has != asked:
+        raise CheckpointError(
+            f"{folder}: was given {has} epochs since, and {asked} are asked for. Remove it to run it again"
+        )
 
 
 DIVERGED = "diverged.json"

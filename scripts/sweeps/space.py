@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import torch
 from optuna import Trial
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
@@ -142,7 +143,8 @@ def check_space(path: Path, space: Space, config: str, overrides: Sequence[str])
     for name, parameter in space.items():
         for value in parameter.examples():
             try:
-                check_optimizers(load(config, find_model, [*overrides, *overrides_of({name: value})]))
+                own = overrides_of({name: value})
+                check_optimizers(load(config, find_model, [*overrides, *own]), torch.device("cpu"))
             except ConfigError as error:
                 # the config itself has been loaded, so all is about this value; load's first line names its file
                 first, _, more = str(error).partition("\n")

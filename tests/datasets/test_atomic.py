@@ -53,6 +53,13 @@ def test_all_columns_are_read_by_their_type(atomic):
     assert data.interactions.time.tolist() == [3.5, 4] and data.interactions.columns == {}
 
 
+def test_an_empty_cell_of_a_vector_is_missing(atomic):
+    settings, write = atomic
+    write("item", ITEM.replace("\t1 2.5\n", "\t\n"))
+    place = load(settings).kinds["item"].columns["place"]
+    assert isinstance(place, Dense) and np.isnan(place.value[0]).all() and place.value[1].tolist() == [0, 1]
+
+
 def test_feat_selects_columns_and_may_change_their_type(atomic):
     feat = {
         "user_id": {"type": "token", "source": "user"},

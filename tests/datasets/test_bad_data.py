@@ -139,7 +139,7 @@ def test_missing_column(files, file, old, new, parts):
 
 def test_missing_column_of_all_kinds(files):
     files.settings["feat"]["prize"] = {"type": "float", "source": "item"}
-    says(files, "no column 'prize'", "Did you mean 'price'?", "nor in the other item files", "data.feat.prize")
+    says(files, "no column 'prize'", "Did you mean 'price'?", "no other item file has it", "data.feat.prize")
 
 
 def test_missing_column_of_ratings(files):

@@ -10,10 +10,10 @@ from hrec.datasets.columns import FIRST, MISSING, UNSEEN
 
 def test_ids_are_text_with_leading_zeros_and_without_a_useless_fraction():
     texts = pa.array(["0000031887", "1.0", "-2.0", "1.05", "v1.0", "", None, "nan"])
-    assert encoding.as_ids(texts).to_pylist() == ["0000031887", "1", "-2", "1.05", "v1.0", None, None, None]
-    assert encoding.as_ids(pa.array([1.0, None, float("nan"), 2.0])).to_pylist() == ["1", None, None, "2"]
-    assert encoding.as_ids(pa.array([7, None])).to_pylist() == ["7", None]
-    assert encoding.as_ids(pa.array(["x"], pa.large_string())).to_pylist() == ["x"]
+    assert encoding.as_names(texts).to_pylist() == ["0000031887", "1", "-2", "1.05", "v1.0", None, None, None]
+    assert encoding.as_names(pa.array([1.0, None, float("nan"), 2.0])).to_pylist() == ["1", None, None, "2"]
+    assert encoding.as_names(pa.array([7, None])).to_pylist() == ["7", None]
+    assert encoding.as_names(pa.array(["x"], pa.large_string())).to_pylist() == ["x"]
 
 
 def test_numbers():

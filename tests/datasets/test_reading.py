@@ -112,7 +112,7 @@ def test_parquet_lists_need_no_separator(files):
     assert genres.offset.tolist() == [0, 2, 2, 2] and genres.values.tolist() == ["Crime", "Drama"]
 
 
-def test_numbers_as_ids_match_over_formats(files):
+def test_numbers_as_names_match_over_formats(files):
     path = files.folder / "users.parquet"
     pd.DataFrame({"user_id": [1, 2, 3]}).to_parquet(path)
     files.write("rates.csv", "user_id,item_id,label\n1.0,0000031887,1\n2.0,m1,0\n3.0,b2,1\n")

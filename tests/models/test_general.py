@@ -216,6 +216,17 @@ def test_where_negatives_are_drawn_nais_takes_a_random_cell_from_a_pair_without_
         assert {round(model.loss(one)["bce"].item(), 9) for _ in range(60)} == expected
 
 
+def test_where_disliked_rows_have_no_cell_nais_takes_as_many_cells_from_a_pair_of_either_label(board: Split):
+    """Or the number of cells would tell the label."""
+    data = replace(board.train, cells="liked")
+    model = NAIS(NAIS.Config(max_history=None), data)
+    x = data.interactions
+    user, item = (torch.from_numpy(a.astype(np.int64)) for a in (x.user, x.item))
+    before = model.rows.length(user)
+    left = torch.diff(model._cells(user, item, leave_out=True)[0].offset)
+    assert torch.equal(before - left, before.clamp(max=1)) and 0 < x.label.mean() < 1
+
+
 def test_the_penalty_of_nais_is_the_mean_of_that_of_each_pair():
     model, batch = build(NAIS, reg_weights=[0.3, 0.7, 0.1], **small), points(PAIRS + NO_CELL)
     p, q = array(model.targets.weight), array(model.history.weight)

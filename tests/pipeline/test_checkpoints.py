@@ -64,7 +64,24 @@ def test_the_same_weights_make_the_same_file(tmp_path):
 
 def test_the_best_checkpoint_says_which_epoch_it_is_of(saved):
     with safe_open(saved.best, "pt") as file:
-        assert json.loads(file.metadata()["best"]) == {"stage": "train", "epoch": "3"}
+        told = json.loads(file.metadata()["best"])
+    assert told | {"digest": ""} == {"stage": "train", "epoch": "3", "digest": ""}
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_bit_that_was_turned_over_on_the_disk_is_found(saved, name: str):
+    path = getattr(saved, name)
+    content = bytearray(path.read_bytes())
+    content[content.index(layer(1).weight.detach().numpy().tobytes())] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"is damaged"):
+        saved.load_best(layer(5)) if name == "best" else saved.load_last(torch.device("cpu"))
+
+
+def test_a_last_checkpoint_that_is_no_state_is_refused(tmp_path):
+    torch.save([1, 2], tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="no state of a run"):
+        Checkpoints(tmp_path).load_last(torch.device("cpu"))
 
 
 # ---------------------------------------------------------------------------------------------- writing

@@ -68,6 +68,7 @@ class CDL(InnerProductModel):
         to know it."""
 
     stage_groups = ("pretrain", "train")
+    reads_user_columns = False
     config: Config
     known: Tensor
 

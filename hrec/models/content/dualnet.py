@@ -120,6 +120,7 @@ class DualNet(InnerProductModel):
             return self
 
     stage_groups = ("pretrain", "refine", "train")
+    reads_user_columns = False
     config: Config
 
     def __init__(self, config: Config, data: RecData) -> None:

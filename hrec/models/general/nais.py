@@ -36,8 +36,8 @@ class NAIS(BaseModel):
 
     a_ij = exp f(p_i, q_j) / [sum_j exp f(p_i, q_j)]^beta (Eq. 9), with f = h . ReLU(W (p_i * q_j) + b), or of
     [p_i; q_j] in place of the product (Eq. 7); v_uj is what a cell holds, 1 in the paper (data.inter_matrix_type
-    "01"). In training the cell of the pair itself is left out, so n is one less. Where negatives are drawn, a pair
-    without a cell of its own loses one at random, or the number of cells would tell the label.
+    "01"). In training the cell of the pair itself is left out, so n is one less. Where negatives are drawn, or
+    disliked rows have no cells, a pair without one of its own loses one at random, or their number tells the label.
     """
 
     class Config(Settings):
@@ -75,9 +75,10 @@ class NAIS(BaseModel):
 
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
-        history = thinned(user_history(data), config.max_history)
-        self.rows = RaggedRows.of(history)
-        self.drawn_negatives = data.negatives > 0
+        history = user_history(data)
+        # a pair with a cell loses it, so a pair without one must lose a cell too, or their number tells the label
+        self.pairs_without_cell = data.negatives > 0 or len(history.index) < len(data.interactions)
+        self.rows = RaggedRows.of(thinned(history, config.max_history))
         self.targets = Table(data.n_items, config.embedding_size, config.init_std)
         self.history = Table(data.n_items, config.embedding_size, config.init_std)
         self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
@@ -157,7 +158,7 @@ class NAIS(BaseModel):
         pair = history.owner
         if leave_out:
             own = column == item.to(column.dtype)[pair]
-            if self.drawn_negatives:
+            if self.pairs_without_cell:
                 own |= _one_of_pairs_without(own, pair, length)
             keep = (~own).nonzero().squeeze(1)
             column, value, pair = column[keep], value[keep], pair[keep]

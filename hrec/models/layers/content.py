@@ -44,7 +44,9 @@ def content(data: RecData, settings: ContentSettings, beside: Sparse | None = No
         else:
             cells.append((row, as_sparse(column)))
     if not cells and not numbers:
-        raise ValueError(f"needs columns of items to read, and '{data.name}' has none: name some in data.feat")
+        raise ValueError(
+            f"the model needs columns of items to read, and '{data.name}' has none: name some in data.feat"
+        )
     beside_each_other = _side_by_side(cells, data.n_items)
     return Wide(SCALES[settings.scale](beside_each_other), np.concatenate(numbers, 1) if numbers else None)
 
