@@ -90,6 +90,7 @@ def _warn(line: str) -> None:
 
 def _new_users(trained: Trained, history: Path, ids: list[str]) -> NewUsers:
     """The users of a history file; ``ids`` choose among them, or name the one of a file without user ids."""
+    ids = encoding.as_names(pa.array(ids, pa.string())).to_pylist()  # as the file's are read
     new = new_users(trained, history, ids[0] if len(ids) == 1 else NAME, _warn)
     if not ids or new.ids.tolist() == ids:
         return new

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -28,19 +28,38 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    @model_validator(mode="wrap")
+    @model_validator(mode="before")
     @classmethod
-    def _no_true_for_a_number(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
-        for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and name in cls.model_fields and _is_number(cls.model_fields[name].annotation):
-                raise ValueError(f"'{name}' is a number, not {json.dumps(value)}")
-        return build(values)
+    def _true_is_no_number(cls, values: Any) -> Any:
+        """Pydantic would take true for 1, and does not take the word for it."""
+        if not isinstance(values, dict):
+            return values
+        numbers = {name for name, field in cls.model_fields.items() if _is_number(field.annotation)}
+        return {name: _in_words(value) if name in numbers else value for name, value in values.items()}
 
 
 def _is_number(annotation: Any) -> bool:
-    """Whether a setting may be a number and may not be true or false."""
-    parts = {annotation, *get_args(annotation)}
-    return bool(parts & {int, float}) and bool not in parts
+    """Whether a setting holds numbers, and nothing that may be true or false."""
+    kinds = set(_leaves(annotation))
+    return bool(kinds & {int, float}) and not kinds & {bool, Any}
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types that a nested annotation is made of."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if not parts or origin is Literal:
+        yield annotation
+    for part in () if origin is Literal else parts[:1] if origin is Annotated else parts:
+        yield from _leaves(part)
+
+
+def _in_words(value: Any) -> Any:
+    """The same with text for true and false, in nested lists and dicts too."""
+    if isinstance(value, dict):
+        return {key: _in_words(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_words(part) for part in value]
+    return json.dumps(value) if isinstance(value, bool) else value
 
 
 # --------------------------------------------------------------------------------------------- data

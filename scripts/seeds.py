@@ -46,6 +46,9 @@ def main() -> None:
     args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
     if told := too_small(args, seeds=1, jobs=1):
         raise ConfigError(told)
+    for word in [*shared, *(part for model in args.models for part in _parted(model)[1:])]:
+        if word.startswith("seed="):
+            raise ConfigError(f"'{word}': every row has seeds 0 to {args.seeds - 1}, as --seeds says; leave it out")
     reuse_memory()
     jobs = []
     for model in args.models:
@@ -56,7 +59,7 @@ def main() -> None:
     results = {
         model: [d.result for d in done[i * args.seeds : (i + 1) * args.seeds]] for i, model in enumerate(args.models)
     }
-    text = markdown(results, metric)
+    text = markdown(results, metric, sampled=is_ranking(metric) and any(j.load().run.ranking.sampled for j in jobs))
     commits = sorted({short(d.result["commit"]) for d in done})
     text += f"\n\nRuns at commit {', '.join(commits)}."
     if len(commits) > 1:
@@ -79,7 +82,9 @@ def _parted(model: str) -> list[str]:
 
 def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
     """The metric of the table, which every job measures. Raises ConfigError, before anything is trained."""
-    configs = {job.config: job.load() for job in jobs}
+    first = [job for job in jobs if job.seed == jobs[0].seed]
+    common = set.intersection(*(set(job.overrides) for job in first))
+    configs = {job.told(common).rpartition(" seed ")[0]: job.load() for job in first}
     stop = next(iter(configs.values())).run.opt.early_stop
     metric = asked or (stop.metric.partition("/")[0] if stop else "auc")
     if "/" in metric:
@@ -99,22 +104,27 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
     return metric
 
 
-def markdown(results: dict[str, list[dict[str, Any]]], metric: str) -> str:
-    """Rows are models, columns are kinds, then all of them; mean ± deviation over seeds on the test part."""
-    first = next(iter(results.values()))[0]["test"]
+def markdown(results: dict[str, list[dict[str, Any]]], metric: str, sampled: bool = False) -> str:
+    """Rows are models, columns are kinds, then all of them; mean ± deviation over seeds on the test part. A kind that a
+    model was not trained on has '-'. sampled: so were candidates, which the heading says."""
+    measured = dict.fromkeys(key for runs in results.values() for key in runs[0]["test"])
     groups = ("pooled", *GROUPS)
-    of_kinds = {k.split("/")[1]: k for k in first if k.startswith(f"{metric}/") and k.split("/")[1] not in groups}
+    of_kinds = {k.split("/")[1]: k for k in measured if k.startswith(f"{metric}/") and k.split("/")[1] not in groups}
     of_all = {"all": metric} if is_ranking(metric) else {"macro": metric, "pooled": f"{metric}/pooled"}
     columns = of_kinds | of_all
     keys = list(columns.values())
-    lines = [f"| test {metric} | " + " | ".join(columns) + " | seconds |", "| --- |" + " ---: |" * (len(keys) + 1)]
+    lines = [
+        f"| test {metric}{' (sampled)' * sampled} | " + " | ".join(columns) + " | seconds |",
+        "| --- |" + " ---: |" * (len(keys) + 1),
+    ]
     for model, runs in results.items():
-        values = np.array([[r["test"][k] for k in keys] for r in runs])
-        cells = [f"{mean:.4f}" for mean in values.mean(0)]
-        if len(runs) > 1:
-            cells = [f"{cell} ± {d:.4f}" for cell, d in zip(cells, values.std(0, ddof=1), strict=True)]
+        cells = [_cell([r["test"][k] for r in runs]) if k in runs[0]["test"] else "-" for k in keys]
         lines.append(f"| {model} | " + " | ".join(cells) + f" | {np.mean([r['seconds'] for r in runs]):.0f} |")
     return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
 
 
 def _digest(words: list[str]) -> str:

@@ -297,7 +297,7 @@ REFUSED = {
     ],
     'deepmf opt.hyper_params={"lr":0.001,"fused":true,"foreach":true}': ["opt.hyper_params", "refuses"],
     "deepmf opt.hyper_params.lr=true": ["opt.hyper_params.lr", "should be a number, got true"],
-    "deepmf opt.batch_size=true": ["opt", "'batch_size' is a number, not true"],
+    "deepmf opt.batch_size=true": ["opt.batch_size: should be a whole number, got 'true'"],
     'deepmf opt.scheduler={"name":"StepLR","hyper_params":{"step_size":0}}': ["opt.scheduler.hyper_params", "modulo"],
     'deepmf opt.scheduler={"name":"CosineAnnealingLR","hyper_params":{"T_max":0}}': ["opt.scheduler", "by zero"],
     'deepmf data=planted-tiny data.split={"by":"cold_users","max_train":0,"ratio":[1,1,98]}': [

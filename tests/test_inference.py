@@ -554,7 +554,18 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
     with pytest.raises(ConfigError, match=r"not a run folder, it holds no config.json"):
         load_run(tmp_path)
     (run / "data.json").rename(tmp_path / "data.json")
-    with pytest.raises(CheckpointError, match=r"data.json is missing"):
+    with pytest.raises(CheckpointError, match=r"data.json: is missing"):
+        load_run(run)
+    for damaged in ("{", "3", '{"settings": 3}'):
+        (run / "data.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"data.json: is damaged"):
+            load_run(run)
+    (run / "data.json").unlink()
+    (tmp_path / "data.json").rename(run / "data.json")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["inter_matrix_type"] = "01"
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r'data.inter_matrix_type is "01", and the run was begun with null'):
         load_run(run)
     (run / "result.json").unlink()
     with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; go on with .*--resume"):
@@ -637,6 +648,8 @@ def test_the_command_answers_for_new_users(finished, tmp_path, capsys):
         assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == expected
     assert main(["recommend", run, "--history", str(path), "--user", "bob"]) == 2
     assert "holds no history of 'bob'" in capsys.readouterr().err
+    path.write_text("user_id,item_id,rating\n7.0,book_1,5\n")
+    assert main(["recommend", run, "--history", str(path), "--user", " 7.0"]) == 0  # read as the file's ids are
 
 
 def test_the_command_exports_into_the_run_folder_or_elsewhere(finished, tmp_path, capsys):

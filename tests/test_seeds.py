@@ -52,6 +52,28 @@ def test_the_table_holds_means_and_deviations_over_seeds(
         assert row[heading.index(title)] == f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
 
 
+def test_every_row_must_measure_the_metric_and_a_kind_that_one_has_not_is_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    jobs = [Job("bprmf", ("data=planted-tiny", *more)) for more in ((), ('metrics=["recall@5"]',))]
+    with pytest.raises(ConfigError, match=r"metrics=\[\"recall@5\"\].* does not measure|does not measure 'recall@5'"):
+        seeds.metric_of(jobs, "recall@5")
+    models = ["bprmf", "bprmf:data.single_type=book", "--data", "planted-tiny", "--seeds", "1", "--out", str(tmp_path)]
+    settings = ["opt.epochs=1", "path.cache=null", "ranking.sampled=5"]
+    monkeypatch.setattr(sys, "argv", ["seeds.py", *models, "--", *settings])
+    seeds.main()
+    lines = next(tmp_path.glob("*.md")).read_text(encoding="utf-8").splitlines()
+    heading, whole, book = ([cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:4]))
+    assert heading[:4] == ["test ndcg@10 (sampled)", "book", "music", "film"]
+    assert book[2:4] == ["-", "-"] and book[1].startswith("0.") and "-" not in whole
+
+
+def test_a_seed_of_ones_own_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["seeds.py", "lr", "--data", "planted-tiny", "--", "seed=7"])
+    with pytest.raises(ConfigError, match="every row has seeds 0 to 2"):
+        seeds.main()
+
+
 @pytest.mark.parametrize("words", [["--seeds", "0"], ["--jobs", "-1"]])
 def test_counts_below_one_are_refused(words: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["seeds.py", "lr", "--data", "planted-tiny", *words])

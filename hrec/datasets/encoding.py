@@ -47,7 +47,11 @@ def as_names(cells: pa.Array) -> pa.Array:
             if np.abs(numbers).max(initial=0) >= EXACT[str(cells.type)]:
                 raise NotText(f"holds whole numbers as {cells.type}, which rounds some as large as these")
             cells = pc.if_else(pc.is_finite(cells), cells, pa.scalar(None, cells.type)).cast(pa.int64())
-    text = as_text(cells)
+    return without_point_zero(as_text(cells))
+
+
+def without_point_zero(text: pa.Array) -> pa.Array:
+    """'1.0' as '1', which pandas writes so in a column with a missing value."""
     if pc.any(pc.ends_with(text, ".0")).as_py():
         text = pc.replace_substring_regex(text, r"^(-?\d+)\.0$", r"\1")
     return text
@@ -135,7 +139,8 @@ def categorical_lists(
     """Columns of lists, each as as_lists gives it, with one vocabulary between them."""
     first_row = np.cumsum([0] + [len(length) for _, _, length in parts])
     row = np.concatenate([row + first for (_, row, _), first in zip(parts, first_row, strict=False)])
-    code, values = _encode(pa.concat_arrays([entries for entries, _, _ in parts]), row, min_count)
+    text = without_point_zero(pa.concat_arrays([entries for entries, _, _ in parts]))
+    code, values = _encode(text, row, min_count)
     ranges = _ranges([len(entries) for entries, _, _ in parts])
     return [
         CategoricalList(np.concatenate([[0], np.cumsum(length)]).astype(np.int64), code[start:stop], values)

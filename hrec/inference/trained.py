@@ -18,8 +18,8 @@ from hrec.models.base import BaseModel, InnerProductModel
 from hrec.pipeline.checkpoints import Checkpoints, load_into
 from hrec.pipeline.devices import pick_device
 from hrec.pipeline.records import RunFolder
-from hrec.pipeline.run import build_model, cache_folder
-from hrec.pipeline.same_data import digests, refuse_other_data
+from hrec.pipeline.run import build_model, cache_folder, effective_settings
+from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_settings
 from hrec.pipeline.topn import Masked, ScoresOf
 
 
@@ -88,6 +88,7 @@ def load_run(folder: str | Path, device: str = "auto", log: Callable[[str], None
     whole = load_whole(config.run.data, cache_folder(config), log)
     data, parts = one_kind(whole, config.run.data), parts_of(whole, config.run.data, log)
     refuse_other_data(RunFolder(folder), digests(parts))
+    refuse_other_settings(RunFolder(folder), effective_settings(config))
     model = build_model(config, parts.train, where)
     _load_tested(model, folder)
     return Trained(model.eval(), data, parts, config)

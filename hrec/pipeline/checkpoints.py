@@ -44,7 +44,7 @@ class Checkpoints:
             state = load_file(self.best)
             with safe_open(self.best, "pt") as file:
                 digest = json.loads((file.metadata() or {}).get("best", "{}")).get("digest")
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, AttributeError, SafetensorError) as error:  # the note may be damaged too
             raise CheckpointError(f"{self.best}: cannot be read ({error})") from None
         if digest not in (None, _digest(state)):  # runs of early versions have none
             raise CheckpointError(f"{self.best}: is damaged, its weights are not those that were written. Run again")
@@ -61,7 +61,7 @@ class Checkpoints:
                     raise BadZipFile(f"{damaged} is not what was written")
             state = torch.load(self.last, map_location=device, weights_only=True)
             if not isinstance(state, dict):
-                raise BadZipFile("it is no state of a run")
+                raise BadZipFile(NO_STATE)
             return state
         except FileNotFoundError:
             raise CheckpointError(f"{self.last}: is not there, so there is nothing to go on from") from None
@@ -73,11 +73,14 @@ class Checkpoints:
             raise CheckpointError(told + f"{self.best.name} beside it holds the best weights so far") from None
 
 
+NO_STATE = "it is no state of a run"
+
+
 def _digest(state: dict[str, Tensor]) -> str:
     """Of the weights, as they lie in memory."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):
-        digest.update(name.encode())
+        digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
         digest.update(state[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

@@ -209,6 +209,8 @@ def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
         default = known[key].default
         if _holds(value, str) and not isinstance(default, str):
             raise ConfigError(f"{where}.{key}: should be a number, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where}.{key}: should be a finite number, got {value}")
         if isinstance(value, bool) and default is not None and not isinstance(default, bool):
             raise ConfigError(f"{where}.{key}: should be a number, got {json.dumps(value)}")
 

@@ -152,17 +152,19 @@ class RunFolder(Progress):
             self.bar = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of log.jsonl; a half-written last line (a killed run) is passed over."""
+        """The rows of log.jsonl; a half-written last line (a killed run) is passed over. Raises CheckpointError."""
         path = self.path / "log.jsonl"
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        rows: list[dict[str, Any]] = []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
             except json.JSONDecodeError:
-                continue
-            if not isinstance(row, dict) or not {"stage", "epoch"} <= row.keys():
-                raise CheckpointError(f"{path}: holds {line[:40]!r}, which is no epoch's row. Take the line out")
-            rows.append(row)
+                row = None
+            if isinstance(row, dict) and {"stage", "epoch"} <= row.keys():
+                rows.append(row)
+            elif row is not None or number < len(lines):
+                raise CheckpointError(f"{path}, line {number}: holds {line[:40]!r}, which is no epoch's row")
         return rows
 
     def tested_best(self) -> bool:

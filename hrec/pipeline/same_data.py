@@ -17,20 +17,28 @@ from hrec.pipeline.records import RunFolder
 
 
 def check_same_start(folder: RunFolder, parts: Split, settings: Mapping[str, Any], resumed: bool) -> None:
-    """Remember the data and the settings that training hangs on; on resume refuse others."""
-    settings = {key: settings[key] for key in ("seed", "model", "opt")}
+    """Remember the data and the settings that weights and lists hang on; on resume refuse others."""
     if resumed:
         refuse_other_data(folder, digests(parts))
         refuse_other_settings(folder, settings)
     else:
-        folder.write_json("data.json", {"name": parts.train.name, "settings": settings} | digests(parts))
+        kept = {"name": parts.train.name, "settings": _that_matter(settings)}
+        folder.write_json("data.json", kept | digests(parts))
+
+
+def _that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the data, whose rows and columns have digests, what the cells of histories hold."""
+    cells = {"inter_matrix_type": settings["data"].get("inter_matrix_type")}
+    lists = {key: value for key, value in settings["ranking"].items() if key != "eval_memory_mb"}
+    return {key: settings[key] for key in ("seed", "model", "opt")} | {"data": cells, "ranking": lists}
 
 
 def refuse_other_settings(folder: RunFolder, now: Mapping[str, Any]) -> None:
-    """Raises CheckpointError where config.json is not what the run was begun with, but for opt.epochs."""
+    """Raises CheckpointError where config.json, of which these are the effective settings, is not what the run was
+    begun with, but for opt.epochs."""
     known = _known(folder).get("settings", {})  # runs of early versions have none
     for path, began in _leaves(known):
-        is_now = dict(_leaves(now)).get(path, began)  # a setting of today that there was not
+        is_now = dict(_leaves(_that_matter(now))).get(path, began)  # a setting of before that there is not any more
         if is_now != began and path != "opt.epochs":
             raise CheckpointError(
                 f"{folder.path / 'config.json'}: {path} is {json.dumps(is_now)}, and the run was begun with "
@@ -52,7 +60,7 @@ def _known(folder: RunFolder) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is missing, so nothing tells which data the run was trained on") from None
     except ValueError:
         known = None
-    if not isinstance(known, dict):
+    if not isinstance(known, dict) or not isinstance(known.get("settings", {}), dict):
         raise CheckpointError(f"{path}: is damaged, so nothing tells which data the run was trained on. Run again")
     return known
 

@@ -24,7 +24,7 @@ from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.own_row import OwnRowOut
-from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into
+from hrec.pipeline.checkpoints import NO_STATE, CheckpointError, Checkpoints, load_into
 from hrec.pipeline.devices import Processes, autocast
 from hrec.pipeline.distributed import losses_of
 from hrec.pipeline.early_stopping import EarlyStopping
@@ -56,6 +56,17 @@ class Position:
     sums: dict[str, float] = field(default_factory=dict)
     """Sum over the steps of this epoch of each term of the loss."""
 
+    @staticmethod
+    def of(state: dict[str, Any] | None) -> Position:
+        """That of a saved state, the beginning without one. Raises CheckpointError for what is no state."""
+        if state is None:
+            return Position()
+        try:
+            state["model"].items()
+            return Position(**state["position"])
+        except (AttributeError, KeyError, TypeError):
+            raise CheckpointError(f"last.pt: {NO_STATE}, so there is nothing to go on from. Start a new run") from None
+
 
 class Trainer:
     """Runs ``model.stages(data)`` one after another.
@@ -85,9 +96,7 @@ class Trainer:
 
         Raises Interrupted once the state is saved after Ctrl-C, DivergedError on a NaN loss, CheckpointError.
         """
-        if state and self.checkpoints and not state.keys() >= {"position", "model"}:
-            raise CheckpointError(f"{self.checkpoints.last}: is no state of a run, so there is nothing to go on from")
-        position = Position(**state["position"]) if state else Position()
+        position = Position.of(state)
         self.saved = replace(position) if state else None
         self.began = time.perf_counter() - position.seconds
         if state and self.checkpoints:
@@ -105,7 +114,10 @@ class Trainer:
                 settings = self.opt.for_stage(stage.group)
                 run = StageRun(self, model, stage, settings, position)
                 if state and number == state["position"]["stage"]:
-                    run.restore(state)
+                    try:
+                        run.restore(state)
+                    except (KeyError, TypeError, ValueError, AttributeError) as error:
+                        raise CheckpointError(f"last.pt: {NO_STATE} with these settings ({error!r})") from None
                 run.finish()
                 stage.then()
                 position = run.at
@@ -174,7 +186,7 @@ class StageRun:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state of this stage."""
-        if "optimizers" not in state:
+        if not (self.at.epoch or self.at.step) and "optimizers" not in state:
             return  # saved between two stages: this one has not begun
         self.optimizers.load_state_dict(state["optimizers"])
         self.scheduler.load_state_dict(state["schedulers"])

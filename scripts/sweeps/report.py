@@ -15,6 +15,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from hrec.pipeline.checkpoints import write_whole
+from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.run import effective_settings
 from sweeps.space import values_of
 from sweeps.study import Study
@@ -31,7 +32,9 @@ def write_report(study: Study, search: Search) -> None:
     report.table(table(trials, search, best))
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
     counts = ", ".join(f"{sum(t.state == state for t in trials)} {name}" for name, state in states.items())
-    report.say(f"{len(trials)} trials: {counts}. Values are validation {metric}; the test part was not read.")
+    sampled = is_ranking(metric) and search.load(trials[0].params).run.ranking.sampled
+    out_of = f" among {sampled} sampled items and those that are liked" if sampled else ""
+    report.say(f"{len(trials)} trials: {counts}. Values are validation {metric}{out_of}; the test part was not read.")
     if best is not None:
         _history(study, metric, study.folder / "history.png")
         report.picture(study.folder / "history.png", f"validation {metric} over the trials")

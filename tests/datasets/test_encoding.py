@@ -56,6 +56,15 @@ def test_lists_drop_empty_entries_and_count_rows_once():
     assert column.values.tolist() == ["a"] and column.code.tolist() == [FIRST, UNSEEN, FIRST, UNSEEN, FIRST]
 
 
+def test_a_whole_number_is_one_category_and_one_id_however_it_is_written():
+    lists = encoding.as_lists(pa.array(["1999.0|2000", "1999| 2000.0"]), "|")
+    assert encoding.categorical_lists([lists])[0].values.tolist() == ["1999", "2000"]
+    assert encoding.as_names(pa.array([" 7.0 ", "7", "07", "7.5"])).to_pylist() == ["7", "7", "07", "7.5"]
+    assert encoding.as_names(pa.array([123456789012.0, None, 1.0])).to_pylist() == ["123456789012", None, "1"]
+    with pytest.raises(encoding.NotText, match="rounds some as large as these"):
+        encoding.as_names(pa.array([2.0**53, 1.0]))
+
+
 def test_lists_of_two_files_share_a_vocabulary():
     parts = [encoding.as_lists(cells, "|") for cells in (pa.array(["b", "a|b"]), pa.array([["c", "a"], None]))]
     one, two = encoding.categorical_lists(parts)

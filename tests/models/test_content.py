@@ -456,6 +456,9 @@ def test_the_settings_of_regularisation_are_at_work_in_training_alone():
         assert model.loss(whole)["squared"] != model.loss(whole)["squared"] or "batch_norm" in settings
         model.eval()
         assert model.loss(whole)["squared"] == model.loss(whole)["squared"]
+    model.train()
+    alone = model.loss(Block(USERS[:1], ITEMS[:1]))["squared"]  # which has no variance
+    assert alone.isfinite()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
     assert len(norms) == 4 and all(m.num_batches_tracked == 2 for m in norms)
 

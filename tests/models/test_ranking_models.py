@@ -409,6 +409,16 @@ def test_of_equally_alike_items_the_first_are_neighbours():
     assert neighbour[20].tolist() == [0, 1, 2]
 
 
+def test_cosines_that_are_equal_as_fractions_are_equal():
+    """3 / sqrt(6 * 3) and 1 / sqrt(2 * 1) are the root of a half; item 0 is as much like item 1 as like item 2."""
+    likes = {0: range(6), 1: (0, 1, 2), 2: (0, 1, 2), 3: (10, 11), 4: (10,), 5: (11,)}
+    user, item = (np.array(a, np.int32) for a in zip(*((u, i) for i, who in likes.items() for u in who), strict=True))
+    data = RecData(Table(12), {"book": Table(6)}, Interactions(user, item, np.zeros(len(user), np.int16)))
+    model = solved(ItemKNN, data, neighbours=2)
+    assert model.neighbour[0].tolist() == [1, 2] and model.neighbour[3].tolist() == [4, 5]
+    assert len({*model.similarity[0].tolist(), *model.similarity[3].tolist()}) == 1
+
+
 def distinct() -> RecData:
     """Likes without a tie among the cosines of an item, so that there is one answer to which are the largest."""
     for seed in range(100):

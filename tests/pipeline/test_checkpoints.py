@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import nn
 
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into, write_whole
+from hrec.pipeline.trainer import Position
 
 CPU = torch.device("cpu")
 
@@ -247,3 +248,9 @@ def test_weights_of_another_model_are_refused_with_a_sentence(saved, other):
     for load in (lambda: saved.load_best(other), lambda: load_into(other, layer(1).state_dict(), saved.last)):
         with pytest.raises(CheckpointError, match=r"does not fit this model\. The settings or the data have changed"):
             load()
+
+
+@pytest.mark.parametrize("state", [{"a": 1}, {"position": {}, "model": 3}, {"position": {"x": 3}, "model": {}}])
+def test_a_state_that_is_none_of_a_run_is_told_in_a_sentence(state: dict):
+    with pytest.raises(CheckpointError, match="is no state of a run"):
+        Position.of(state)

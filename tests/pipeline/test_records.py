@@ -105,6 +105,15 @@ def test_a_half_written_last_line_is_passed_over(folder, kept):
     assert (folder.path / "log.jsonl").read_text() == whole
 
 
+@pytest.mark.parametrize("line", [b'{"stage": "train", "ep', b"5", b"\xff\xfe", b"{}"])
+def test_a_damaged_line_in_the_middle_is_told(folder, line: bytes):
+    folder.epoch(row("train", 1))
+    whole = (folder.path / "log.jsonl").read_bytes()
+    (folder.path / "log.jsonl").write_bytes(whole + line + b"\n" + whole)
+    with pytest.raises(CheckpointError, match=r"log.jsonl, line 2: holds .*, which is no epoch's row"):
+        folder.rows()
+
+
 def test_a_run_without_a_log_has_no_rows(folder):
     assert folder.rows() == []
     folder.forget_after(0, 0)

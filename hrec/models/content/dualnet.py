@@ -101,7 +101,7 @@ class DualNet(InnerProductModel):
         @classmethod
         def _hide_unless_all_pairs(cls, values: Any) -> Any:
             if isinstance(values, dict) and "hide_block" in values and values["hide_block"] is None:
-                return values | {"hide_block": values.get("all_pairs", False) is not True}
+                return values | {"hide_block": values.get("all_pairs") not in (True, "true")}
             return values
 
         @model_validator(mode="after")

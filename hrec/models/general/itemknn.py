@@ -65,18 +65,21 @@ class ItemKNN(BaseModel):
     @torch.no_grad()
     def solve(self) -> float:
         """Find the neighbours of every item. There is no loss: 0."""
-        root = np.sqrt(np.bincount(self.history.index, minlength=self.n_items)).astype(self._precision())
+        users = np.bincount(self.history.index, minlength=self.n_items).astype(np.float64)
         for here, both in cooccurrences(self.history):
             # each row by column, so that of equal cosines the first column wins
-            cells = both.tocsc().tocsr().astype(root.dtype, copy=False)
+            cells = both.tocsc().tocsr().astype(np.float64, copy=False)
             owner = np.repeat(np.arange(here.start, here.stop), np.diff(cells.indptr))
-            cells.data /= root[owner] * root[cells.indices] + root.dtype.type(self.config.shrink)
+            of_both = users[owner] * users[cells.indices]
+            # the root of a quotient of whole numbers, so that equal cosines come out equal
+            cells.data = (
+                cells.data / (np.sqrt(of_both) + self.config.shrink)
+                if self.config.shrink
+                else np.sqrt(cells.data**2 / of_both)
+            )
             cells.data[owner == cells.indices] = -np.inf  # no item is its own neighbour
             self.neighbour[here], self.similarity[here] = _largest(cells, self.neighbour.shape[1])
         return 0.0
-
-    def _precision(self) -> np.dtype:
-        return torch.empty(0, dtype=self.similarity.dtype).numpy().dtype
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         wanted = user[:, None] * self.n_items + self.neighbour[item]

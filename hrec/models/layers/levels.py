@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrec.models.layers.wide import Wide, WideLinear, masked
@@ -117,9 +118,18 @@ def _linear(a: int, b: int) -> nn.Linear:
     return layer
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Of a batch of one row, which has no variance, the running one is taken."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def _norm(width: int, shape: Shape) -> nn.Module:
     if not shape.batch_norm:
         return nn.Identity()
-    norm = nn.BatchNorm1d(width)
+    norm = _BatchNorm(width)
     nn.init.constant_(norm.weight, shape.gain)
     return norm
