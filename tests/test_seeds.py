@@ -59,13 +59,18 @@ def test_every_row_must_measure_the_metric_and_a_kind_that_one_has_not_is_a_dash
     with pytest.raises(ConfigError, match=r"metrics=\[\"recall@5\"\].* does not measure|does not measure 'recall@5'"):
         seeds.metric_of(jobs, "recall@5")
     models = ["bprmf", "bprmf:data.single_type=book", "--data", "planted-tiny", "--seeds", "1", "--out", str(tmp_path)]
-    settings = ["opt.epochs=1", "path.cache=null", "ranking.sampled=5"]
-    monkeypatch.setattr(sys, "argv", ["seeds.py", *models, "--", *settings])
+    monkeypatch.setattr(sys, "argv", ["seeds.py", *models, "--", "opt.epochs=1", "path.cache=null"])
     seeds.main()
     lines = next(tmp_path.glob("*.md")).read_text(encoding="utf-8").splitlines()
     heading, whole, book = ([cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:4]))
-    assert heading[:4] == ["test ndcg@10 (sampled)", "book", "music", "film"]
+    assert heading[:4] == ["test ndcg@10", "book", "music", "film"]
     assert book[2:4] == ["-", "-"] and book[1].startswith("0.") and "-" not in whole
+
+
+def test_a_table_says_that_candidates_were_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = ("opt.epochs=1", "path.cache=null", "ranking.sampled=5")
+    heading, _ = table_of(monkeypatch, tmp_path, "bprmf", "--", *settings)
+    assert heading == ["test ndcg@10 (sampled)", "all", "seconds"]
 
 
 def test_a_seed_of_ones_own_is_refused(monkeypatch: pytest.MonkeyPatch):
