@@ -281,7 +281,7 @@ def test_a_trial_that_diverges_is_not_chosen_and_not_run_again(tmp_path: Path, c
         runs.try_all([bad], tmp_path)
     note.write_text(json.dumps(kept))
     (done[1].folder / "data.json").unlink()
-    with pytest.raises(CheckpointError, match=r"data\.json is missing"):
+    with pytest.raises(CheckpointError, match=r"data\.json: is missing"):
         runs.try_all([good], tmp_path)
 
 
