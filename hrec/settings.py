@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +15,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from hrec.numbers import holds_numbers, in_words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Power = Annotated[float, Field(ge=0, le=10)]
@@ -34,32 +34,8 @@ class Settings(BaseModel):
         """Pydantic would take true for 1, and does not take the word for it."""
         if not isinstance(values, dict):
             return values
-        numbers = {name for name, field in cls.model_fields.items() if _is_number(field.annotation)}
-        return {name: _in_words(value) if name in numbers else value for name, value in values.items()}
-
-
-def _is_number(annotation: Any) -> bool:
-    """Whether a setting holds numbers, and nothing that may be true or false."""
-    kinds = set(_leaves(annotation))
-    return bool(kinds & {int, float}) and not kinds & {bool, Any}
-
-
-def _leaves(annotation: Any) -> Iterator[Any]:
-    """The types that a nested annotation is made of."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if not parts or origin is Literal:
-        yield annotation
-    for part in () if origin is Literal else parts[:1] if origin is Annotated else parts:
-        yield from _leaves(part)
-
-
-def _in_words(value: Any) -> Any:
-    """The same with text for true and false, in nested lists and dicts too."""
-    if isinstance(value, dict):
-        return {key: _in_words(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_words(part) for part in value]
-    return json.dumps(value) if isinstance(value, bool) else value
+        numbers = {name for name, field in cls.model_fields.items() if holds_numbers(field.annotation)}
+        return {name: in_words(value) if name in numbers else value for name, value in values.items()}
 
 
 # --------------------------------------------------------------------------------------------- data
