@@ -272,7 +272,7 @@ def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
 
 def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> str:
     """Take out of the log what a resumed run writes again; a line that says where it goes on. opt: the last stage's."""
-    at = Position.of(state)
+    at = Position.of(state, Checkpoints(folder.path).last)
     folder.forget_after(at.stage, at.epoch)
     if not (folder.path / "result.json").exists():
         return f"goes on after epoch {at.epoch}, step {at.step} of stage {at.stage + 1}"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -57,15 +58,16 @@ class Position:
     """Sum over the steps of this epoch of each term of the loss."""
 
     @staticmethod
-    def of(state: dict[str, Any] | None) -> Position:
-        """That of a saved state, the beginning without one. Raises CheckpointError for what is no state."""
+    def of(state: dict[str, Any] | None, source: Path) -> Position:
+        """That of the state saved in ``source``, the beginning without one. Raises CheckpointError for no state."""
         if state is None:
             return Position()
         try:
             state["model"].items()
             return Position(**state["position"])
         except (AttributeError, KeyError, TypeError):
-            raise CheckpointError(f"last.pt: {NO_STATE}, so there is nothing to go on from. Start a new run") from None
+            told = f"{source}: {NO_STATE}, so there is nothing to go on from. Start a new run"
+            raise CheckpointError(told) from None
 
 
 class Trainer:
@@ -96,7 +98,8 @@ class Trainer:
 
         Raises Interrupted once the state is saved after Ctrl-C, DivergedError on a NaN loss, CheckpointError.
         """
-        position = Position.of(state)
+        source = self.checkpoints.last if self.checkpoints else Path("last.pt")
+        position = Position.of(state, source)
         self.saved = replace(position) if state else None
         self.began = time.perf_counter() - position.seconds
         if state and self.checkpoints:
@@ -117,7 +120,8 @@ class Trainer:
                     try:
                         run.restore(state)
                     except (KeyError, TypeError, ValueError, AttributeError) as error:
-                        raise CheckpointError(f"last.pt: {NO_STATE} with these settings ({error!r})") from None
+                        told = f"{source}: {NO_STATE} with these settings ({error!r}). Start a new run"
+                        raise CheckpointError(told) from None
                 run.finish()
                 stage.then()
                 position = run.at

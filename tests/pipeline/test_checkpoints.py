@@ -252,5 +252,5 @@ def test_weights_of_another_model_are_refused_with_a_sentence(saved, other):
 
 @pytest.mark.parametrize("state", [{"a": 1}, {"position": {}, "model": 3}, {"position": {"x": 3}, "model": {}}])
 def test_a_state_that_is_none_of_a_run_is_told_in_a_sentence(state: dict):
-    with pytest.raises(CheckpointError, match="is no state of a run"):
-        Position.of(state)
+    with pytest.raises(CheckpointError, match=r"run/last\.pt: it is no state of a run"):
+        Position.of(state, Path("run/last.pt"))
