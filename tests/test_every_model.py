@@ -347,12 +347,13 @@ def resumable(name: str, board: Split, folder: Path, progress: Progress | None =
 
 
 @each_model
-@pytest.mark.parametrize(
-    "opt", [{}, {"row_wise": True, "early_stop": {"metric": "auc", "stop_step": 4}}], ids=["adam", "row_wise"]
-)
+@pytest.mark.parametrize("row_wise", [False, True], ids=["adam", "row_wise"])
 def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
-    name: str, opt: dict[str, Any], board: Split, tmp_path: Path
+    name: str, row_wise: bool, board: Split, tmp_path: Path
 ):
+    """With opt.row_wise at fewer places, as nothing but the optimiser's state is another."""
+    opt = {"row_wise": True, "early_stop": {"metric": "auc", "stop_step": 4}} if row_wise else {}
+
     def fresh(seed: int = 0) -> BaseModel:
         return built(name, board.train, seed, **with_dropout(name, 0.2))  # torch's own generator matters
 
@@ -366,7 +367,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
         return model
 
     places = []
-    for stop_at in (1, steps.done // 2, steps.done // 2 + 1, steps.done - 1):
+    middle = steps.done // 2
+    for stop_at in (middle, middle + 1) if row_wise else (1, middle, middle + 1, steps.done - 1):
         folder = tmp_path / f"step{stop_at}"
         model, trainer = fresh(), resumable(name, board, folder, **opt)
         with pytest.raises(Interrupted):
@@ -376,7 +378,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
         assert same_weights(weights(resumed(folder, state)), weights(whole)), f"stopped at step {stop_at}"
     assert sum(step > 1 for step in places) or whole.stage_groups == ("solve",)
 
-    for epochs in (2, 3, 4):
+    for epochs in (3,) if row_wise else (2, 3, 4):
         folder = tmp_path / f"epoch{epochs}"
         trainer = resumable(name, board, folder, KillAfter(epochs), **opt)
         with pytest.raises(Killed):
