@@ -95,8 +95,8 @@ def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
     order = torch.randperm(len(x), generator=draw.generator)
     users, items, labels = (torch.from_numpy(a)[order].to(draw.device) for a in (x.user, x.item, label))
     users, items = users.long(), items.long()
-    for batch, own in _batches(len(x), draw):
-        yield Points(users[batch][own], items[batch][own], labels[batch][own])
+    for own in _batches(len(x), draw):
+        yield Points(users[own], items[own], labels[own])
 
 
 DRAWN_AHEAD = 2**17
@@ -119,8 +119,8 @@ def pairwise(negatives: NegativeSettings) -> Sampler:
             u, i, k = (a[piece] for a in (user, item, span))
             # drawn for whole batches on every process, so that several train on what one would
             drawn = unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator).view(-1, pool)
-            for batch, own in _batches(len(piece), draw):
-                yield Pairs(u[batch][own], i[batch][own], drawn[batch][own])
+            for own in _batches(len(piece), draw):
+                yield Pairs(u[own], i[own], drawn[own])
 
     return sample
 
@@ -133,8 +133,8 @@ def items(all_items: bool = False) -> Sampler:
         if all_items:
             known = np.concatenate([known, np.setdiff1d(np.arange(data.n_items), known)])
         item = _shuffled(known, draw)
-        for batch, own in _batches(len(item), draw):
-            yield Rows(item[batch][own])
+        for own in _batches(len(item), draw):
+            yield Rows(item[own])
 
     return sample
 
@@ -244,12 +244,12 @@ def per_kind(sample: Sampler) -> Sampler:
     return sample_each
 
 
-def _batches(rows: int, draw: Draw) -> Iterator[tuple[slice, slice]]:
-    """The rows of each batch, and which of those belong to this process.
+def _batches(rows: int, draw: Draw) -> Iterator[slice]:
+    """The rows of each batch that belong to this process.
 
     No share is empty: of a batch with fewer rows than processes some have the same row. So the processes have the same
     number of batches, and of every kind in the same steps, and weights of a kind have a gradient on all or on none.
     """
     for start in range(0, rows, draw.batch_size):
         stop = min(start + draw.batch_size, rows)
-        yield slice(start, stop), slice(draw.rank % (stop - start), None, draw.world)
+        yield slice(start + draw.rank % (stop - start), stop, draw.world)

@@ -307,7 +307,9 @@ class StageRun:
             # a loss is a mean over rows, and processes may have a row more or less than others; of a batch per kind
             # len is the number of kinds, so a kind that cannot be shared out evenly is not weighed
             weight = self.trainer.processes.weight(len(batch))
-            terms = {name: weight * term for name, term in self.losses(batch).items()}
+            terms = self.losses(batch)
+            if weight != 1:
+                terms = {name: weight * term for name, term in terms.items()}
             loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         self.optimizers.step(self.scaler)
