@@ -72,7 +72,7 @@ def refusal(args: argparse.Namespace) -> str | None:
     if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
         return f"--models: {args.experiment} is about one model alone; leave --models out"
     if args.trials > most:
-        return f"--trials: {args.experiment} has {most} to try, see scripts/experiments/{args.paper}.py"
+        return f"--trials: {args.experiment} has {most} to try, see scripts/experiments/{args.paper}*.py"
     if args.paper == "duration" and args.settings != duration.SETTINGS and args.experiment != "table3":
         return f"--settings: {args.experiment} is about one setting alone; leave --settings out"
     return None

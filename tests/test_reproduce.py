@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reproduce
 import torch
-from experiments import dualnet, duration, figures, runs, statistics
+from experiments import dualnet, dualnet_runs, dualnet_tactics, duration, figures, runs, statistics
 from experiments.report import Report
 
 from hrec.config import ConfigError
@@ -226,7 +226,7 @@ def test_what_an_experiment_cannot_do_is_refused(words, problem, monkeypatch, ca
 
 def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: Path):
     options = dualnet.Options("tiny", tmp_path)
-    for model, trials in {name: dualnet.TRIALS.get(name, [()]) for name in dualnet.CONFIGS}.items():
+    for model, trials in {name: dualnet_runs.TRIALS.get(name, [()]) for name in dualnet.CONFIGS}.items():
         for trial in trials:
             settings = options.job(model, (50, 100), *options.source.out_matrix, *trial).load().run
             assert settings.ranking.items == "new_of_part" and settings.data.split.by == "cold_items"
@@ -310,7 +310,7 @@ def test_claims_are_corrected_for_their_number(tmp_path: Path, capsys):
 def test_the_share_of_empty_blocks_counts_the_blocks_that_are_walked():
     user, item = (np.array(a, np.int32) for a in ([0, 1], [0, 4]))  # two users and two items have a like
     data = RecData(Table(4), {"book": Table(5)}, Interactions(user, item, np.zeros(2, np.int16)))
-    assert dualnet.empty_share(data, 1) == 0.5 and dualnet.empty_share(data, 2) == 0.0
+    assert dualnet_tactics.empty_share(data, 1) == 0.5 and dualnet_tactics.empty_share(data, 2) == 0.0
 
 
 # ------------------------------------------------------------------------------------------- figures
