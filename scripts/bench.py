@@ -73,4 +73,5 @@ if __name__ == "__main__":
     try:
         main()
     except (ConfigError, DataError) as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -12,6 +12,7 @@ import pytest
 import reproduce
 import torch
 from experiments import dualnet, dualnet_runs, dualnet_tactics, duration, figures, runs, statistics
+from experiments.options import CommonOptions
 from experiments.report import Report
 
 from hrec.config import ConfigError
@@ -145,13 +146,47 @@ def test_a_user_beside_models_of_one_kind_is_measured_within_each_kind(monkeypat
     assert set(he) == {"DURation"}
 
 
-def test_the_papers_figures_stand_beside_the_kinds_that_are_there():
+def test_the_papers_figures_stand_beside_the_columns_that_are_there():
     values = {("DMF", "He"): {c: np.array([0.5]) for c in ("book", "music", "macro", "all")}}
     values["LR", "He"] = values["DMF", "He"]
-    heading, dmf, lr = duration.table3_rows(values, ["book", "music"], ["book", "music"])
-    assert heading[-1] == "the paper, its own data: book, music"
-    assert dmf[-1] == "0.588 0.631" and lr[-1] == "/ /"  # Table 3; the paper has no LR
-    assert len(duration.table3_rows(values, ["book", "music"])[0]) == len(heading) - 1
+    heading, dmf, lr = duration.table3_rows(values, ["book", "music"], ["book", "music", "all"])
+    assert heading[-3:] == ["book, the paper's", "music, the paper's", "all, the paper's"]
+    assert dmf[-3:] == ["0.588", "0.631", "0.647"] and lr[-3:] == ["/", "/", "/"]  # Table 3; the paper has no LR
+    assert len(duration.table3_rows(values, ["book", "music"])[0]) == len(heading) - 3
+
+
+def test_a_table_of_single_kinds_alone_has_no_figure_over_all():
+    values = {("LR", "Ho"): {c: np.array([0.5]) for c in ("book", "macro")}}
+    heading, lr = duration.table3_rows(values, ["book"])
+    assert dict(zip(heading, lr, strict=True))["all"] == "/"
+
+
+def test_a_report_of_another_command_is_kept_beside_the_new_one(tmp_path, monkeypatch, capsys):
+    for words in (["--seeds", "3"], ["--seeds", "3"], ["--seeds", "1"]):
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *words])
+        report = CommonOptions("tiny", tmp_path).report("table9")
+        report.table([["a"], [words[1]]])
+        report.dots({"a": {"b": [float(words[1])]}}, "c")
+        report.close()
+    folder = tmp_path / "table9-tiny"
+    assert {p.name for p in folder.iterdir()} == {"report.md", "table.csv", "table.png", "earlier-1"}
+    assert (folder / "table.csv").read_text() == "a\n1\n"
+    assert {p.name for p in (folder / "earlier-1").iterdir()} == {"report.md", "table.csv", "table.png"}
+    assert (folder / "earlier-1" / "table.csv").read_text() == "a\n3\n"
+    assert "earlier-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("result.json", "{"), ("test_scores.npy", None), ("test_scores.npy", "x")]
+)
+def test_a_damaged_file_of_a_finished_run_is_named_with_what_to_do(tmp_path, name, content):
+    job = runs.Job("lr", ("data=planted-tiny", "opt.epochs=1"))
+    runs.run_all([job], tmp_path)
+    (folder,) = job.folder(tmp_path).glob("*/")
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    with pytest.raises(CheckpointError) as told:
+        runs.finished(job, tmp_path).test_scores()
+    assert f"{folder / name}: " in str(told.value) and f"Remove {folder} to run it again" in str(told.value)
 
 
 def test_what_is_shuffled_agrees_by_chance_alone():
@@ -184,6 +219,7 @@ def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
     (ho,) = [line.split("|") for line in report.splitlines() if line.startswith("| LR Ho |")]
     assert "-" not in [cell.strip() for cell in ho]  # tested over users too
     assert (tmp_path / "table3-tiny" / "table-1.csv").exists()
+    assert (tmp_path / "table3-tiny" / "table.png").stat().st_size > 5_000
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("result.json")}
     assert len(stamps) == 2 * (3 + 3)
     # of a finished run the weights that were tested stay, not the state to go on from
@@ -383,8 +419,9 @@ def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
     options = duration.Options("tiny", tmp_path, seeds=1, trials=1)
     for experiment in (duration.table2, duration.table5, figures.figure2, figures.figure3, figures.figure4):
         experiment(options)
-    for name in ("figure2", "figure3", "figure4"):
-        assert (tmp_path / f"{name}-tiny" / f"{name}.png").stat().st_size > 5_000
+    pictures = {"table2": "table", "table5": "table"} | {name: name for name in ("figure2", "figure3", "figure4")}
+    for name, picture in pictures.items():
+        assert (tmp_path / f"{name}-tiny" / f"{picture}.png").stat().st_size > 5_000
     report = (tmp_path / "table5-tiny" / "report.md").read_text()
     assert "alignment and topology help, cold start" in report and "| full data | DURation |" in report
     of_paper, beside = report.split("Beside them")

@@ -340,6 +340,7 @@ def test_a_bad_space_is_told_with_file_key_and_remedy(
     ("more", "message"),
     [
         (["--space", "configs/sweeps/duratoin.json"], "Did you mean 'configs/sweeps/duration.json'?"),
+        (["--space", "configs/sweeps/popularity.json"], "no file configs/sweeps/popularity.json. README.md"),
         (["--metric", "auk"], "--metric: no metric 'auk'. Did you mean 'auc'?"),
         (["--metric", "auc/bok"], "--metric: no 'auc/bok'. Did you mean 'auc/book'?"),
         (["--metric", "recal@10"], "--metric: no metric 'recal@k'. Did you mean 'recall'?"),

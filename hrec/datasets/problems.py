@@ -73,10 +73,18 @@ def require_file(path: Path, setting: str) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise DataError(
-            f"{path}: no such file; the folder {folder} is not there either. Correct {setting}{_from(path)}."
+            f"{path}: no such file; the folder {folder} is not there either.{_maker_of(folder)} Correct "
+            f"{setting}{_from(path)}."
         )
     names = sorted(p.name for p in folder.iterdir() if p.is_file())
     raise DataError(f"{path}: no such file.{did_you_mean(path.name, names)} Correct {setting}{_from(path)}.")
+
+
+def _maker_of(folder: Path) -> str:
+    """What to do where the folder is one that a script of hrec's makes: most likely it was not run."""
+    scripts = (Path(__file__).parents[2] / "scripts").glob("prepare_*.py")
+    made = [script.name for script in scripts if folder.name.split("-")[0] == script.stem.removeprefix("prepare_")]
+    return f" Make it with python scripts/{made[0]} (data/README.md)." if made else ""
 
 
 def _from(path: Path) -> str:

@@ -67,7 +67,7 @@ class RunFolder(Progress):
 
     def __init__(self, path: Path, show: bool = True) -> None:
         self.path = path
-        self.show = show
+        self.show = self.bars = show
         self.bar: Any = None
         self.steps_of: dict[str, int] = {}  # an epoch of each stage, known once one is done: the length of the bar
 
@@ -120,7 +120,7 @@ class RunFolder(Progress):
 
     def start_epoch(self, stage: str, epoch: int, epochs: int, done: int = 0) -> None:
         self.close_bar()
-        if self.show and sys.stderr.isatty():
+        if self.bars and sys.stderr.isatty():
             self.bar = tqdm(
                 desc=f"{stage} {epoch}/{epochs}",
                 total=self.steps_of.get(stage),

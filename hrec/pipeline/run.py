@@ -53,11 +53,12 @@ def run(
     show: bool = True,
     parts: Split | None = None,
     look: Look = lambda model, parts, folder: None,
+    bars: bool | None = None,
 ) -> dict[str, Any]:
     """Train and test one model as ``config`` says, in a new run folder or from ``resume`` on; returns result.json.
 
-    ``parts``: the data where it has been read already (``load_split``). ``look`` is called with the trained model
-    before result.json is written, on the main process.
+    ``bars``: draw them on a terminal; None: where ``show`` is. ``parts``: the data where it has been read already
+    (``load_split``). ``look`` is called with the trained model before result.json is written, on the main process.
 
     Raises ConfigError, DataError, CheckpointError or DivergedError with a message for people, and Interrupted after
     Ctrl-C once the state is saved. The folder is made once data and model are there: a mistake in them leaves nothing.
@@ -68,6 +69,8 @@ def run(
         heading = Heading(show and group.is_main)
         parts, model = prepare(config, device, group, heading, parts)
         folder = _open_folder(config, resume, show, group, heading)
+        if folder:
+            folder.bars = show if bars is None else bars
         try:
             return _run(config, folder, resume is not None, device, group, parts, model, look)
         except (Interrupted, KeyboardInterrupt):

@@ -180,6 +180,11 @@ def written(
         printed = " / ".join("-" if v is None else f"{v:.2f}" for v in row.paper or (None,))
         table.append([*row.labels, *cells, *([printed] if with_paper else [])])
     report.table(table)
+    found = {
+        ", ".join(row.labels): {f"@{k}": [100 * d.result["test"][f"recall@{k}"] for d in done] for k in cuts}
+        for row, done in zip(rows, runs, strict=True)
+    }
+    report.dots(found, "test recall in per cent")
     report.say(
         f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; "
         f"one split. {_candidates(runs)} {_tuned(options, rows)}"

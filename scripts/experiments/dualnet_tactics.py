@@ -76,6 +76,8 @@ def tactics(options: Options) -> None:
         target = 0.98 * min(best[way].result["valid"][watched] for way in group)
         table += [_row_of_way(way, best[way], cuts, target) for way in group]
     report.table(table)
+    found = {way: {f"@{k}": [100 * run.result["test"][f"recall@{k}"]] for k in cuts} for way, run in best.items()}
+    report.dots(found, "test recall in per cent")
     report.say(
         f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rate(s) by validation "
         f"{watched}, the small blocks with the first alone. 's an epoch' is without evaluation where there are epochs "

@@ -70,8 +70,8 @@ PAPER_TABLE_3 = {
     ("DDTCDR", "He"): (0.734, 0.776, 0.774, 0.78),
     ("DURation", "He"): (0.766, 0.818, 0.792, 0.804),
 }
-"""AUC on Douban: book, music, film, all (pooled)."""
-PAPER_KINDS = ("book", "music", "film")
+"""AUC on Douban, its columns PAPER_COLUMNS; 'all' is pooled."""
+PAPER_COLUMNS = ("book", "music", "film", "all")
 ONE_SPLIT = (
     "All runs share one split, so a deviation is that of first weights and batches; another split would add to it."
 )
@@ -135,6 +135,11 @@ def table2(options: Options) -> None:
     rows.append(["all", f"{train.n_items:,}", f"{len(users):,}", f"{len(np.unique(users)):,}", "", ""])
     report = options.report("table2")
     report.table(rows)
+    counts = {
+        row[0]: {name: [float(text.replace(",", ""))] for name, text in zip(rows[0][1:4], row[1:4], strict=True)}
+        for row in rows[1:]
+    }
+    report.dots(counts, "number", log=True)
     if train.negatives:
         report.say(f"Of these rows, those drawn as negatives for validation and test: {train.negatives} for each.")
     report.close()
@@ -185,8 +190,10 @@ def table3(options: Options) -> None:
     runs = dict(zip(rows, options.by_row(done), strict=True))
     values = by_model(runs, kinds)
     report = options.report("table3")
-    of_paper = [kind for kind in PAPER_KINDS if kind in kinds] if options.data == "douban" else []
+    of_paper = [c for c in PAPER_COLUMNS if c in (*kinds, "all")] if options.data == "douban" else []
     report.table(table3_rows(values, kinds, of_paper))
+    columns = [*kinds, "macro"]
+    report.dots({" ".join(row): {c: v[c] for c in columns if c in v} for row, v in values.items()}, "test AUC")
     report.say(
         f"Test AUC, {options.told_seeds}; the macro mean is over the kinds, 'all' is pooled. "
         f"{ONE_SPLIT} {TESTS_OF_USERS} {told_trials(options.trials)}:"
@@ -223,16 +230,16 @@ def told_trials(trials: int) -> str:
 
 
 def table3_rows(values: Values, kinds: Sequence[str], of_paper: Sequence[str] = ()) -> list[list[str]]:
-    """Models down, kinds across, the best of each column in bold; of_paper: kinds of which the paper's figures, on its
-    own data, stand beside them."""
+    """Models down, kinds across, the best of each column in bold; of_paper: columns of which the paper's figures, on
+    its own data, stand beside them."""
     columns = [*kinds, "macro", "all"]
-    top = {c: max(v[c].mean() for v in values.values() if c in v) for c in columns}
-    table = [["model", "setting", *columns, *([f"the paper, its own data: {', '.join(of_paper)}"] if of_paper else [])]]
+    top = {c: max((v[c].mean() for v in values.values() if c in v), default=np.nan) for c in columns}
+    table = [["model", "setting", *columns, *(f"{c}, the paper's" for c in of_paper)]]
     for (model, setting), here in values.items():
         cells = [cell(here[c], bold=bool(here[c].mean() == top[c])) if c in here else "/" for c in columns]
-        printed = dict(zip(PAPER_KINDS, PAPER_TABLE_3.get((model, setting), ()), strict=False))
-        shown = " ".join(f"{printed[kind]:.3f}" if kind in printed else "/" for kind in of_paper)
-        table.append([model, setting, *cells, *([shown] if of_paper else [])])
+        printed = dict(zip(PAPER_COLUMNS, PAPER_TABLE_3.get((model, setting), ()), strict=False))
+        of_it = ("/" if (value := printed.get(c)) is None else f"{value:.3f}" for c in of_paper)
+        table.append([model, setting, *cells, *of_it])
     return table
 
 
@@ -388,6 +395,7 @@ def table5(options: Options) -> None:
     table = [["setting", "model", *keys]]
     table += [[*case, *(cell(v[c]) for c in keys)] for case, v in values.items()]
     report.table(table)
+    report.dots({", ".join(c): {k: v[k] for k in (*kinds, "macro")} for c, v in values.items()}, "test AUC")
     report.say(f"Test AUC, {options.told_seeds}; {_short(best)} for all rows. {ONE_SPLIT} {TESTS_OF_USERS}")
     for split in SPLITS_5:
         users = {way: users_auc(runs[split, way]) for way in WAYS}

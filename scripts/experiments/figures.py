@@ -6,7 +6,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from scipy.stats import gaussian_kde
@@ -18,6 +17,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 from experiments.duration import Options, Row, tune
+from experiments.pictures import plt, save
 from experiments.report import cell
 from experiments.runs import Done, Job, run_all, split_of
 from experiments.statistics import compare
@@ -29,9 +29,6 @@ from hrec.models.hetero.duration import DURation
 from hrec.models.layers.fields import Fields
 from hrec.models.losses import alignment
 from hrec.pipeline.checkpoints import Checkpoints
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 SAMPLE = 1_000
 """Items of each kind that figures 3 and 4 look at, drawn with a fixed seed."""
@@ -120,7 +117,6 @@ def figure2(options: Options) -> None:
         f"{len(pairs):,} pairs of {a} and {b}; rank of the partner among the {data.kinds[b].count:,} of {b} by cosine, "
         f"1 is the nearest. 'mapped' is f_p(columns), 'vector' the item tower's output; {options.told_models}."
     )
-    report.folder.mkdir(parents=True, exist_ok=True)
     items = items_of(runs["with alignment"][0])
     picture = report.folder / "figure2.png"
     _heatmap(items[f"mapped/{a}"], items[f"mapped/{b}"], pairs[:10], (a, b), picture)
@@ -159,7 +155,7 @@ def _heatmap(left: np.ndarray, right: np.ndarray, pairs: np.ndarray, kinds: tupl
     axes.set_yticks(range(len(pairs)), range(1, len(pairs) + 1))
     axes.set_title("cosine of f_p: true pairs on the diagonal")
     figure.colorbar(drawn)
-    _save(figure, path)
+    save(figure, path)
 
 
 # -------------------------------------------------------------------------------------------- figure 3
@@ -184,7 +180,6 @@ def figure3(options: Options) -> None:
     chosen_items(data)  # refuses data without columns before anything is trained
     runs = trained(options, {"without alignment": ("model.alpha=0",), "with alignment": ()})
     report = options.report("figure3")
-    report.folder.mkdir(parents=True, exist_ok=True)
     table = [["", "MMD between kinds", "accuracy of telling kinds apart", "accuracy by chance"]]
     measured: dict[str, dict[str, np.ndarray]] = {}
     for way, done in runs.items():
@@ -244,7 +239,7 @@ def _tsne(ways: dict[str, dict[str, np.ndarray]], path: Path) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.legend(markerscale=3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _contours(axes: Any, points: np.ndarray, color: str) -> None:
@@ -277,7 +272,6 @@ def figure4(options: Options) -> None:
     }
     runs = trained(options, ways)
     report = options.report("figure4")
-    report.folder.mkdir(parents=True, exist_ok=True)
     f1 = {way: np.array([agreement(truth, sampled(items_of(d), data)) for d in done]) for way, done in runs.items()}
     table = [["macro pairwise F1", *(f"{k} clusters" for k in CLUSTERS)]]
     table += [[way, *(cell(values[:, i]) for i in range(len(CLUSTERS)))] for way, values in f1.items()]
@@ -346,10 +340,4 @@ def _lines(f1: dict[str, np.ndarray], path: Path) -> None:
     axes.set_xlabel("clusters")
     axes.set_ylabel("macro pairwise F1")
     axes.legend()
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save(figure, path)

@@ -33,7 +33,9 @@ class CommonOptions:
         return f"models of {self.seeds} seeds" if self.seeds > 1 else "models of one seed"
 
     def report(self, name: str) -> Report:
-        return Report(self.out / f"{self.prefix}{name}-{self.data}")
+        report = Report(self.out / f"{self.prefix}{name}-{self.data}")
+        report.keep_earlier()
+        return report
 
     def by_row(self, done: Sequence[Done]) -> list[list[Done]]:
         """Runs in the order of rows, and of seeds within a row -> the runs of each row."""

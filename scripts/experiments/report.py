@@ -8,11 +8,13 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.pictures import Dots, dots
 from experiments.runs import Done, short
 from experiments.statistics import Comparison, holm, verdict
 from hrec.pipeline.checkpoints import write_whole
@@ -38,6 +40,18 @@ class Report:
         self.claims: list[Claim] = []
         self.own_claims: list[Claim] = []
 
+    def keep_earlier(self) -> None:
+        """Move what another command wrote into the folder to earlier-1, earlier-2, ... inside it."""
+        old = self.folder / "report.md"
+        if not old.exists() or f"`{_command()}`" in old.read_text(encoding="utf-8"):
+            return
+        place = next(p for n in count(1) if not (p := self.folder / f"earlier-{n}").exists())
+        files = [path for path in self.folder.iterdir() if path.is_file()]
+        place.mkdir()
+        for path in files:
+            path.rename(place / path.name)
+        print(f"the report of another command that was in {self.folder} is in {place} now", flush=True)
+
     def table(self, rows: list[list[str]]) -> None:
         """Rows of cells, the first the heading."""
         self.tables.append(rows)
@@ -48,6 +62,12 @@ class Report:
 
     def picture(self, path: Path, told: str) -> None:
         self.blocks.append(f"![{told}]({path.name})")
+
+    def dots(self, rows: Dots, label: str, log: bool = False) -> None:
+        """The numbers of a table as a picture."""
+        path = self.folder / "table.png"
+        dots(path, rows, label, log)
+        self.picture(path, f"{label} by row")
 
     def claim(self, told: str, difference: float, p: float, ours: bool = False) -> None:
         """A claim that something is larger: by how much it is, and the p-value of its test or NaN. ``ours``: the paper

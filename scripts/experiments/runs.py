@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +34,7 @@ from hrec.pipeline.trainer import DivergedError
 
 Look = Callable[[BaseModel, Split, Path], None]
 Trial = TypeVar("Trial")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,38 @@ class Done:
 
     def test_scores(self) -> np.ndarray:
         """Score of each row of the test part, float32[n], where it has labels."""
-        return np.load(self.folder / "test_scores.npy")
+        return _whole(self.folder / "test_scores.npy", np.load)
 
     def test_users(self) -> dict[str, np.ndarray]:
         """Each metric of lists -> float[users] of the test part, NaN for users without a liked row."""
-        with np.load(self.folder / "test_users.npz") as file:
-            return dict(file)
+        return _whole(self.folder / "test_users.npz", lambda path: dict(np.load(path)))
+
+
+def _whole(path: Path, read: Callable[[Path], Read]) -> Read:
+    """What the file of a finished run holds. Raises CheckpointError where it is missing or damaged."""
+    try:
+        return read(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
+        raise CheckpointError(f"{path}: {what}. Remove {path.parent} to run it again") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return _whole(path, lambda file: json.loads(file.read_text(encoding="utf-8")))
 
 
 def finished(job: Job, out: Path) -> Done | None:
     """What the job left behind if it has come to its end. Raises CheckpointError where that was on other data."""
     parent = job.folder(out)
     if (parent / DIVERGED).exists():
-        told = json.loads((parent / DIVERGED).read_text(encoding="utf-8"))
+        told = _read_json(parent / DIVERGED)
         refuse_other_digests(parent, told["data"], digests_of(job.load()))
         return Done(parent, {}, told["why"])
     for folder in sorted(parent.glob("*/")):
         if (folder / "result.json").exists():
             refuse_other_data(RunFolder(folder), digests_of(job.load()))
             _refuse_other_epochs(folder, job)
-            return Done(folder, json.loads((folder / "result.json").read_text(encoding="utf-8")))
+            return Done(folder, _read_json(folder / "result.json"))
     return None
 
 
@@ -140,7 +155,7 @@ def try_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable
             metric = next(iter(result["valid"]))
             valid, test = (result[part][metric] for part in ("valid", "test"))
             outcome = f"{result['model']}: valid {metric} {valid:.4f}, test {test:.4f}"
-        told = f"{seconds:.0f} s, about {left / 60:.0f} min left  ({job.told(common)})"
+        told = f"{seconds:.0f} s, about {in_time(left)} left  ({job.told(common)})"
         say(f"{number}/{len(todo)}  {outcome}, {told}")
     done = [finished(job, out) for job in jobs]
     return [d for d in done if d is not None]
@@ -185,7 +200,9 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
 
     result = None
     try:
-        result = run(config, begun[-1] if begun else None, show=False, parts=split_of(config), look=look)
+        alone = parent_process() is None  # bars of runs side by side would write over one another
+        begun_in = begun[-1] if begun else None
+        result = run(config, begun_in, show=False, parts=split_of(config), look=look, bars=alone)
     except DivergedError as error:
         told = json.dumps({"why": str(error), "data": digests_of(config), "commit": commit()}, indent=2)
         write_whole(parent / DIVERGED, lambda path: path.write_text(told, encoding="utf-8"))
@@ -233,6 +250,11 @@ def best_of(trials: Sequence[Trial], done: Sequence[Done], metrics: Sequence[str
     if all(one.diverged is not None for one in done):
         raise ConfigError(f"every setting that was tried diverged, the last so: {done[-1].diverged}")
     return trials[max(range(len(trials)), key=lambda i: done[i].reached(*metrics))]
+
+
+def in_time(seconds: float) -> str:
+    """A stretch of time in words."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def short(commit: str) -> str:

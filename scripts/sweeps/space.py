@@ -114,9 +114,9 @@ TYPES: dict[str, type[Parameter]] = {"float": FloatRange, "int": IntRange, "choi
 def read_space(path: Path) -> Space:
     """The space in a file. Raises ConfigError with a line for each problem in it."""
     if not path.is_file():
-        # names are compared, not paths, which would be alike in any case
-        near = did_you_mean(path.name, sorted(p.name for p in path.parent.glob("*.json")))
-        near = near.replace("'", f"'{path.parent.as_posix()}/", 1)
+        # names alone are compared, as paths and endings are alike in any case
+        near = did_you_mean(path.stem, sorted(p.stem for p in path.parent.glob("*.json")))
+        near = near.replace("'", f"'{path.parent.as_posix()}/", 1).replace("'?", ".json'?")
         raise ConfigError(f"--space: no file {path}.{near} README.md, 'Search settings', shows one")
     space, problems = {}, []
     for key, raw in read_json(path).items():

@@ -115,6 +115,11 @@ def test_missing_file(files):
     says(files, "Did you mean 'book.csv'?", "data.item_feat_path.book", item_feat_path=books)
 
 
+def test_data_that_was_not_prepared_yet_has_the_script_that_does_it(files, tmp_path):
+    path = str(tmp_path / "amazon-2kinds" / "interactions.parquet")
+    says(files, f"{path}: no such file", "Make it with python scripts/prepare_amazon.py", inter_feat_path=path)
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "parts"),
     [

@@ -62,7 +62,10 @@ class PairFields(nn.Module):
         sides = {side: fields_of[side](columns[side]) for side in columns}
         if not sides["user"] or not sides["item"]:
             bare = next(side for side in sides if not sides[side])
-            raise ValueError(f"has no column of the {bare}s to read: name some in data.feat, or set model.ids to true")
+            raise ValueError(
+                f"model.ids is false, and there is no column of the {bare}s to read: name some in data.feat, or set it "
+                "to true"
+            )
         self.names = {side: list(fields) for side, fields in sides.items()}
         self.remarks = [f"fields of {side}s: {', '.join(names)}" for side, names in self.names.items()]
         self.remarks += [f"left out: {told}" for told in _by_reason(left_out)]
