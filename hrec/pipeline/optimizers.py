@@ -162,6 +162,7 @@ class Scheduler:
 
     def __init__(self, optimizers: Optimizers, settings: StageSettings) -> None:
         self.parts: list[Any] = []
+        self.on_plateau = False
         if settings.scheduler is None:
             return
         cls = getattr(torch.optim.lr_scheduler, settings.scheduler.name)
@@ -183,11 +184,11 @@ class Scheduler:
             raise ConfigError(f"opt.scheduler: {settings.scheduler.name} refuses {hyper}: {error}") from None
 
     def after_epoch(self) -> None:
-        for part in self.parts if self.parts and not self.on_plateau else []:
+        for part in [] if self.on_plateau else self.parts:
             part.step()
 
     def after_evaluation(self, value: float) -> None:
-        for part in self.parts if self.parts and self.on_plateau else []:
+        for part in self.parts if self.on_plateau else []:
             part.step(value)
 
     def state_dict(self) -> list[dict[str, Any]]:

@@ -181,6 +181,9 @@ class StageRun:
         self.still = _freeze(model, moving)
         self.optimizers = Optimizers(moving, settings)
         self.scheduler = Scheduler(self.optimizers, settings)
+        if self.scheduler.on_plateau and not stage.measured:
+            told = f"ReduceLROnPlateau does nothing in stage '{stage.name}', which is not measured"
+            trainer.progress.say(f"opt.scheduler: {told}; opt.stages.{stage.group}.scheduler takes another")
         stop = settings.early_stop if stage.measured else None
         self.watched = stage.monitor or (stop.metric if stop else None)
         self.stopping = EarlyStopping(stop.stop_step, stop.mode or direction(stop.metric)) if stop else None

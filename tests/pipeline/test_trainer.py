@@ -39,6 +39,10 @@ class Recorder(Progress):
         self.rows: list[dict[str, Any]] = []
         self.started: list[tuple[str, int, int]] = []
         self.counted = 0
+        self.said: list[str] = []
+
+    def say(self, line):
+        self.said.append(line)
 
     def start_epoch(self, stage, epoch, epochs, done=0):
         self.started.append((stage, epoch, epochs))
@@ -503,6 +507,18 @@ def test_a_stage_that_is_not_measured_trains_to_its_end_and_keeps_the_last_weigh
     fit(plain, opt())
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and "auc" not in rows[0]
     assert same(model, plain) and not (tmp_path / "best.safetensors").exists()
+
+
+def test_a_scheduler_that_waits_for_a_metric_is_told_to_do_nothing_in_a_stage_that_is_not_measured():
+    def said(measured: bool) -> list[str]:
+        model = Toy(("first",))
+        (stage,) = model.stages(NOTHING)
+        model.stages = lambda data: iter([replace(stage, measured=measured)])  # type: ignore[method-assign]
+        plateau = {"name": "ReduceLROnPlateau", "hyper_params": {"patience": 1}}
+        return fit(model, opt(early_stop={"metric": "auc", "stop_step": 1}, scheduler=plateau)).said
+
+    assert said(measured=True) == []
+    assert "ReduceLROnPlateau does nothing in stage 'first'" in said(measured=False)[0]
 
 
 # ---------------------------------------------------------------------------------------------- resume
