@@ -184,6 +184,8 @@ def table3(options: Options) -> None:
     rows = [r for r in rows_of(options.models or tuple(CONFIGS), kinds) if r.setting in options.settings]
     if not rows:
         raise ConfigError(f"--settings: no row of {', '.join(options.models)} is {' or '.join(options.settings)}")
+    if without := [name for name in options.models if name not in {row.model for row in rows}]:
+        print(f"{', '.join(without)}: no row in the setting {' or '.join(options.settings)}, left out", flush=True)
     best = tune(options, rows)
     jobs = [options.job(r.model, *r.overrides, *best[r], seed=s) for r in rows for s in range(options.seeds)]
     done = run_all(jobs, options.out, options.jobs)
