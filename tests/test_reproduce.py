@@ -246,7 +246,10 @@ def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["dualnet", "table2", "--models", "WMF"], "--models: table2 ranks new items, of which WMF knows nothing"),
+        (
+            ["dualnet", "table2", "--models", "WMF"],
+            "--models: table2 ranks new items by their content alone, so it has no row of WMF",
+        ),
         (["dualnet", "table3", "--models", "DualNet"], "--models: table3 is about one model alone"),
         (["duration", "figure2", "--models", "DMF"], "--models: figure2 is about one model alone"),
         (["duration", "table3", "--trials", "9"], "--trials: table3 has 6 to try"),

@@ -155,7 +155,8 @@ def _parse(data: bytes, delimiter: str, quoted: bool, titles: list[str], chosen:
     """The chosen columns as text. Raises pyarrow.ArrowException."""
     return pa_csv.read_csv(
         pa.BufferReader(data),
-        pa_csv.ReadOptions(block_size=BLOCK),
+        # a thread that is still starting when a process ends after a mistake in a small file would abort it
+        pa_csv.ReadOptions(block_size=BLOCK, use_threads=len(data) > BLOCK),
         pa_csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted else False,

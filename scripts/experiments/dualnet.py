@@ -100,7 +100,8 @@ def table2(options: Options) -> None:
     """Out-matrix: items that no training row names, ranked among themselves."""
     if strange := [name for name in options.models if name not in OF_TABLE_2]:
         raise ConfigError(
-            f"--models: table2 ranks new items, of which {strange[0]} knows nothing: {', '.join(OF_TABLE_2)}"
+            f"--models: table2 ranks new items by their content alone, so it has no row of {strange[0]}: "
+            f"{', '.join(OF_TABLE_2)}"
         )
     if not _has_content(options):
         raise ConfigError(f"table2 ranks new items by their columns, and the items of '{options.data}' have none")
@@ -121,7 +122,7 @@ def table2(options: Options) -> None:
 def table3(options: Options) -> None:
     """The three designs, in-matrix."""
     cuts = options.cuts(10, 50, 100)
-    settings, model = list(options.source.splits.values())[-1], _dualnet(options)
+    settings, model = options.source.in_matrix, _dualnet(options)
     rows = [
         Row((design,), model, (*settings, f"model.design={design}"), printed)
         for design, printed in PAPER_TABLE_3.items()
@@ -137,7 +138,7 @@ def table3(options: Options) -> None:
 def noise(options: Options) -> None:
     """With and without noise on the inputs, in-matrix and out-matrix (section 5.3)."""
     cuts = options.cuts(50, 300)
-    model, splits = _dualnet(options), {"in-matrix": list(options.source.splits.values())[-1]}
+    model, splits = _dualnet(options), {"in-matrix": options.source.in_matrix}
     if model == "DualNet":
         splits["out-matrix"] = (*options.source.out_matrix, NO_LEAK)
     rows = [

@@ -53,6 +53,11 @@ class Source:
     trials: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     """Model -> what is tried of it here, in place of TRIALS."""
 
+    @property
+    def in_matrix(self) -> tuple[str, ...]:
+        """The split of the experiments that have one: the last, CiteULike2 of the paper's two."""
+        return list(self.splits.values())[-1]
+
 
 def _source(name: str, smaller: int = 1) -> Source:
     data = (f"data={name}",)

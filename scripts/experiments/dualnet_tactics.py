@@ -47,7 +47,7 @@ def tactics(options: Options) -> None:
     """Dual mini-batches against the loss of all pairs, and the paper's "Unsuccessful tactics": recall, and the time
     that each needs to the recall that all of its group reach."""
     cuts = options.cuts(50, 100, 200)
-    settings, rates = list(options.source.splits.values())[-1], RATES[: options.trials]
+    settings, rates = options.source.in_matrix, RATES[: options.trials]
     tried = {way: rates[:1] if way in (TINY, SKIPPING) else rates for way in WAYS}
     jobs = {
         (way, rate): options.job("DualNet+users", cuts, *settings, *PLAIN, *WAYS[way], rate)

@@ -389,7 +389,8 @@ def test_histories_are_hidden_unless_a_step_takes_all_pairs():
     def hidden(**settings: Any) -> bool:
         return DualNet.Config(**settings).hide_block
 
-    assert hidden(hide_block=None) and not hidden(hide_block=None, all_pairs=True)
+    assert hidden(hide_block=None)
+    assert not any(hidden(hide_block=None, all_pairs=said) for said in (True, "true", "True", "on", 1))
     assert hidden(hide_block=True) and not hidden(hide_block=False) and not hidden()
 
 
@@ -582,10 +583,18 @@ def test_the_loss_of_cdl_is_the_rest_of_its_objective_over_the_number_of_items()
     close(found["code"], 3 / 2 * np.sum(away) / 3)
     close(found["reconstruction"], 5 / 2 * ((array(made) - CONTENT)[rows] ** 2).sum() / 3)
     every = [array(p) for net in (model.encoder, model.decoder) for p in net.parameters()]
-    close(found["weights"], 0.7 / 2 / 6 * sum((p**2).sum() for p in every))
+    squares = sum((p**2).sum() for p in every)
+    close(found["weights"], 0.7 / 2 / 5 * squares)  # an epoch walks five of the six
+    close(cdl(lambda_w=0.7, all_items=True).loss(Rows(rows))["weights"], 0.7 / 2 / 6 * squares)
     total = torch.stack(list(found.values())).sum()
     total.backward()
     assert model.items.grad is None and model.encoder.first.table.weight.grad is not None
+
+
+@pytest.mark.parametrize("model", [cdl, dualnet])
+def test_content_of_new_items_is_not_learnt_from_without_a_word(model: Any):
+    told = [[line for line in model(all_items=every).remarks if "all_items" in line] for every in (False, True)]
+    assert told == [[], ["all_items: learns from the content of 1 items without a training row too"]]
 
 
 def test_the_vector_of_a_new_item_is_its_code_by_the_weights_of_now():

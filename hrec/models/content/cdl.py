@@ -1,7 +1,8 @@
 """CDL: matrix factorisation whose item vectors are tied to the codes of a stacked denoising autoencoder.
 
 Wang, Wang and Yeung, Collaborative Deep Learning for Recommender Systems, KDD 2015, sections 3.2 to 3.4; settings as in
-the DualNet paper, section 5.2 (there Eq. 5). With x~ the content x with masking noise, minimise
+the DualNet paper, section 5.2 (its Eq. 5, but that the autoencoder makes the clean x of the noisy x~, as in Wang et
+al.; as printed there it makes x~ of x~). With x~ the content x with masking noise, minimise
 
     1/2 sum_ij c_ij (R_ij - u_i . v_j)^2 + l_u/2 sum_i |u_i|^2 + l_v/2 sum_j |v_j - enc(x~_j)|^2
         + l_n/2 sum_j |dec(enc(x~_j)) - x_j|^2 + l_w/2 |W|^2,   c_ij = a where R_ij = 1, b elsewhere.
@@ -28,7 +29,7 @@ from hrec.datasets.histories import liked_history, transposed
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows
-from hrec.models.layers.content import ContentSettings, content
+from hrec.models.layers.content import ContentSettings, content, told_of_all_items
 from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
 from hrec.settings import CellWeights
@@ -85,8 +86,10 @@ class CDL(InnerProductModel):
         known = torch.zeros(data.n_items, dtype=torch.bool)
         known[torch.from_numpy(data.interactions.item).long()] = True
         self.register_buffer("known", known)  # saved, as new users know nothing of it
+        self.walked = data.n_items if config.all_items else max(1, int(known.sum()))
         wide = self.encoder.first.wide
         self.remarks.append(f"the autoencoder reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
+        self.remarks += told_of_all_items(data, config.all_items)
 
     @torch.no_grad()
     def _begin_at_the_mean(self) -> None:
@@ -115,7 +118,8 @@ class CDL(InnerProductModel):
         return {"reconstruction": self.decoder.loss(self.encoder, number, batch.row, self.config.noise)}
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
-        """The terms that move the autoencoder, over the number of items: a mean over the batch, and |W|^2 over it."""
+        """The terms that move the autoencoder, over the number of items that an epoch walks: a mean over the batch, and
+        |W|^2 over that number."""
         config, wide = self.config, self.encoder.first.wide
         code = self._codes(batch.row, config.noise if self.training else 0.0)
         made = self.decoder(self.encoder, code)
@@ -127,7 +131,7 @@ class CDL(InnerProductModel):
         return {
             "code": config.lambda_v / 2 * away.mean(),
             "reconstruction": config.lambda_n / 2 * missed.mean(),
-            "weights": config.lambda_w / 2 / self.n_items * torch.stack(norms).square().sum(),
+            "weights": config.lambda_w / 2 / self.walked * torch.stack(norms).square().sum(),
         }
 
     def _codes(self, item: Tensor, noise: float = 0.0) -> Tensor:

@@ -22,14 +22,14 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Block, Rows, dual, items
 from hrec.datasets.histories import History, liked_history, transposed
 from hrec.datasets.recdata import RecData
 from hrec.models.base import InnerProductModel, Stage
-from hrec.models.layers.content import ContentSettings, Scale, content
+from hrec.models.layers.content import ContentSettings, Scale, content, told_of_all_items
 from hrec.models.layers.histories import POWER
 from hrec.models.layers.levels import ACTIVATIONS, Decoders, Levels, Shape
 from hrec.models.layers.wide import Ones, Wide
@@ -97,12 +97,10 @@ class DualNet(InnerProductModel):
         refine: bool = True
         """Train both networks with one level, then two, and so on, before the whole."""
 
-        @model_validator(mode="before")
+        @field_validator("hide_block", mode="before")
         @classmethod
-        def _hide_unless_all_pairs(cls, values: Any) -> Any:
-            if isinstance(values, dict) and "hide_block" in values and values["hide_block"] is None:
-                return values | {"hide_block": values.get("all_pairs") not in (True, "true")}
-            return values
+        def _hide_unless_all_pairs(cls, value: Any, others: ValidationInfo) -> Any:
+            return not others.data.get("all_pairs", False) if value is None else value
 
         @model_validator(mode="after")
         def _all_pairs_fits(self) -> Self:
@@ -147,6 +145,7 @@ class DualNet(InnerProductModel):
         """The levels that a score is made of: while the networks are refined, those that are there."""
         wide = self.item_net.first.wide
         self.remarks.append(f"the item network reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
+        self.remarks += told_of_all_items(data, config.all_items)
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         config, levels = self.config, len(self.config.levels)

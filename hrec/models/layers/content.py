@@ -51,6 +51,14 @@ def content(data: RecData, settings: ContentSettings, beside: Sparse | None = No
     return Wide(SCALES[settings.scale](beside_each_other), np.concatenate(numbers, 1) if numbers else None)
 
 
+def told_of_all_items(data: RecData, all_items: bool) -> list[str]:
+    """What to say where content is learnt from of items that no training row names, which out-matrix figures must not."""
+    new = data.n_items - len(np.unique(data.interactions.item))
+    return (
+        [f"all_items: learns from the content of {new:,} items without a training row too"] if all_items and new else []
+    )
+
+
 def _blocks(data: RecData, names: Sequence[str] | None) -> Iterator[tuple[np.ndarray, Column]]:
     """(numbers of the items, column that tells of them), one after another."""
     known = list(dict.fromkeys(name for table in data.kinds.values() for name in table.columns))
