@@ -54,9 +54,8 @@ def content(data: RecData, settings: ContentSettings, beside: Sparse | None = No
 def told_of_all_items(data: RecData, all_items: bool) -> list[str]:
     """What to say where content is learnt from of items that no training row names, which out-matrix figures must not."""
     new = data.n_items - len(np.unique(data.interactions.item))
-    return (
-        [f"all_items: learns from the content of {new:,} items without a training row too"] if all_items and new else []
-    )
+    told = f"all_items: learns from the content of {new:,} items without a training row too"
+    return [told] if all_items and new else []
 
 
 def _blocks(data: RecData, names: Sequence[str] | None) -> Iterator[tuple[np.ndarray, Column]]:
