@@ -73,7 +73,7 @@ def require_file(path: Path, setting: str) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise DataError(
-            f"{path}: no such file; the folder {folder} is not there either.{_maker_of(folder)} Correct "
+            f"{path}: no such file; the folder {folder} is not there either. {_maker_of(folder)} "
             f"{setting}{_from(path)}."
         )
     names = sorted(p.name for p in folder.iterdir() if p.is_file())
@@ -84,7 +84,7 @@ def _maker_of(folder: Path) -> str:
     """What to do where the folder is one that a script of hrec's makes: most likely it was not run."""
     scripts = (Path(__file__).parents[2] / "scripts").glob("prepare_*.py")
     made = [script.name for script in scripts if folder.name.split("-")[0] == script.stem.removeprefix("prepare_")]
-    return f" Make it with python scripts/{made[0]} (data/README.md)." if made else ""
+    return f"Make it with python scripts/{made[0]} (data/README.md), or correct" if made else "Correct"
 
 
 def _from(path: Path) -> str:
