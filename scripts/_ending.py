@@ -19,8 +19,7 @@ def status_of(work: Callable[[], None]) -> int:
     except (ConfigError, DataError) as error:
         print(error, file=sys.stderr)
     except CheckpointError as error:
-        told = str(error).replace(", or start a new run", "")
-        print(f"{told}, or give another --out, where everything is made anew", file=sys.stderr)
+        print(f"{str(error).rstrip('.')}. With another --out everything is made anew", file=sys.stderr)
     except BrokenProcessPool:
         print("a process of --jobs was killed, perhaps for want of memory; the same command goes on", file=sys.stderr)
     except (Interrupted, KeyboardInterrupt):

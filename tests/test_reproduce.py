@@ -162,7 +162,7 @@ def test_a_table_of_single_kinds_alone_has_no_figure_over_all():
 
 
 def test_a_report_of_another_command_is_kept_beside_the_new_one(tmp_path, monkeypatch, capsys):
-    for words in (["--seeds", "3"], ["--seeds", "3"], ["--seeds", "1"]):
+    for words in (["--seeds", "3"], ["--seeds", "3", "--jobs", "2", "--out=o"], ["--seeds", "1"]):
         monkeypatch.setattr(sys, "argv", ["reproduce.py", *words])
         report = CommonOptions("tiny", tmp_path).report("table9")
         report.table([["a"], [words[1]]])
@@ -177,7 +177,15 @@ def test_a_report_of_another_command_is_kept_beside_the_new_one(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("result.json", "{"), ("test_scores.npy", None), ("test_scores.npy", "x")]
+    ("name", "content"),
+    [
+        ("result.json", "{"),
+        ("test_scores.npy", None),
+        ("test_scores.npy", "x"),
+        ("config.json", None),
+        ("config.json", "{"),
+        ("items.npz", "PK"),
+    ],
 )
 def test_a_damaged_file_of_a_finished_run_is_named_with_what_to_do(tmp_path, name, content):
     job = runs.Job("lr", ("data=planted-tiny", "opt.epochs=1"))
@@ -185,7 +193,9 @@ def test_a_damaged_file_of_a_finished_run_is_named_with_what_to_do(tmp_path, nam
     (folder,) = job.folder(tmp_path).glob("*/")
     (folder / name).unlink() if content is None else (folder / name).write_text(content)
     with pytest.raises(CheckpointError) as told:
-        runs.finished(job, tmp_path).test_scores()
+        done = runs.finished(job, tmp_path)
+        done.test_scores()
+        figures.items_of(done)
     assert f"{folder / name}: " in str(told.value) and f"Remove {folder} to run it again" in str(told.value)
 
 

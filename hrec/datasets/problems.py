@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 
+MAKERS = {
+    "amazon": "prepare_amazon.py",
+    "amazon-2kinds": "prepare_amazon.py --min-kinds 2",
+    "citeulike": "prepare_citeulike.py",
+    "douban-ga": "prepare_douban.py",
+    "epinions": "prepare_epinions.py",
+    "movielens": "prepare_movielens.py",
+}
+"""Folder that a config in configs/data/ reads -> what makes it."""
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file, the place in it and what to do."""
@@ -82,9 +92,8 @@ def require_file(path: Path, setting: str) -> None:
 
 def _maker_of(folder: Path) -> str:
     """What to do where the folder is one that a script of hrec's makes: most likely it was not run."""
-    scripts = (Path(__file__).parents[2] / "scripts").glob("prepare_*.py")
-    made = [script.name for script in scripts if folder.name.split("-")[0] == script.stem.removeprefix("prepare_")]
-    return f"Make it with python scripts/{made[0]} (data/README.md), or correct" if made else "Correct"
+    command = MAKERS.get(folder.name)
+    return f"Make it with python scripts/{command} (data/README.md), or correct" if command else "Correct"
 
 
 def _from(path: Path) -> str:

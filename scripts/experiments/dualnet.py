@@ -100,7 +100,7 @@ def table2(options: Options) -> None:
     """Out-matrix: items that no training row names, ranked among themselves."""
     if strange := [name for name in options.models if name not in OF_TABLE_2]:
         raise ConfigError(
-            f"--models: table2 ranks new items by their content alone, so it has no row of {strange[0]}: "
+            f"--models: table2 ranks new items by their content alone, so it has no row of {strange[0]}; it has "
             f"{', '.join(OF_TABLE_2)}"
         )
     if not _has_content(options):

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from experiments.duration import Options, Row, tune
 from experiments.pictures import plt, save
 from experiments.report import cell
-from experiments.runs import Done, Job, run_all, split_of
+from experiments.runs import Done, Job, run_all, split_of, whole
 from experiments.statistics import compare
 from hrec.config import ConfigError
 from hrec.datasets import planted
@@ -49,8 +49,7 @@ def save_items(model: BaseModel, parts: Split, folder: Path) -> None:
 
 
 def items_of(done: Done) -> dict[str, np.ndarray]:
-    with np.load(done.folder / "items.npz") as file:
-        return dict(file)
+    return whole(done.folder / "items.npz", lambda path: dict(np.load(path)))
 
 
 def trained(options: Options, ways: dict[str, tuple[str, ...]]) -> dict[str, list[Done]]:

@@ -95,7 +95,8 @@ class Report:
             f"{about['torch']}."
         )
         if len(commits) > 1:
-            self.blocks.append("Runs of several commits stand in this table: move the folder away to run all again.")
+            runs = self.folder.parent / "runs"
+            self.blocks.append(f"Runs of several commits stand in this table: move {runs} away to run all again.")
         self.folder.mkdir(parents=True, exist_ok=True)
         text = "\n\n".join(self.blocks) + "\n"
         write_whole(self.folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
@@ -116,12 +117,14 @@ def _verdicts(heading: str, claims: Sequence[Claim]) -> str:
 
 
 def _command() -> str:
-    """The command line without --out, which says nothing about the figures."""
-    words = sys.argv[1:]
-    if "--out" in words:
-        at = words.index("--out")
-        words = words[:at] + words[at + 2 :]
-    return shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *words])
+    """The command line without --out and --jobs, which say nothing about the figures."""
+    words, kept = iter(sys.argv[1:]), []
+    for word in words:
+        if word in ("--out", "--jobs"):
+            next(words, None)  # its value
+        elif not word.startswith(("--out=", "--jobs=")):
+            kept.append(word)
+    return shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *kept])
 
 
 def markdown(rows: list[list[str]]) -> str:

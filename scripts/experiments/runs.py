@@ -79,24 +79,28 @@ class Done:
 
     def test_scores(self) -> np.ndarray:
         """Score of each row of the test part, float32[n], where it has labels."""
-        return _whole(self.folder / "test_scores.npy", np.load)
+        return whole(self.folder / "test_scores.npy", np.load)
 
     def test_users(self) -> dict[str, np.ndarray]:
         """Each metric of lists -> float[users] of the test part, NaN for users without a liked row."""
-        return _whole(self.folder / "test_users.npz", lambda path: dict(np.load(path)))
+        return whole(self.folder / "test_users.npz", lambda path: dict(np.load(path)))
 
 
-def _whole(path: Path, read: Callable[[Path], Read]) -> Read:
+def whole(path: Path, read: Callable[[Path], Read]) -> Read:
     """What the file of a finished run holds. Raises CheckpointError where it is missing or damaged."""
     try:
         return read(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        what = "no such file" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
+        what = f"is damaged ({error})" if path.exists() else "no such file"
         raise CheckpointError(f"{path}: {what}. Remove {path.parent} to run it again") from None
 
 
+def _config(path: Path) -> LoadedConfig:
+    return load(str(path), find_model)
+
+
 def _read_json(path: Path) -> dict[str, Any]:
-    return _whole(path, lambda file: json.loads(file.read_text(encoding="utf-8")))
+    return whole(path, lambda file: json.loads(file.read_text(encoding="utf-8")))
 
 
 def finished(job: Job, out: Path) -> Done | None:
@@ -116,7 +120,7 @@ def finished(job: Job, out: Path) -> Done | None:
 
 def _refuse_other_epochs(folder: Path, job: Job) -> None:
     """Raises CheckpointError where the run was resumed by hand and given more epochs than the job has."""
-    has, asked = (config.run.opt.epochs for config in (load(str(folder / "config.json"), find_model), job.load()))
+    has, asked = (config.run.opt.epochs for config in (whole(folder / "config.json", _config), job.load()))
     if has != asked:
         raise CheckpointError(
             f"{folder}: was given {has} epochs since, and {asked} are asked for. Remove it to run it again"

@@ -117,7 +117,12 @@ def test_missing_file(files):
 
 def test_data_that_was_not_prepared_yet_has_the_script_that_does_it(files, tmp_path):
     path = str(tmp_path / "amazon-2kinds" / "interactions.parquet")
-    says(files, f"{path}: no such file", "Make it with python scripts/prepare_amazon.py", inter_feat_path=path)
+    says(
+        files,
+        f"{path}: no such file",
+        "Make it with python scripts/prepare_amazon.py --min-kinds 2 (data",
+        inter_feat_path=path,
+    )
 
 
 @pytest.mark.parametrize(
