@@ -379,10 +379,6 @@ REMOVED = {
 COLD = 'data.split={"by": "cold_users", "max_train": 3}'
 
 
-def _told_cold(settings: Sequence[str]) -> str:
-    return f", and {' '.join(settings)} for those of a cold start" if settings else ""
-
-
 def table5(options: Options) -> None:
     """DURation with and without alignment and topology, on all data and where test users have three rows at most."""
     splits: dict[str, tuple[str, ...]] = {"cold start": (COLD, *options.source.cold), "full data": ()}
@@ -405,9 +401,8 @@ def table5(options: Options) -> None:
     table += [[*case, *(cell(v[c]) for c in keys)] for case, v in values.items()]
     report.table(table)
     report.dots({", ".join(c): {k: v[k] for k in (*kinds, "macro")} for c, v in values.items()}, "test AUC")
-    report.say(
-        f"Test AUC, {options.told_seeds}; {_short(best)} for all rows{_told_cold(options.source.cold)}. {ONE_SPLIT} {TESTS_OF_USERS}"
-    )
+    of_cold = f", with {' '.join(options.source.cold)} from a cold start" if options.source.cold else ""
+    report.say(f"Test AUC, {options.told_seeds}; {_short(best)} for all rows{of_cold}. {ONE_SPLIT} {TESTS_OF_USERS}")
     for split in splits:
         users = {way: users_auc(runs[split, way]) for way in WAYS}
         for way, told in REMOVED.items():
