@@ -22,7 +22,8 @@ from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import Processes, reuse_memory
 from hrec.pipeline.records import shown
 from hrec.pipeline.run import effective_settings, prepare, run
-from hrec.pipeline.trainer import DivergedError, Interrupted, Position, StageRun, Trainer, no_batch
+from hrec.pipeline.stage_run import DivergedError, Interrupted, Position, StageRun, no_batch
+from hrec.pipeline.trainer import Trainer
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from hrec.config import ConfigError
 from hrec.datasets.problems import DataError
 from hrec.pipeline.checkpoints import CheckpointError
-from hrec.pipeline.trainer import Interrupted
+from hrec.pipeline.stage_run import Interrupted
 
 
 def status_of(work: Callable[[], None]) -> int:

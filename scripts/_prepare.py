@@ -42,7 +42,7 @@ class Prepared:
     """Tables of one data set; ids are text, a list of categories is a list of texts.
 
     users: user_id and columns. kinds: name -> item_id and columns. interactions: user_id, item_id, type and more.
-    label and feat go into the data settings as they are (hrec/settings.py: DataSettings), but that a path in feat is
+    label and feat go into the data settings as they are (DataSettings in hrec/settings/), but that a path in feat is
     one inside the folder; so does ``more``. matrices: name -> sparse matrix, written as <name>.npz. tables: more
     tables, which no settings name. variants: suffix -> what settings of the same tables, named <name>-<suffix>, say
     instead.

@@ -107,7 +107,7 @@ def pairs(planted: Planted) -> pd.DataFrame:
 
 
 def settings(data: RecData, out: Path) -> dict[str, Any]:
-    """The section "data" (hrec/settings.py: DataSettings) that reads the files in ``out``."""
+    """The section "data" (hrec/settings/data.py: DataSettings) that reads the files in ``out``."""
     return {
         "name": data.name,
         "type": list(data.kinds),

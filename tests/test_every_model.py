@@ -30,7 +30,8 @@ from hrec.pipeline import run as pipeline_run
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into
 from hrec.pipeline.evaluator import Evaluator, scores
 from hrec.pipeline.records import Progress
-from hrec.pipeline.trainer import Interrupted, Trainer
+from hrec.pipeline.stage_run import Interrupted
+from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, RunSettings
 
 ROOT = Path(__file__).parents[1]

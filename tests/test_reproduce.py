@@ -18,7 +18,7 @@ from experiments.report import Report
 from hrec.config import ConfigError
 from hrec.datasets.recdata import Interactions, RecData, Split, Table
 from hrec.pipeline.checkpoints import CheckpointError
-from hrec.pipeline.trainer import Interrupted
+from hrec.pipeline.stage_run import Interrupted
 
 ROOT = Path(__file__).parents[1]
 

@@ -25,7 +25,7 @@ from sweeps.study import Study
 from hrec.config import ConfigError, load
 from hrec.datasets.recdata import Split
 from hrec.models import find_model
-from hrec.pipeline.trainer import DivergedError
+from hrec.pipeline.stage_run import DivergedError
 
 ROOT = Path(__file__).parents[1]
 

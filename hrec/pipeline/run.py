@@ -40,7 +40,8 @@ from hrec.pipeline.records import (
     table,
 )
 from hrec.pipeline.same_data import check_same_start
-from hrec.pipeline.trainer import Interrupted, Position, Trainer
+from hrec.pipeline.stage_run import Interrupted, Position
+from hrec.pipeline.trainer import Trainer
 from hrec.settings import PLANTED_KEYS, OptSettings, StageSettings
 
 Look = Callable[[BaseModel, Split, Path], None]

@@ -15,7 +15,8 @@ from torch import Tensor
 from benchmarks.timing import described, training_part
 from hrec.models.hetero.duration import DURation
 from hrec.pipeline.optimizers import Optimizers
-from hrec.pipeline.trainer import StageRun, Trainer
+from hrec.pipeline.stage_run import StageRun
+from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings
 
 

@@ -32,7 +32,7 @@ SOURCES = {
     "epinions": Source("epinions", ("opt.epochs=30",)),
     "epinions-counts": Source("epinions", ("opt.epochs=30", 'data.train_columns=["count"]'), ("model.buckets=16",)),
     "amazon": Source("amazon", ("opt.batch_size=2048", "opt.epochs=8")),
-    "amazon-2kinds": Source("amazon-2kinds", ("opt.epochs=20",), cold=("opt.epochs=60", "opt.early_stop.stop_step=15")),
+    "amazon-2kinds": Source("amazon-2kinds", ("opt.epochs=20",), cold=("opt.epochs=80", "opt.early_stop.stop_step=30")),
     "douban": Source("douban-ga", ("opt.epochs=30",)),
 }
 

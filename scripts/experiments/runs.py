@@ -30,7 +30,7 @@ from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import RunFolder, commit
 from hrec.pipeline.run import cache_folder, effective_settings, run
 from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_digests
-from hrec.pipeline.trainer import DivergedError
+from hrec.pipeline.stage_run import DivergedError
 
 Look = Callable[[BaseModel, Split, Path], None]
 Trial = TypeVar("Trial")

@@ -11,7 +11,7 @@ from _workers import workers
 from optuna import Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from hrec.pipeline.trainer import DivergedError
+from hrec.pipeline.stage_run import DivergedError
 from sweeps.study import PATIENCE, Study
 
 LOOK = 2

@@ -26,7 +26,8 @@ from hrec.pipeline.checkpoints import Checkpoints
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.optimizers import Optimizers, RowWiseAdam, Scheduler, clip_gradients
 from hrec.pipeline.records import Progress
-from hrec.pipeline.trainer import LOOK_EVERY, DivergedError, Interrupted, Trainer
+from hrec.pipeline.stage_run import LOOK_EVERY, DivergedError, Interrupted
+from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, Settings, StageSettings
 
 CPU = torch.device("cpu")

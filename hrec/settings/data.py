@@ -1,14 +1,11 @@
-"""Every setting of a run: its type, its default and what it means. Reading them from a file: hrec/config.py."""
+"""The section "data": where the data is, what is in it, how it is split."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -16,29 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from hrec.numbers import holds_numbers, in_words
-
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Power = Annotated[float, Field(ge=0, le=10)]
-"""Of a count of rows; a larger one would leave the range of numbers."""
-
-
-class Settings(BaseModel):
-    """Parent of every settings class: unknown keys are refused and values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _true_is_no_number(cls, values: Any) -> Any:
-        """Pydantic would take true for 1, and does not take the word for it."""
-        if not isinstance(values, dict):
-            return values
-        numbers = {name for name, field in cls.model_fields.items() if holds_numbers(field.annotation)}
-        return {name: in_words(value) if name in numbers else value for name, value in values.items()}
-
-
-# --------------------------------------------------------------------------------------------- data
+from hrec.settings.base import Power, Seed, Settings
 
 
 class FeatureSettings(Settings):
@@ -213,7 +188,7 @@ class DataSettings(Settings):
     inter_feat_path: str | None = None
     item_feat_path: str | dict[str, str] | None = None
     """One file per kind, or one file whose TYPE_FIELD column names the kind."""
-    feat: dict[str, FeatureSettings] = {}
+    feat: dict[str, FeatureSettings] = Field({})
     """The columns to read. Atomic files carry their types in the header: then leave this out to read all."""
     inter_matrix_type: Literal["01", "liked", "rating", "sign", "centred"] | None = None
     """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, +1 and -1, or the rating
@@ -277,141 +252,3 @@ class DataSettings(Settings):
                     f"planted data is made, not read: {', '.join(ignored)} would have no effect; leave out"
                 )
         return self
-
-
-# ----------------------------------------------------------------------------------------- training
-
-
-class NegativeSettings(Settings):
-    """The unseen items that pairwise training sets against a liked one."""
-
-    popularity: Power = 0.0
-    """Drawn with probability proportional to (training rows of the item) ** popularity; 0 is uniform."""
-    pool: PositiveInt = 1
-    """Unseen items drawn for each row; of several the model takes the one that it scores highest (hard negatives)."""
-    same_kind: bool = True
-    """Draw from the kind of the liked item alone."""
-
-
-class CellWeights(Settings):
-    """c_ij, the weight of a cell of R in a sum of squares over all cells."""
-
-    a: PositiveFloat = 1.0
-    """Where R is 1, a liked item."""
-    b: NonNegativeFloat = 0.01
-    """Where R is 0, any other; at most a."""
-
-    @model_validator(mode="after")
-    def _ones_weigh_more(self) -> Self:
-        if self.b > self.a:
-            raise ValueError(f"b, the weight of the zeros, is at most a, got b {self.b} and a {self.a}")
-        return self
-
-
-class EarlyStopSettings(Settings):
-    metric: str = "auc"
-    """Of rows, a metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others. Of lists
-    ('ndcg@10') it is the value over items of all kinds together."""
-    stop_step: PositiveInt = 5
-    """Evaluations in a row without a better value before a stage ends."""
-    mode: Literal["max", "min"] | None = None
-    """Whether a larger or a smaller value is better; left out, what the metric itself says."""
-
-
-class SchedulerSettings(Settings):
-    name: Literal["ReduceLROnPlateau", "StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "LinearLR"]
-    hyper_params: dict[str, Any] = {}
-
-
-class StageSettings(Settings):
-    """How long and how fast one stage of training runs."""
-
-    name: Literal["Adam", "AdamW", "Adagrad", "Adadelta", "SGD", "RMSprop"] = "Adam"
-    hyper_params: dict[str, Any] = {"lr": 0.001}
-    row_wise: bool = False
-    """For large tables a form of Adam without first moment, with one second moment a row, that moves only the rows a
-    batch used (one process). A dense optimiser keeps a gradient and two moments of every row: four times the memory."""
-    epochs: PositiveInt = 100
-    eval_step: PositiveInt = 1
-    """Epochs between two evaluations."""
-    batch_size: PositiveInt = 1024
-    """Rows of each batch; of each kind where the model draws a batch per kind."""
-    save_step: PositiveInt = 1
-    """Epochs between two saves of the state that a killed run goes on from; Ctrl-C saves it too, at any step."""
-    early_stop: EarlyStopSettings | None = EarlyStopSettings()
-    scheduler: SchedulerSettings | None = None
-    clip_grad: PositiveFloat | None = None
-    """Largest norm of the gradient of all weights together."""
-
-    @model_validator(mode="after")
-    def _row_wise_is_adam(self) -> Self:
-        if self.row_wise and self.name != "Adam":
-            raise ValueError(f"'row_wise' is a form of Adam; set name to Adam or leave row_wise out, got {self.name}")
-        unknown = [key for key in ("amsgrad", "maximize") if self.row_wise and self.hyper_params.get(key)]
-        if unknown:
-            raise ValueError(f"'row_wise' has no '{unknown[0]}'; leave one of the two out")
-        return self
-
-
-class OptSettings(StageSettings):
-    """Defaults for every stage, and what a named group of stages does differently."""
-
-    stages: dict[str, dict[str, Any]] = {}
-    precision: Literal["32", "bf16", "16"] = "32"
-    """Mixed precision on GPUs; on the CPU 32 and bf16."""
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _precision_may_be_a_number(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
-
-    def for_stage(self, group: str) -> StageSettings:
-        base = self.model_dump(exclude={"stages", "precision"})
-        return StageSettings.model_validate(base | self.stages.get(group, {}))
-
-
-class RankingSettings(Settings):
-    """How top-N lists are made: for the metrics written with '@', such as recall@10."""
-
-    eval_memory_mb: PositiveInt = 512
-    """Memory of the scores of one chunk of users against all items, and of what the ranking makes of them."""
-    items: Literal["all", "known", "new", "new_of_part"] = "all"
-    """Which items may be recommended: all, those with a training row (in-matrix), those without one (out-matrix), or of
-    these those that somebody likes in the part that is measured (the held-out fold of the out-matrix papers)."""
-    mask_valid: bool = False
-    """In test lists leave out what the user has in validation too, as RecBole does."""
-    sampled: PositiveInt | None = None
-    """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
-    comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""
-    seed: Seed = 0
-    """Of the sampled candidates."""
-    cold_rows: NonNegativeInt = 5
-    """Users with at most this many training rows are cold, the others warm."""
-    head_share: PositiveFloat = Field(0.2, le=1)
-    """Share of the items, those with the most training rows, that count as head; the others are tail."""
-
-
-class PathSettings(Settings):
-    output: str = "output"
-    """Parent of the run folders."""
-    cache: str | None = "data/.cache"
-    """Where parsed data is kept between runs; null to parse each time."""
-
-
-class RunSettings(Settings):
-    """One run: the published sections data, model, opt, path and metrics, and a seed."""
-
-    data: DataSettings
-    model: dict[str, Any]
-    opt: OptSettings = OptSettings()
-    path: PathSettings = PathSettings()
-    metrics: tuple[str, ...] = ("auc", "gauc", "logloss")
-    ranking: RankingSettings = RankingSettings()
-    seed: Seed = 0
-    device: str = "auto"
-    """auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>."""
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _published_names_are_upper_case(cls, value: Any) -> Any:
-        return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,64 @@
+"""A whole run: its sections, its seed and its device."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
+
+from hrec.settings.base import Seed, Settings
+from hrec.settings.data import DataSettings
+from hrec.settings.training import OptSettings
+
+
+class RankingSettings(Settings):
+    """How top-N lists are made: for the metrics written with '@', such as recall@10."""
+
+    eval_memory_mb: PositiveInt = 512
+    """Memory of the scores of one chunk of users against all items, and of what the ranking makes of them."""
+    items: Literal["all", "known", "new", "new_of_part"] = "all"
+    """Which items may be recommended: all, those with a training row (in-matrix), those without one (out-matrix), or of
+    these those that somebody likes in the part that is measured (the held-out fold of the out-matrix papers)."""
+    mask_valid: bool = False
+    """In test lists leave out what the user has in validation too, as RecBole does."""
+    sampled: PositiveInt | None = None
+    """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
+    comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""
+    seed: Seed = 0
+    """Of the sampled candidates."""
+    cold_rows: NonNegativeInt = 5
+    """Users with at most this many training rows are cold, the others warm."""
+    head_share: PositiveFloat = Field(0.2, le=1)
+    """Share of the items, those with the most training rows, that count as head; the others are tail."""
+
+
+class PathSettings(Settings):
+    output: str = "output"
+    """Parent of the run folders."""
+    cache: str | None = "data/.cache"
+    """Where parsed data is kept between runs; null to parse each time."""
+
+
+class RunSettings(Settings):
+    """One run: the published sections data, model, opt, path and metrics, and a seed."""
+
+    data: DataSettings
+    model: dict[str, Any]
+    opt: OptSettings = OptSettings()
+    path: PathSettings = PathSettings()
+    metrics: tuple[str, ...] = ("auc", "gauc", "logloss")
+    ranking: RankingSettings = RankingSettings()
+    seed: Seed = 0
+    device: str = "auto"
+    """auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>."""
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _published_names_are_upper_case(cls, value: Any) -> Any:
+        return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value

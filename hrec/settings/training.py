@@ -1,0 +1,104 @@
+"""The section "opt": how the stages of a model are trained; and what several models say of training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from hrec.settings.base import Power, Settings
+
+
+class NegativeSettings(Settings):
+    """The unseen items that pairwise training sets against a liked one."""
+
+    popularity: Power = 0.0
+    """Drawn with probability proportional to (training rows of the item) ** popularity; 0 is uniform."""
+    pool: PositiveInt = 1
+    """Unseen items drawn for each row; of several the model takes the one that it scores highest (hard negatives)."""
+    same_kind: bool = True
+    """Draw from the kind of the liked item alone."""
+
+
+class CellWeights(Settings):
+    """c_ij, the weight of a cell of R in a sum of squares over all cells."""
+
+    a: PositiveFloat = 1.0
+    """Where R is 1, a liked item."""
+    b: NonNegativeFloat = 0.01
+    """Where R is 0, any other; at most a."""
+
+    @model_validator(mode="after")
+    def _ones_weigh_more(self) -> Self:
+        if self.b > self.a:
+            raise ValueError(f"b, the weight of the zeros, is at most a, got b {self.b} and a {self.a}")
+        return self
+
+
+class EarlyStopSettings(Settings):
+    metric: str = "auc"
+    """Of rows, a metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others. Of lists
+    ('ndcg@10') it is the value over items of all kinds together."""
+    stop_step: PositiveInt = 5
+    """Evaluations in a row without a better value before a stage ends."""
+    mode: Literal["max", "min"] | None = None
+    """Whether a larger or a smaller value is better; left out, what the metric itself says."""
+
+
+class SchedulerSettings(Settings):
+    name: Literal["ReduceLROnPlateau", "StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "LinearLR"]
+    hyper_params: dict[str, Any] = Field({})
+
+
+class StageSettings(Settings):
+    """How long and how fast one stage of training runs."""
+
+    name: Literal["Adam", "AdamW", "Adagrad", "Adadelta", "SGD", "RMSprop"] = "Adam"
+    hyper_params: dict[str, Any] = Field({"lr": 0.001})
+    row_wise: bool = False
+    """For large tables a form of Adam without first moment, with one second moment a row, that moves only the rows a
+    batch used (one process). A dense optimiser keeps a gradient and two moments of every row: four times the memory."""
+    epochs: PositiveInt = 100
+    eval_step: PositiveInt = 1
+    """Epochs between two evaluations."""
+    batch_size: PositiveInt = 1024
+    """Rows of each batch; of each kind where the model draws a batch per kind."""
+    save_step: PositiveInt = 1
+    """Epochs between two saves of the state that a killed run goes on from; Ctrl-C saves it too, at any step."""
+    early_stop: EarlyStopSettings | None = EarlyStopSettings()
+    scheduler: SchedulerSettings | None = None
+    clip_grad: PositiveFloat | None = None
+    """Largest norm of the gradient of all weights together."""
+
+    @model_validator(mode="after")
+    def _row_wise_is_adam(self) -> Self:
+        if self.row_wise and self.name != "Adam":
+            raise ValueError(f"'row_wise' is a form of Adam; set name to Adam or leave row_wise out, got {self.name}")
+        unknown = [key for key in ("amsgrad", "maximize") if self.row_wise and self.hyper_params.get(key)]
+        if unknown:
+            raise ValueError(f"'row_wise' has no '{unknown[0]}'; leave one of the two out")
+        return self
+
+
+class OptSettings(StageSettings):
+    """Defaults for every stage, and what a named group of stages does differently."""
+
+    stages: dict[str, dict[str, Any]] = Field({})
+    precision: Literal["32", "bf16", "16"] = "32"
+    """Mixed precision on GPUs; on the CPU 32 and bf16."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_may_be_a_number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    def for_stage(self, group: str) -> StageSettings:
+        base = self.model_dump(exclude={"stages", "precision"})
+        return StageSettings.model_validate(base | self.stages.get(group, {}))
