@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import reproduce
 import torch
-from experiments import dualnet, dualnet_runs, dualnet_tactics, duration, figures, runs, statistics
+from experiments import (
+    dualnet,
+    dualnet_runs,
+    dualnet_tactics,
+    duration,
+    duration_runs,
+    duration_table3,
+    figures,
+    runs,
+    statistics,
+)
 from experiments.options import CommonOptions
 from experiments.report import Report
 
@@ -96,7 +106,7 @@ def test_pairwise_f1_of_equal_clusters_is_one_and_of_others_by_hand():
 
 
 def test_models_of_columns_are_run_for_all_kinds_and_for_each():
-    rows = duration.rows_of(["DMF", "FM"], ["book", "film"])
+    rows = duration_table3.rows_of(["DMF", "FM"], ["book", "film"])
     assert [(r.model, r.setting, r.kind) for r in rows] == [
         ("DMF", "He", None),
         ("FM", "He", None),
@@ -130,16 +140,16 @@ def test_a_user_beside_models_of_one_kind_is_measured_within_each_kind(monkeypat
         def test_scores(self) -> np.ndarray:
             return scores[str(self.folder)]
 
-    monkeypatch.setattr(duration.Job, "load", lambda job: str(Path(job.config).parent))
-    monkeypatch.setattr(duration, "split_of", lambda name: Split(whole, whole, parts[name]))
+    monkeypatch.setattr(duration_runs.Job, "load", lambda job: str(Path(job.config).parent))
+    monkeypatch.setattr(duration_runs, "split_of", lambda name: Split(whole, whole, parts[name]))
     done = {
-        duration.Row("DURation", "He"): [Run("all")],
-        duration.Row("LR", "Ho", "book"): [Run("book")],
-        duration.Row("LR", "Ho", "film"): [Run("film")],
+        duration_runs.Row("DURation", "He"): [Run("all")],
+        duration_runs.Row("LR", "Ho", "book"): [Run("book")],
+        duration_runs.Row("LR", "Ho", "film"): [Run("film")],
     }
     kinds = ["book", "film"]
-    he = duration.auc_by_setting(done, kinds, "He")
-    ho = duration.auc_by_setting(done, kinds, "Ho")
+    he = duration_table3.auc_by_setting(done, kinds, "He")
+    ho = duration_table3.auc_by_setting(done, kinds, "Ho")
     np.testing.assert_array_equal(he["DURation"], [0.5, 0.5, np.nan])
     np.testing.assert_array_equal(ho["DURation"], [0.5, 0.5, np.nan])  # books wrong, films right; a tie
     np.testing.assert_array_equal(ho["LR"], [0.5, 0.0, np.nan])
@@ -149,15 +159,15 @@ def test_a_user_beside_models_of_one_kind_is_measured_within_each_kind(monkeypat
 def test_the_papers_figures_stand_beside_the_columns_that_are_there():
     values = {("DMF", "He"): {c: np.array([0.5]) for c in ("book", "music", "macro", "all")}}
     values["LR", "He"] = values["DMF", "He"]
-    heading, dmf, lr = duration.table3_rows(values, ["book", "music"], ["book", "music", "all"])
+    heading, dmf, lr = duration_table3.table3_rows(values, ["book", "music"], ["book", "music", "all"])
     assert heading[-3:] == ["book, the paper's", "music, the paper's", "all, the paper's"]
     assert dmf[-3:] == ["0.588", "0.631", "0.647"] and lr[-3:] == ["/", "/", "/"]  # Table 3; the paper has no LR
-    assert len(duration.table3_rows(values, ["book", "music"])[0]) == len(heading) - 3
+    assert len(duration_table3.table3_rows(values, ["book", "music"])[0]) == len(heading) - 3
 
 
 def test_a_table_of_single_kinds_alone_has_no_figure_over_all():
     values = {("LR", "Ho"): {c: np.array([0.5]) for c in ("book", "macro")}}
-    heading, lr = duration.table3_rows(values, ["book"])
+    heading, lr = duration_table3.table3_rows(values, ["book"])
     assert dict(zip(heading, lr, strict=True))["all"] == "/"
 
 

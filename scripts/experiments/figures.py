@@ -16,7 +16,7 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
-from experiments.duration import Options, Row, tune
+from experiments.duration_runs import Options, Row, tune
 from experiments.pictures import plt, save
 from experiments.report import cell
 from experiments.runs import Done, Job, run_all, split_of, whole
