@@ -38,11 +38,15 @@ Sampler = Callable[[RecData, Draw], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Points:
-    """Labelled pairs: user, item int64[B]; label float32[B], 1 or 0."""
+    """Labelled pairs: user, item int64[B]; label float32[B], 1 or 0.
+
+    share: of a batch that several processes share, the rows that this one has, relative to the mean over them.
+    """
 
     user: Tensor
     item: Tensor
     label: Tensor
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.user)
@@ -96,7 +100,7 @@ def pointwise(data: RecData, draw: Draw) -> Iterator[Points]:
     users, items, labels = (torch.from_numpy(a)[order].to(draw.device) for a in (x.user, x.item, label))
     users, items = users.long(), items.long()
     for own in _batches(len(x), draw):
-        yield Points(users[own], items[own], labels[own])
+        yield Points(users[own], items[own], labels[own], _share(own, draw))
 
 
 DRAWN_AHEAD = 2**17
@@ -253,3 +257,10 @@ def _batches(rows: int, draw: Draw) -> Iterator[slice]:
     for start in range(0, rows, draw.batch_size):
         stop = min(start + draw.batch_size, rows)
         yield slice(start + draw.rank % (stop - start), stop, draw.world)
+
+
+def _share(own: slice, draw: Draw) -> float:
+    """Rows of a batch of which this process has ``own``, one in ``draw.world``, relative to the mean over processes."""
+    mine = len(range(own.start, own.stop, own.step))
+    rows = own.stop - (own.start - own.start % draw.batch_size)  # every batch begins at a multiple of the batch size
+    return mine * draw.world / rows if rows >= draw.world else 1.0

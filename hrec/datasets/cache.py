@@ -26,7 +26,7 @@ from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, 
 from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
 
-FORMAT = 2  # raise it when what is stored, or how files are parsed, changes
+FORMAT = 3  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
 COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
 CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, *COLUMNS)}
@@ -147,10 +147,10 @@ def load(entry: Entry) -> tuple[RecData, list[str]]:
         raise Damaged(str(error)) from None
 
 
-def _open(entry: Entry, known: Mapping[str, str]) -> np.ndarray:
+def _open(entry: Entry, known: Mapping[str, Any]) -> np.ndarray:
     """An array, mapped copy-on-write: pages are shared, nothing is written back, torch takes it without a warning."""
     if "source" in known:  # a vector file that is used as it stands; that it is unchanged was seen before
-        return np.load(known["source"], mmap_mode="c", allow_pickle=False)
+        return np.load(entry.files[known["source"]], mmap_mode="c", allow_pickle=False)
     path = entry.path / known["file"]
     if digest(path) != known["digest"]:
         raise Damaged(f"{path.name} is not as it was written")
@@ -209,9 +209,10 @@ def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
     return value
 
 
-def _write(folder: Path, number: int, array: np.ndarray, sources: tuple[Path, ...]) -> dict[str, str]:
-    if (source := _whole_file(array)) and source in [path.resolve() for path in sources]:
-        return {"source": str(source)}
+def _write(folder: Path, number: int, array: np.ndarray, sources: tuple[Path, ...]) -> dict[str, Any]:
+    resolved = [path.resolve() for path in sources]
+    if (source := _whole_file(array)) in resolved:
+        return {"source": resolved.index(source)}  # not its path: a copied project has its own
     path = folder / f"{number}.npy"
     with path.open("wb") as file:
         np.save(file, array, allow_pickle=False)

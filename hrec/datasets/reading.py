@@ -116,8 +116,6 @@ def _what_matters(settings: DataSettings) -> dict[str, Any]:
         "rating_is_needed": settings.inter_matrix_type in ("rating", "centred"),
         "time_is_needed": needs_time(settings),
         "split_column": split_column(settings),
-        # an atomic file separates by blanks where the setting is left out
-        "separators": sorted(name for name, feat in settings.feat.items() if "separator" in feat.model_fields_set),
     }
 
 

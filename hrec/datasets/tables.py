@@ -36,7 +36,7 @@ class Field:
     name: str
     type: str
     source: str
-    separator: str = "|"
+    separator: str | None = None
     min_count: int = 1
     path: str | None = None
 
@@ -53,7 +53,7 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
     named = named_columns(settings)
     if not named:
         return [
-            Field(name, kind, source, separator=" ")
+            Field(name, kind, source)
             for name, kind in _header_types(sheets).items()
             if name not in (settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD)
         ]
@@ -61,18 +61,9 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
     for name, feat in settings.feat.items():
         if name not in named or not feat.source.startswith(source):
             continue
-        spaces = is_atomic(_first(sheets).path) and "separator" not in feat.model_fields_set
         as_in_header = feat.type == "float" and any(sheet.types.get(name) == "float_seq" for sheet in sheets.values())
-        out.append(
-            Field(
-                name,
-                "float_seq" if as_in_header else feat.type,
-                feat.source,
-                " " if spaces else feat.separator,
-                feat.min_count,
-                feat.path,
-            )
-        )
+        kind = "float_seq" if as_in_header else feat.type
+        out.append(Field(name, kind, feat.source, feat.separator, feat.min_count, feat.path))
     return out
 
 
@@ -187,6 +178,12 @@ def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
         raise DataError(f"{sheet.path}, column '{column}': {error}. {remedy}") from None
 
 
+def _lists(sheet: Sheet, field: Field) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """The column as ``encoding.as_lists`` gives it, split as the setting or else the format of the file says."""
+    separator = field.separator or (" " if is_atomic(sheet.path) else "|")
+    return typed(sheet, field.name, lambda cells: encoding.as_lists(cells, separator))
+
+
 def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
     """bool[n]: the good rows whose key comes again in a later good row."""
     out = np.zeros(len(good), bool)
@@ -196,7 +193,7 @@ def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 def _check_vectors(check: RowCheck, field: Field) -> None:
     """Every row of a float_seq has to hold numbers, as many as the first, or none where the vector is missing."""
-    entries, row, length = encoding.as_lists(check.sheet.cells[field.name], field.separator)
+    entries, row, length = _lists(check.sheet, field)
     unreadable = np.zeros(len(length), bool)
     unreadable[row[encoding.as_numbers(entries)[1]]] = True
     check.refuse(unreadable, field.name, "is not a list of numbers")
@@ -234,7 +231,7 @@ def _encode(field: Field, sheets: Sequence[Sheet]) -> Sequence[Column]:
         return [Numeric(encoding.as_numbers(sheet.cells[name])[0].astype(np.float32)) for sheet in sheets]
     if field.type == "token":
         return encoding.categorical([typed(sheet, name, encoding.as_names) for sheet in sheets], field.min_count)
-    lists = [typed(sheet, name, lambda cells: encoding.as_lists(cells, field.separator)) for sheet in sheets]
+    lists = [_lists(sheet, field) for sheet in sheets]
     if field.type == "token_seq":
         return encoding.categorical_lists(lists, field.min_count)
     return [_vectors(*of_sheet) for of_sheet in lists]

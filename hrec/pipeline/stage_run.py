@@ -206,7 +206,7 @@ class StageRun:
         self.optimizers.zero_grad()
         with autocast(self.model.device, self.trainer.opt.precision):
             # a loss is a mean over rows, and processes may have a row more or less than others; of a batch per kind
-            # len is the number of kinds, so a kind that cannot be shared out evenly is not weighed
+            # len is the number of kinds, and its model weighs each kind by Points.share
             weight = self.trainer.processes.weight(len(batch))
             terms = self.losses(batch)
             if weight != 1:

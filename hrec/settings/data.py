@@ -16,6 +16,10 @@ from pydantic import (
 from hrec.settings.base import Power, Seed, Settings
 
 
+WRITTEN_BEFORE = {"separator": "|"}
+"""What config.json of runs of early versions says of columns of every type."""
+
+
 class FeatureSettings(Settings):
     """One column of a user or item file."""
 
@@ -24,8 +28,9 @@ class FeatureSettings(Settings):
     of a .npz file, such as a bag of words."""
     source: str = "item"
     """user, item (every kind that has the column) or item_<kind>."""
-    separator: str = Field("|", min_length=1)
-    """What stands between the entries of a token_seq in a text file; parquet lists need none."""
+    separator: str | None = Field(None, min_length=1)
+    """What stands between the entries of a token_seq in a text file; parquet lists need none. Left out: a blank in
+    atomic files, '|' in all others."""
     min_count: PositiveInt = 1
     """Categories that stand in fewer rows than this share the row for unseen categories."""
     path: str | None = None
@@ -47,7 +52,8 @@ class FeatureSettings(Settings):
                 "no other type has one"
             )
         for name, types in (("separator", ("token_seq",)), ("min_count", ("token", "token_seq"))):
-            if getattr(self, name) != FeatureSettings.model_fields[name].default and self.type not in types:
+            own = (FeatureSettings.model_fields[name].default, WRITTEN_BEFORE.get(name))
+            if getattr(self, name) not in own and self.type not in types:
                 raise ValueError(f"'{name}' is of columns of type {' or '.join(types)}, not {self.type}; leave it out")
         return self
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric
+from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Dense, Numeric
 from hrec.datasets.reading import DataError, read
 from hrec.settings import DataSettings
 
@@ -113,3 +113,29 @@ def test_the_real_movielens():
     assert data.users.ids[first.user[0]] == "196" and data.kinds["item"].ids[first.item[0]] == "242"
     assert first.time[0] == 881250949 and first.rating.mean() == pytest.approx(3.52986, abs=1e-5)
     assert first.label.sum() == 55_375
+
+
+def test_settings_written_out_whole_read_the_same(atomic):
+    """config.json of a run names every key, those left out too."""
+    feat = {name: {"type": kind, "source": "item"} for name, kind in (("title", "token_seq"), ("place", "float"))}
+    settings = DataSettings.model_validate(atomic[0] | {"feat": feat})
+    again = DataSettings.model_validate_json(settings.model_dump_json(by_alias=True))
+    for each in (settings, again):
+        columns = read(each, None, lambda line: None).kinds["item"].columns
+        assert columns["title"].values.tolist() == ["Story", "Toy"] and columns["place"].value.shape == (2, 2)
+
+
+@pytest.mark.parametrize("first", ["film", "article"])
+def test_each_file_is_split_as_its_own_format_says(atomic, tmp_path, first):
+    settings, write = atomic
+    films = write("item", "item_id:token\ttags:token_seq\tplace:float_seq\n10\tDrama Crime\t1 2\n")
+    articles = tmp_path / "articles.csv"
+    articles.write_text("item_id,tags,place\n11,red wine|food,3|4\n")
+    paths = {"film": films, "article": str(articles)}
+    paths = {first: paths[first]} | paths
+    feat = {"tags": {"type": "token_seq", "source": "item"}, "place": {"type": "float", "source": "item"}}
+    kinds = load(settings, item_feat_path=paths, feat=feat).kinds
+    entries = {kind: t.columns["tags"].values[t.columns["tags"].code - FIRST].tolist() for kind, t in kinds.items()}
+    assert {k: sorted(v) for k, v in entries.items()} == {"film": ["Crime", "Drama"], "article": ["food", "red wine"]}
+    assert kinds["film"].columns["place"].value.tolist() == [[1, 2]]
+    assert kinds["article"].columns["place"].value.tolist() == [[3, 4]]

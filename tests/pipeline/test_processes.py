@@ -20,11 +20,11 @@ from hrec.pipeline.devices import Processes
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings
 
-HYPER = {"lr": 0.05, "weight_decay": 0.01}
+HYPER = {"lr": 0.02, "weight_decay": 0.01}
 OPT = {"name": "SGD", "hyper_params": HYPER, "epochs": 2, "batch_size": 16, "early_stop": None}
 """Not Adam, which makes steps of one size of gradients that are 0 but for rounding."""
-ROWS = {"one row": (40, 24, 1), "no row": (40, 24, 0)}
-"""Training rows of each kind: a batch has one row, or as many for one process as for the other."""
+ROWS = {"one row": (40, 24, 1), "no row": (40, 24, 0), "uneven": (37, 21, 5)}
+"""Training rows of each kind: a batch has one row, or as many for one process as for the other, or one more."""
 ALONE = {"noise": 0, "pretrain_noise": 0, "user_noise": 0, "item_noise": 0} | {
     "dropout": 0,
     "dropout_prob": 0,

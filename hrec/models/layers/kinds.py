@@ -78,6 +78,10 @@ def split(values: Tensor, batch: Mapping[str, Points]) -> dict[str, Tensor]:
 def summed_bce(
     logits: Mapping[str, Tensor], batch: Mapping[str, Points], weight: Mapping[str, float] | None = None
 ) -> Tensor:
-    """Cross-entropy, mean over the rows of a kind, summed over the kinds, each by its weight (none: 1)."""
-    terms = [(weight[kind] if weight else 1.0) * bce(logits[kind], b.label) for kind, b in batch.items()]
+    """Cross-entropy, mean over the rows of a kind, summed over the kinds, each by its weight (none: 1).
+
+    Of several processes each weighs a kind by its share of the rows, so that they train as one alone would.
+    """
+    factor = {kind: b.share * (weight[kind] if weight else 1.0) for kind, b in batch.items()}
+    terms = [factor[kind] * bce(logits[kind], b.label) for kind, b in batch.items()]
     return torch.stack(terms).sum()
