@@ -58,6 +58,10 @@ def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None)
     except KeyboardInterrupt:
         _tell("stopped")
         return 130
+    except BrokenPipeError:  # python would end with another at exit, when it flushes what is left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell("stopped, as nobody reads what it prints any more; --resume with the run folder goes on")
+        return 1
     return 0
 
 

@@ -304,7 +304,7 @@ REFUSED = {
         "data.split leaves no row to train on"
     ],
     "deepmf --seed 99999999999999999999999": ["seed: should be less than 9223372036854775808"],
-    "deepmf opt.hyper_params.betas=[0.9]": ["opt.hyper_params", "refuses"],
+    "deepmf opt.hyper_params.betas=[0.9]": ["opt.hyper_params.betas: should be a list of 2 numbers, got [0.9]"],
     "bprmf model.negatives.popularity=400": ["popularity", "less than or equal to 10"],
     "wmf model.a=0.01 model.b=1": ["b, the weight of the zeros, is at most a"],
     "dualnet model.b=2": ["b, the weight of the zeros, is at most a"],
@@ -642,7 +642,20 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence_on_resume(launch, tmp_path):
     assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0
     run = only_run(output)
     (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
-    assert "last.pt: cannot be read, it is damaged" in told(launch(HOMO, "--resume", run))
+    assert "best.safetensors beside it holds" in told(launch(HOMO, "--resume", run))
+    (run / "best.safetensors").unlink()
+    sentence = told(launch(HOMO, "--resume", run))
+    assert "last.pt: cannot be read, it is damaged" in sentence and "beside it" not in sentence
+
+
+def test_output_that_nobody_reads_ends_a_run_without_a_traceback(tmp_path):
+    words = [sys.executable, HOMO, "deepmf", *tiny(tmp_path / "out", "opt.epochs=3")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert "Traceback" not in said and "nobody reads" in said and process.returncode == 1
 
 
 # --------------------------------------------------------------------------------------- two processes

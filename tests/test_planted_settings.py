@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from hrec.config import load as load_config
 from hrec.datasets import load, load_split
 from hrec.datasets.problems import DataError
+from hrec.models import find_model
 from hrec.settings import DataSettings
 
 
@@ -48,3 +50,12 @@ def test_what_only_files_have_is_refused(key):
 def test_a_split_that_the_data_cannot_give_is_a_data_error():
     with pytest.raises(DataError, match="bok"):
         load_split(planted(sample={"bok": 0.5}), None)
+
+
+@pytest.mark.parametrize("name", ["planted-tiny", "planted-small", "planted-douban"])
+def test_planted_data_goes_by_its_size_unless_it_has_a_name(name):
+    size = name.removeprefix("planted-")
+    assert DataSettings(planted={"size": size}).name == name
+    assert DataSettings(planted={"size": size}, name="mine").name == "mine"
+    config = load_config("duration", find_model, ["data=planted-small", f"data.planted.size={size}"])
+    assert config.run.data.name == name

@@ -201,7 +201,8 @@ def _holds_no_one(data: RecData, users: Sequence[Tensor], items: Sequence[Tensor
 @lru_cache(maxsize=16)
 def _unseen(data: RecData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
     """Worked out once for a training part, not for each epoch."""
-    return unseen_items(data, popularity, same_kind, device)
+    among = data.has_rows() if data.known_alone else None
+    return unseen_items(data, popularity, same_kind, device, among=among)
 
 
 @lru_cache(maxsize=16)

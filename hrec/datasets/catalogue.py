@@ -61,7 +61,7 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
         sheets, absent = _read_files(settings, {kind_name(k): Path(p).expanduser() for k, p in paths.items()}, wanted)
     used = used_kinds(settings, [*sheets, *absent])
     sheets = {kind: sheets[kind] for kind in [*used, *sheets]}
-    require_known_sources(settings, [*sheets, *absent])
+    require_known_sources(settings, [*sheets, *absent], log)
     read = {kind: sheets[kind] for kind in used}
     elsewhere = {name for kind, sheet in sheets.items() if kind not in used for name in sheet.header}
     fields = readers(fields_of(settings, read, "item"), read, log, elsewhere)

@@ -73,6 +73,7 @@ class RecData:
     kinds: name -> items of that kind; each kind owns a range of item numbers, in the order of this dict.
     cells: what a history cell holds, one of ``hrec.datasets.histories.CELLS``.
     negatives: 0 where labels are explicit; else unseen items to draw for each row, with ``popularity`` as exponent.
+    known_alone: of a training part, that items without a row are set apart to be measured, and are never drawn.
     """
 
     users: Table
@@ -82,6 +83,7 @@ class RecData:
     cells: str = "sign"
     negatives: int = 0
     popularity: float = 0.0
+    known_alone: bool = False
 
     @property
     def n_users(self) -> int:
@@ -90,6 +92,10 @@ class RecData:
     @property
     def n_items(self) -> int:
         return sum(table.count for table in self.kinds.values())
+
+    def has_rows(self) -> np.ndarray:
+        """bool[n_items]: whether any row is of the item."""
+        return np.bincount(self.interactions.item, minlength=self.n_items) > 0
 
     def with_interactions(self, interactions: Interactions) -> RecData:
         return replace(self, interactions=interactions)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
@@ -36,6 +37,8 @@ NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
 """What a column that tells the parts may say."""
 
 AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems | InMatrix | ColumnSplit
+SETS_ITEMS_APART = (ColdItems, InMatrix, ColumnSplit)
+"""Ways to split by which an item may have all of its rows outside the training part on purpose."""
 Log = Callable[[str], None]
 to_logger: Log = logging.getLogger(__name__).info
 
@@ -51,7 +54,8 @@ def split(
     sample: share in (0, 1] of the training rows of each kind to keep, for all kinds or by name (kinds left out keep
     all). It changes neither valid nor test, and a smaller share keeps a part of what a larger one keeps.
     Implicit data (``data.negatives`` > 0): valid and test rows get label 1, and drawn rows with label 0 follow them,
-    of pairs that no row of ``data`` holds, dropped rows included. Training negatives are the sampler's business.
+    of pairs that no row of ``data`` holds, dropped rows included. Training negatives are the sampler's business. Where
+    a split sets items apart, neither may tell new items from known ones: ``alike`` and ``RecData.known_alone``.
     log: gets one line with the sizes and one for each sort of row left out.
     Raises ValueError where the data lacks the time or column that a split needs, for an unknown kind and a bad share.
     """
@@ -63,17 +67,36 @@ def split(
     train, valid, test = (data.with_interactions(data.interactions.take(part == p)) for p in (TRAIN, VALID, TEST))
     sizes = f"{_count(train)} training, {_count(valid)} validation and {_count(test)} test rows"
     log(f"split by {settings.by}, seed {settings.seed}: {sizes}")
+    train = replace(train, known_alone=isinstance(settings, SETS_ITEMS_APART))
     if data.negatives:
-        unseen = unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train)
+        unseen = [
+            unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train, among=alike(part, train))
+            for part in (valid, test)
+        ]
         generator = torch.Generator().manual_seed(int(fill.integers(2**62)))
-        valid, few = with_negatives(valid, unseen, generator)
-        test, fewer = with_negatives(test, unseen, generator)
+        (valid, few), (test, fewer) = (
+            with_negatives(part, of_part, generator) for part, of_part in zip((valid, test), unseen, strict=True)
+        )
         drawn = "1 drawn negative" if data.negatives == 1 else f"{data.negatives} drawn negatives"
         log(
             f"{drawn} for each row: now {_count(valid)} validation and {_count(test)} test rows; "
             f"{few + fewer:,} left out because their users have seen all items of the kind"
         )
     return Split(train, valid, test)
+
+
+def alike(part: RecData, train: RecData) -> np.ndarray | None:
+    """bool[n_items], what negatives of a part are drawn from: items with a training row where all of its rows are of
+    such, items without one where none is; None, all items, where it has both, or the split sets no items apart.
+
+    Else a part of new items would set each against known ones, which a model that has never seen an item liked puts
+    first: AUC falls to .2.
+    """
+    known = train.has_rows()
+    here = known[part.interactions.item]
+    if not train.known_alone or (here.any() and not here.all()):
+        return None
+    return known if here.all() else ~known
 
 
 @singledispatch

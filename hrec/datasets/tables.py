@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hrec.config import did_you_mean
 from hrec.datasets import encoding
 from hrec.datasets.columns import Column, Dense, Numeric
 from hrec.datasets.encoding import NotText
-from hrec.datasets.problems import DataError, Log, RowCheck, missing_column
+from hrec.datasets.problems import DataError, Log, RowCheck, missing_column, plural
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
 from hrec.datasets.sparse import read_sparse
 from hrec.datasets.vectors import read_vectors, rows_without_vector
@@ -137,17 +138,20 @@ def refuse_columns(settings: DataSettings, source: str, setting: str) -> None:
             raise DataError(f"data.feat.{name}: its source is the {source} file, but {setting} names none. Give it.")
 
 
-def require_known_sources(settings: DataSettings, kinds: Sequence[str]) -> None:
+def require_known_sources(settings: DataSettings, kinds: Sequence[str], log: Log) -> None:
     """Raises DataError where the source of a column is nearly, but not quite, the name of a kind.
 
-    Any other name is a kind that is not used here: its columns are passed over, with a line in the log.
+    Any other name may be a kind that was taken out of ``data.item_feat_path``: its columns are passed over, with a
+    warning.
     """
     for name in named_columns(settings):
         kind = settings.feat[name].source.removeprefix("item_")
         if settings.feat[name].source in ("user", "item") or kind in kinds:
             continue
+        told = f"data.feat.{name}: source 'item_{kind}' names no kind."
         if near := did_you_mean(kind, kinds):
-            raise DataError(f"data.feat.{name}: source 'item_{kind}' names no kind.{near} Kinds: {', '.join(kinds)}.")
+            raise DataError(f"{told}{near} Kinds: {', '.join(kinds)}.")
+        log(f"warning: {told} Kinds: {', '.join(kinds)}. The column is not read")
 
 
 def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Log) -> Sheet:
@@ -163,6 +167,8 @@ def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Lo
             check.refuse(bad, field.name, "is not a number")
         elif field.type == "float_seq":
             _check_vectors(check, field)
+        elif field.type == "token_seq":
+            _remark_lists_of_python(sheet, field, log)
         elif field.type == "vector" and drop:
             _leave_out_without_vector(check, field)
     rows = check.rows()
@@ -189,6 +195,18 @@ def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
     out = np.zeros(len(good), bool)
     out[good] = encoding.repeated(keys[good])
     return out
+
+
+def _remark_lists_of_python(sheet: Sheet, field: Field, log: Log) -> None:
+    """Say so where a text file holds lists as Python prints them, each of which would be one category."""
+    entries, row, _ = _lists(sheet, field)
+    printed = pc.match_substring_regex(entries, r"^\[.*['\"].*\]$").to_numpy(zero_copy_only=False)
+    if printed.any():
+        where = sheet.where(int(row[printed.argmax()]), field.name)
+        log(
+            f"warning: {where}: {entries[int(printed.argmax())].as_py()} is read as one category "
+            f"({plural(int(printed.sum()), 'cell')} like it); write a list as its entries with | between them"
+        )
 
 
 def _check_vectors(check: RowCheck, field: Field) -> None:

@@ -133,17 +133,23 @@ def _whole(weights: np.ndarray, most: float) -> np.ndarray:
 
 
 def unseen_items(
-    data: RecData, popularity: float, same_kind: bool, device: torch.device, counted: RecData | None = None
+    data: RecData,
+    popularity: float,
+    same_kind: bool,
+    device: torch.device,
+    counted: RecData | None = None,
+    among: np.ndarray | None = None,
 ) -> Unseen:
     """The items without a row in ``data``, for each user; drawn by (rows of the item) ** popularity, 0 uniform.
 
     same_kind: spans are the kinds, else all items are one span. counted: the part whose rows are counted, None for
-    ``data``; an item without a row counts as having one.
+    ``data``; an item without a row counts as having one. among: bool[n_items], what can be drawn, None for all.
     """
     x = data.interactions
     count = np.maximum(np.bincount((counted or data).interactions.item, minlength=data.n_items), 1.0)
     spans = [(t.start, t.stop) for t in data.kinds.values()] if same_kind else [(0, data.n_items)]
-    return Unseen.of(x.user, x.item, data.n_users, count**popularity, spans, device)
+    weights = count**popularity if among is None else count**popularity * among
+    return Unseen.of(x.user, x.item, data.n_users, weights, spans, device)
 
 
 def distinct_ranks(size: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

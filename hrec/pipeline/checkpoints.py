@@ -69,8 +69,9 @@ class Checkpoints:
             raise CheckpointError(f"{self.last}: holds more than tensors and numbers, so it is not opened") from None
         except Exception as error:  # torch raises several sorts for a damaged file
             reason = _reason(error) or type(error).__name__
-            told = f"{self.last}: cannot be read, it is damaged ({reason[:80]}). Start the run again; "
-            raise CheckpointError(told + f"{self.best.name} beside it holds the best weights so far") from None
+            told = f"{self.last}: cannot be read, it is damaged ({reason[:80]}). Start the run again"
+            kept = f"; {self.best.name} beside it holds the best weights so far" if self.best.exists() else ""
+            raise CheckpointError(told + kept) from None
 
 
 NO_STATE = "it is no state of a run"

@@ -73,6 +73,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if world == 1:
         yield Processes()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where NCCL puts what it gathers, and "cuda" without a number means
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), world)

@@ -210,6 +210,11 @@ def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
         default = known[key].default
         if _holds(value, str) and not isinstance(default, str):
             raise ConfigError(f"{where}.{key}: should be a number, got {value!r}")
+        if value is None and default is not None:
+            kind = "true or false" if isinstance(default, bool) else "a number"
+            raise ConfigError(f"{where}.{key}: should be {kind}, got null")
+        if isinstance(default, tuple) and not (isinstance(value, list | tuple) and len(value) == len(default)):
+            raise ConfigError(f"{where}.{key}: should be a list of {len(default)} numbers, got {json.dumps(value)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where}.{key}: should be a finite number, got {value}")
         if isinstance(value, bool) and default is not None and not isinstance(default, bool):

@@ -256,7 +256,7 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str]
     rows = [heading]
     for name, suffix in [*((kind, f"/{kind}") for kind in kinds), ("macro mean", ""), ("pooled", "/pooled")]:
         cells = [results[part].get(metric + suffix) for part, metric in columns]
-        rows.append([name, *("-" if value is None else f"{value:.4f}" for value in cells)])
+        rows.append([name, *("-" if value is None or math.isnan(value) else f"{value:.4f}" for value in cells)])
     lines = [table(rows)]
     for part, metric in columns:
         defined = [kind for kind in kinds if not math.isnan(results[part].get(f"{metric}/{kind}", 0.0))]

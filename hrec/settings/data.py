@@ -15,7 +15,6 @@ from pydantic import (
 
 from hrec.settings.base import Power, Seed, Settings
 
-
 WRITTEN_BEFORE = {"separator": "|"}
 """What config.json of runs of early versions says of columns of every type."""
 
@@ -180,7 +179,7 @@ class DataSettings(Settings):
     """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
 
     name: str = Field("data", min_length=1)
-    """Stands in the names of run folders and caches."""
+    """Stands in the names of run folders and caches; of planted data, if left out, 'planted-' and its size."""
     planted: PlantedSettings | None = None
     USER_ID_FIELD: str = "user_id"
     ITEM_ID_FIELD: str = "item_id"
@@ -211,6 +210,13 @@ class DataSettings(Settings):
     split: SplitSettings = RandomSplit()
     drop_bad_rows: bool = False
     """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _planted_data_goes_by_its_size(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "name" in values or not isinstance(values.get("planted"), dict):
+            return values
+        return values | {"name": f"planted-{values['planted'].get('size', 'small')}"}
 
     @field_validator("name")
     @classmethod

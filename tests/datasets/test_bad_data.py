@@ -220,6 +220,12 @@ def test_unknown_kinds(files):
     says(files, "data.feat.author: source 'item_boook' names no kind", "Did you mean 'book'?")
 
 
+def test_lists_as_python_prints_them_are_said(files):
+    files.spoil("book.csv", "Drama|Crime", "\"['Drama', 'Crime']\"")
+    files.read()
+    assert any("['Drama', 'Crime'] is read as one category (1 cell like it)" in line for line in files.said)
+
+
 def test_unknown_kind_in_the_interactions(files):
     files.write("rates.csv", "user_id,item_id,type,label\nu1,b2,book,1\nu2,m1,music,0\nu2,f1,film,0\n")
     with pytest.raises(DataError, match="line 4, column 'type': 'film' is none of the kinds book, music"):

@@ -190,7 +190,7 @@ def test_two_processes_have_the_same_kinds_in_every_step_and_together_the_whole(
 
 def test_what_users_have_not_seen_is_worked_out_once_for_all_epochs(monkeypatch: pytest.MonkeyPatch):
     made, worked_out = data(negatives=1, label=False), []
-    monkeypatch.setattr(batches, "unseen_items", lambda *a: worked_out.append(a) or unseen_items(*a))
+    monkeypatch.setattr(batches, "unseen_items", lambda *a, **b: worked_out.append(a) or unseen_items(*a, **b))
     for epoch in range(3):
         assert list(per_kind(pointwise)(made, draw(seed=epoch)))
     assert len(worked_out) == 2

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -239,3 +240,18 @@ def test_clock_is_trusted_for_large_files_only(files, store, monkeypatch):
     os.utime(files.folder / "rates.csv")  # another time: the content decides
     files.read(store)
     assert files.folder / "rates.csv" in hashed
+
+
+def test_a_copied_project_reads_its_own_vectors(files, tmp_path_factory, monkeypatch):
+    np.save(files.folder / "cover.npy", np.ones((3, 2), np.float32))
+    feat = {"cover": {"type": "vector", "source": "item_book", "path": "cover.npy"}}
+    files.settings = json.loads(json.dumps(files.settings).replace(f"{files.folder}/", ""))
+    monkeypatch.chdir(files.folder)
+    files.read(Path("cache"), feat=feat)
+    copy = tmp_path_factory.mktemp("copies") / "copy"
+    shutil.copytree(files.folder, copy)
+    np.save(files.folder / "cover.npy", np.full((3, 2), 9, np.float32))
+    monkeypatch.chdir(copy)
+    files.said.clear()
+    assert files.read(Path("cache"), feat=feat).kinds["book"].columns["cover"].value.tolist() == [[1, 1]] * 3
+    assert said(files, HIT)

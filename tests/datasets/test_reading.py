@@ -205,7 +205,8 @@ def test_a_column_of_items_that_only_kinds_left_out_have_is_passed_over(files):
 def test_columns_of_a_kind_that_is_nowhere_are_not_read(files):
     files.settings["feat"]["mins"] = {"type": "float", "source": "item_film"}
     files.read()
-    assert any("mins" in line for line in files.said)
+    told = "warning: data.feat.mins: source 'item_film' names no kind. Kinds: book, music. The column is not read"
+    assert told in files.said
 
 
 # --------------------------------------------------------------------------------------- labels and time

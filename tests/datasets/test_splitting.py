@@ -7,11 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from hrec.datasets import encoding
+from hrec.datasets.batches import Draw, pairwise, pointwise
 from hrec.datasets.recdata import Interactions, RecData, Split, Table
 from hrec.datasets.splitting import part_sizes, split
-from hrec.settings import ColdItems, ColdUsers, ColumnSplit, InMatrix, LeaveOneOut, RandomSplit, TimeSplit, UserSplit
+from hrec.settings import (
+    ColdItems,
+    ColdUsers,
+    ColumnSplit,
+    InMatrix,
+    LeaveOneOut,
+    NegativeSettings,
+    RandomSplit,
+    TimeSplit,
+    UserSplit,
+)
 
 WAYS = [
     RandomSplit(seed=3),
@@ -333,6 +345,33 @@ def test_negatives_that_cannot_be_drawn_are_counted():
     done = split(data, RandomSplit(), log=lines.append)
     assert done.test.interactions.label.tolist() == [1]
     assert "6 left out" in lines[-1]
+
+
+@pytest.mark.parametrize("popularity", [0.0, 0.75])
+def test_new_items_are_set_against_new_ones_and_never_drawn_in_training(popularity):
+    done = split(implicit(popularity=popularity), ColdItems(by="cold_items"))
+    known = done.train.has_rows()
+    for part in (done.valid, done.test):
+        drawn = part.interactions.item[part.interactions.label == 0]
+        assert len(drawn) and not known[part.interactions.item].any()
+    draw = Draw(64, torch.Generator().manual_seed(0), torch.device("cpu"))
+    for batch in pointwise(done.train, draw):
+        assert known[batch.item].all()
+    for pairs in pairwise(NegativeSettings(pool=3))(done.train, draw):
+        assert known[pairs.negative].all()
+
+
+def test_known_items_are_set_against_known_ones_where_others_are_set_apart():
+    done = split(implicit(), InMatrix(by="in_matrix", unknown_items=0.3))
+    known = done.train.has_rows()
+    assert not known.all()
+    for part in (done.valid, done.test):
+        assert known[part.interactions.item].all()
+
+
+def test_other_splits_draw_from_all_items():
+    done = split(implicit(), RandomSplit(ratio=(0.2, 0.4, 0.4)))
+    assert not done.train.known_alone and not done.train.has_rows()[done.test.interactions.item].all()
 
 
 # ------------------------------------------------------------------------ in-matrix, and parts by a column

@@ -164,6 +164,7 @@ def test_the_mean_names_its_kinds_where_it_is_not_over_all():
     results = {"test": {"auc": 0.7, "auc/book": 0.7, "auc/film": float("nan"), "auc/pooled": 0.6}}
     results["valid"] = {"auc": 0.7, "auc/book": 0.8, "auc/film": 0.6, "auc/pooled": 0.6}
     assert metrics_table(results, ["auc"], ["book", "film"]).endswith("\ntest auc: the macro mean is that of book")
+    assert "nan" not in metrics_table(results, ["auc"], ["book", "film"])
     results["test"] |= {"auc": float("nan"), "auc/book": float("nan")}
     assert "the macro mean is" not in metrics_table(results, ["auc"], ["book", "film"])
 
