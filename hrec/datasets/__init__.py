@@ -95,6 +95,4 @@ def best_possible_auc(part: RecData) -> dict[str, float] | None:
     column = part.interactions.columns.get(PROBABILITY)
     if not isinstance(column, Numeric):
         return None
-    p, kind = column.value.astype(np.float64), part.interactions.kind
-    out = {f"auc/{name}": planted.expected_auc(p[kind == k], p[kind == k]) for k, name in enumerate(part.kinds)}
-    return {"auc": float(np.mean(list(out.values()))), "auc/pooled": planted.expected_auc(p, p), **out}
+    return planted.best_auc(column.value.astype(np.float64), part.interactions.kind, list(part.kinds))

@@ -12,7 +12,7 @@ in proportion to its popularity and, softly, to their taste for its topics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,19 +71,23 @@ class Planted:
     pairs: np.ndarray
 
     def best_auc(self, rows: np.ndarray | None = None) -> dict[str, float]:
-        """AUC to expect on these rows (positions or mask; None: all) when ranking by the true probability.
-
-        Keys: "auc/pooled", "auc/<kind>" for each kind that has rows, and "auc", the mean over these kinds.
-        """
+        """AUC to expect on these rows (positions or mask; None: all) when ranking by the true probability."""
         rows = np.arange(len(self.probability)) if rows is None else rows
-        probability, kind = self.probability[rows], self.data.interactions.kind[rows]
-        by_kind = {
-            f"auc/{name}": expected_auc(part, part)
-            for number, name in enumerate(self.data.kinds)
-            if len(part := probability[kind == number])
-        }
-        pooled = expected_auc(probability, probability)
-        return {"auc/pooled": pooled, **by_kind, "auc": float(np.mean(list(by_kind.values())))}
+        return best_auc(self.probability[rows], self.data.interactions.kind[rows], list(self.data.kinds))
+
+
+def best_auc(probability: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """AUC to expect when ranking rows by their true probability [n]; kind int[n], position in ``names``.
+
+    Keys: "auc/pooled", "auc/<kind>" for each kind that has rows, and "auc", the mean over these kinds.
+    """
+    by_kind = {
+        f"auc/{name}": expected_auc(part, part)
+        for number, name in enumerate(names)
+        if len(part := probability[kind == number])
+    }
+    pooled = expected_auc(probability, probability)
+    return {"auc": float(np.mean(list(by_kind.values()))), "auc/pooled": pooled, **by_kind}
 
 
 def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
