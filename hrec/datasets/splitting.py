@@ -37,8 +37,6 @@ NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
 """What a column that tells the parts may say."""
 
 AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems | InMatrix | ColumnSplit
-SETS_ITEMS_APART = (ColdItems, InMatrix, ColumnSplit)
-"""Ways to split by which an item may have all of its rows outside the training part on purpose."""
 Log = Callable[[str], None]
 to_logger: Log = logging.getLogger(__name__).info
 
@@ -67,7 +65,7 @@ def split(
     train, valid, test = (data.with_interactions(data.interactions.take(part == p)) for p in (TRAIN, VALID, TEST))
     sizes = f"{_count(train)} training, {_count(valid)} validation and {_count(test)} test rows"
     log(f"split by {settings.by}, seed {settings.seed}: {sizes}")
-    train = replace(train, known_alone=isinstance(settings, SETS_ITEMS_APART))
+    train = replace(train, known_alone=_sets_items_apart(settings))
     if data.negatives:
         unseen = [
             unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train, among=alike(part, train))
@@ -83,6 +81,12 @@ def split(
             f"{few + fewer:,} left out because their users have seen all items of the kind"
         )
     return Split(train, valid, test)
+
+
+def _sets_items_apart(settings: AnySplit) -> bool:
+    """Whether an item may have all of its rows outside the training part on purpose."""
+    unknown = isinstance(settings, InMatrix) and settings.unknown_items > 0
+    return unknown or isinstance(settings, ColdItems | ColumnSplit)
 
 
 def alike(part: RecData, train: RecData) -> np.ndarray | None:
