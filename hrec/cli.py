@@ -20,7 +20,7 @@ from hrec.models.base import BaseModel, Stage
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import Processes, reuse_memory
-from hrec.pipeline.records import shown
+from hrec.pipeline.records import print_nowhere, shown
 from hrec.pipeline.run import effective_settings, prepare, run
 from hrec.pipeline.stage_run import DivergedError, Interrupted, Position, StageRun, no_batch
 from hrec.pipeline.trainer import Trainer
@@ -58,9 +58,9 @@ def main(description: str, homogeneous: bool, argv: Sequence[str] | None = None)
     except KeyboardInterrupt:
         _tell("stopped")
         return 130
-    except BrokenPipeError:  # python would end with another at exit, when it flushes what is left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _tell("stopped, as nobody reads what it prints any more; --resume with the run folder goes on")
+    except BrokenPipeError:
+        print_nowhere()
+        _tell("stopped, as nobody reads what it prints any more; a run that had begun goes on with --resume")
         return 1
     return 0
 

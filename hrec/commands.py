@@ -21,7 +21,7 @@ from hrec.inference.export import FORMATS, write_csv
 from hrec.inference.history import NAME
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
 from hrec.pipeline.metrics import ScoreError
-from hrec.pipeline.records import table
+from hrec.pipeline.records import print_nowhere, table
 from hrec.settings import DataSettings
 
 
@@ -30,12 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         args.run(args)
+        sys.stdout.flush()
     except (ConfigError, DataError, CheckpointError, ScoreError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # hrec recommend ... | head
+        print_nowhere()
+        return 1
     return 0
 
 

@@ -612,6 +612,16 @@ def test_the_command_prints_a_table_and_nothing_else(finished):
     ]
 
 
+def test_output_that_nobody_reads_is_no_error_to_tell(finished):
+    run = str(finished("duration"))
+    command = [sys.executable, "-u", "-m", "hrec", "recommend", run, "--all-users", "--k", "50"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_the_command_writes_csv_and_parquet(finished, tmp_path, capsys):
     run = str(finished("fism"))
     (tmp_path / "some.txt").write_text("u4\n\nu5\n")

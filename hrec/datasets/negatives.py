@@ -10,11 +10,17 @@ import torch
 from hrec.datasets.recdata import RecData
 from hrec.datasets.unseen import Unseen
 
+NOTHING = -1
+"""In place of an item where the user has seen all there is to draw."""
 
-def with_negatives(part: RecData, unseen: Unseen, generator: torch.Generator) -> tuple[RecData, int]:
+
+def with_negatives(
+    part: RecData, unseen: Unseen, generator: torch.Generator, of_new: tuple[np.ndarray, Unseen] | None = None
+) -> tuple[RecData, int]:
     """``part`` with label 1 on its rows, and after them ``part.negatives`` drawn rows for each, with label 0.
 
-    unseen: what can be drawn, its spans the kinds of ``part``. A drawn row has the user, kind, time and columns of the
+    unseen: what can be drawn, its spans the kinds of ``part``. of_new: bool[N], which rows are of new items, and what
+    is drawn for those in place of ``unseen``. A drawn row has the user, kind, time and columns of the
     row it was drawn for (the same moment, another item of the kind) and no rating (NaN). Labels are explicit from here
     on, so the result has ``negatives`` 0. Also returns how many rows are missing because the user has seen the whole
     kind.
@@ -22,9 +28,14 @@ def with_negatives(part: RecData, unseen: Unseen, generator: torch.Generator) ->
     rows = part.interactions
     source = np.repeat(np.arange(len(rows)), part.negatives)
     user, kind = (torch.from_numpy(a[source].astype(np.int64)).to(unseen.edge.device) for a in (rows.user, rows.kind))
-    found = unseen.any_left(user, kind)
-    item = unseen.draw(user[found], kind[found], generator).cpu().numpy().astype(np.int32)
-    n, source = len(rows), source[found.cpu().numpy()]
+    new = np.zeros(len(source), bool) if of_new is None else of_new[0][source]
+    item = np.full(len(source), NOTHING, np.int32)
+    for here, drawn_from in ((~new, unseen), *([] if of_new is None else [(new, of_new[1])])):
+        at = torch.from_numpy(np.flatnonzero(here)).to(user.device)
+        at = at[drawn_from.any_left(user[at], kind[at])]
+        item[at.cpu().numpy()] = drawn_from.draw(user[at], kind[at], generator).cpu().numpy()
+    n, found = len(rows), item != NOTHING
+    source, item, asked = source[found], item[found], len(source)
     both = rows.take(np.concatenate([np.arange(n), source]))
     both = replace(
         both,
@@ -32,4 +43,4 @@ def with_negatives(part: RecData, unseen: Unseen, generator: torch.Generator) ->
         label=np.repeat(np.array([1, 0], np.float32), [n, len(source)]),
         rating=None if rows.rating is None else np.append(rows.rating, np.full(len(source), np.nan, np.float32)),
     )
-    return replace(part, interactions=both, negatives=0), int(len(found) - len(source))
+    return replace(part, interactions=both, negatives=0), asked - len(source)

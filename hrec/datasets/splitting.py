@@ -8,7 +8,7 @@ be train, the next valid and the last test.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import singledispatch
 
@@ -19,7 +19,7 @@ from hrec.config import did_you_mean
 from hrec.datasets.columns import FIRST, Categorical
 from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import RecData, Split
-from hrec.datasets.unseen import unseen_items
+from hrec.datasets.unseen import Unseen, unseen_items
 from hrec.settings import (
     ColdItems,
     ColdUsers,
@@ -53,7 +53,7 @@ def split(
     all). It changes neither valid nor test, and a smaller share keeps a part of what a larger one keeps.
     Implicit data (``data.negatives`` > 0): valid and test rows get label 1, and drawn rows with label 0 follow them,
     of pairs that no row of ``data`` holds, dropped rows included. Training negatives are the sampler's business. Where
-    a split sets items apart, neither may tell new items from known ones: ``alike`` and ``RecData.known_alone``.
+    a split sets items apart, neither may tell new items from known ones: ``_filled`` and ``RecData.known_alone``.
     log: gets one line with the sizes and one for each sort of row left out.
     Raises ValueError where the data lacks the time or column that a split needs, for an unknown kind and a bad share.
     """
@@ -67,14 +67,8 @@ def split(
     log(f"split by {settings.by}, seed {settings.seed}: {sizes}")
     train = replace(train, known_alone=_sets_items_apart(settings))
     if data.negatives:
-        unseen = [
-            unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train, among=alike(part, train))
-            for part in (valid, test)
-        ]
         generator = torch.Generator().manual_seed(int(fill.integers(2**62)))
-        (valid, few), (test, fewer) = (
-            with_negatives(part, of_part, generator) for part, of_part in zip((valid, test), unseen, strict=True)
-        )
+        (valid, few), (test, fewer) = _filled(data, train, (valid, test), generator)
         drawn = "1 drawn negative" if data.negatives == 1 else f"{data.negatives} drawn negatives"
         log(
             f"{drawn} for each row: now {_count(valid)} validation and {_count(test)} test rows; "
@@ -86,21 +80,27 @@ def split(
 def _sets_items_apart(settings: AnySplit) -> bool:
     """Whether an item may have all of its rows outside the training part on purpose."""
     unknown = isinstance(settings, InMatrix) and settings.unknown_items > 0
-    return unknown or isinstance(settings, ColdItems | ColumnSplit)
+    return unknown or isinstance(settings, ColdItems | TimeSplit | ColumnSplit)
 
 
-def alike(part: RecData, train: RecData) -> np.ndarray | None:
-    """bool[n_items], what negatives of a part are drawn from: items with a training row where all of its rows are of
-    such, items without one where none is; None, all items, where it has both, or the split sets no items apart.
+def _filled(
+    data: RecData, train: RecData, parts: Sequence[RecData], generator: torch.Generator
+) -> list[tuple[RecData, int]]:
+    """The measured parts with their negatives, and how many could not be drawn.
 
-    Else a part of new items would set each against known ones, which a model that has never seen an item liked puts
-    first: AUC falls to .2.
+    Where the split sets items apart, a row of a new item is set against new items, of a known one against known ones.
+    A model that has seen no new item liked puts them last, and a new item among known ones has an AUC of .2.
     """
     known = train.has_rows()
-    here = known[part.interactions.item]
-    if not train.known_alone or (here.any() and not here.all()):
-        return None
-    return known if here.all() else ~known
+
+    def drawn_from(among: np.ndarray | None) -> Unseen:
+        return unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train, among=among)
+
+    if not train.known_alone:
+        unseen = drawn_from(None)
+        return [with_negatives(part, unseen, generator) for part in parts]
+    of_known, of_new = drawn_from(known), drawn_from(~known)
+    return [with_negatives(p, of_known, generator, (~known[p.interactions.item], of_new)) for p in parts]
 
 
 @singledispatch

@@ -199,14 +199,15 @@ def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 def _remark_lists_of_python(sheet: Sheet, field: Field, log: Log) -> None:
     """Say so where a text file holds lists as Python prints them, each of which would be one category."""
+    if is_atomic(sheet.path):
+        return  # there a blank parts them
     entries, row, _ = _lists(sheet, field)
-    printed = pc.match_substring_regex(entries, r"^\[.*['\"].*\]$").to_numpy(zero_copy_only=False)
+    printed = pc.match_substring_regex(entries, r"^(\[.*[,'\"].*\]|\(['\"].*,.*\))$").to_numpy(zero_copy_only=False)
     if printed.any():
-        where = sheet.where(int(row[printed.argmax()]), field.name)
-        log(
-            f"warning: {where}: {entries[int(printed.argmax())].as_py()} is read as one category "
-            f"({plural(int(printed.sum()), 'cell')} like it); write a list as its entries with | between them"
-        )
+        first, cells = int(printed.argmax()), plural(int(printed.sum()), "cell")
+        told = f"{entries[first].as_py()} is read as one category ({cells} like it)"
+        remedy = f"write a list as its entries with {field.separator or '|'} between them"
+        log(f"warning: {sheet.where(int(row[first]), field.name)}: {told}; {remedy}")
 
 
 def _check_vectors(check: RowCheck, field: Field) -> None:

@@ -214,6 +214,11 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
+def print_nowhere() -> None:
+    """After a BrokenPipeError: python would end with another when it flushes standard output at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def commit() -> str:
     """The checkout's commit, with '+' where files differ from it, or 'unknown'."""
     here = Path(__file__).parent

@@ -361,6 +361,24 @@ def test_new_items_are_set_against_new_ones_and_never_drawn_in_training(populari
         assert known[pairs.negative].all()
 
 
+def test_each_row_is_set_against_items_known_as_its_own_is():
+    """The newest rows hold new items and known ones, of one kind more than of the other."""
+    data = implicit()
+    x = data.interactions
+    data = data.with_interactions(replace(x, time=np.where(x.item < 100, x.item, x.item % 50).astype(np.float64)))
+    done = split(data, TimeSplit(by="time"))
+    known = done.train.has_rows()
+    shares = []
+    for part in (done.valid, done.test):
+        rows, n = part.interactions, int(part.interactions.label.sum())
+        assert len(rows) == 3 * n
+        source = np.repeat(np.arange(n), 2)
+        np.testing.assert_array_equal(known[rows.item[n:]], known[rows.item[:n]][source])
+        np.testing.assert_array_equal(rows.kind[n:], rows.kind[:n][source])
+        shares.append(known[rows.item].mean())
+    assert done.train.known_alone and any(0 < share < 1 for share in shares)
+
+
 def test_known_items_are_set_against_known_ones_where_others_are_set_apart():
     done = split(implicit(), InMatrix(by="in_matrix", unknown_items=0.3))
     known = done.train.has_rows()

@@ -341,6 +341,8 @@ def test_gradients_within_the_norm_are_left_bit_for_bit():
         ({"hyper_params": {"lr": 0.1, "weight_decy": 1}}, r"opt.hyper_params.weight_decy: Adam .*'weight_decay'"),
         ({"hyper_params": {"lr": -1}}, r"opt.hyper_params: Adam refuses"),
         ({"hyper_params": {"lr": None}}, r"opt.hyper_params.lr: should be a number, got null"),
+        ({"hyper_params": {"lr": [0.1]}}, r"opt.hyper_params.lr: should be a number, got \[0.1\]"),
+        ({"hyper_params": {"betas": [None, 0.9]}}, r"betas: should be a list of numbers, got \[null, 0.9\]"),
         ({"hyper_params": {"betas": 0.9}}, r"opt.hyper_params.betas: should be a list of 2 numbers, got 0.9"),
         ({"hyper_params": {"betas": [0.9]}}, r"opt.hyper_params.betas: should be a list of 2 numbers, got \[0.9\]"),
         ({"name": "SGD", "hyper_params": {"lr": 0.1, "betas": [0.9, 0.9]}}, r"opt.hyper_params.betas: SGD has no such"),
