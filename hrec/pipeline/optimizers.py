@@ -208,7 +208,7 @@ def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
             near = did_you_mean(key, names)
             raise ConfigError(f"{where}.{key}: {cls.__name__} has no such key.{near} Known keys: {', '.join(names)}")
         default = known[key].default
-        if isinstance(value, list) and default is not None and not isinstance(default, tuple):
+        if isinstance(value, list) and isinstance(default, float | int):
             raise ConfigError(f"{where}.{key}: should be a number, got {json.dumps(value)}")
         if isinstance(value, list) and any(one is None for one in value):
             raise ConfigError(f"{where}.{key}: should be a list of numbers, got {json.dumps(value)}")
