@@ -83,8 +83,7 @@ class CDL(InnerProductModel):
         self.items = nn.Parameter(torch.randn(data.n_items, config.widths[-1]) * 0.01)
         liked = liked_history(data)
         self.liked, self.liked_by = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
-        known = torch.zeros(data.n_items, dtype=torch.bool)
-        known[torch.from_numpy(data.interactions.item).long()] = True
+        known = torch.from_numpy(data.has_rows())
         self.register_buffer("known", known)  # saved, as new users know nothing of it
         self.walked = data.n_items if config.all_items else max(1, int(known.sum()))
         wide = self.encoder.first.wide

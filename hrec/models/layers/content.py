@@ -53,7 +53,7 @@ def content(data: RecData, settings: ContentSettings, beside: Sparse | None = No
 
 def told_of_all_items(data: RecData, all_items: bool) -> list[str]:
     """What to say where content is learnt from of items without a training row: out-matrix figures must not."""
-    new = data.n_items - len(np.unique(data.interactions.item))
+    new = int((~data.has_rows()).sum())
     told = f"all_items: learns from the content of {new:,} items without a training row too"
     return [told] if all_items and new else []
 
