@@ -287,12 +287,12 @@ def test_the_history_of_a_new_user_is_not_recommended(finished):
     assert len(found) == trained.data.n_items - 2 and not {"book_1", "film_2"} & set(found)
 
 
-def made(name: str, parts: Split, model_class: Any = None) -> Trained:
+def made(name: str, parts: Split, model_class: Any = None, **settings: Any) -> Trained:
     """An untrained model as if it came from a run."""
     config = load(str(ROOT / "configs/duration.json"), find_model, ["data=planted-tiny"])
     cls = model_class or find_model(name)
     run = config.run.model_copy(update={"model": {"name": name}})
-    config = replace(config, run=run, model_class=cls, model=cls.Config())
+    config = replace(config, run=run, model_class=cls, model=cls.Config(**settings))
     return Trained(cls(config.model, parts.train).eval(), parts.train, parts, config)
 
 
@@ -314,9 +314,9 @@ def test_every_model_answers_for_a_new_user_or_says_that_it_knows_none(board, na
             recommend(trained, new)
 
 
-@pytest.mark.parametrize("name", SOLVED)
-def test_a_new_user_of_a_solved_model_gets_the_vector_that_the_last_sweep_would_have_found(board, name):
-    trained = made(name, board)
+@pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in SOLVED), ("WMF", {"l_exponent": 1.5})])
+def test_a_new_user_of_a_solved_model_gets_the_vector_that_the_last_sweep_would_have_found(board, name, settings):
+    trained = made(name, board, **settings)
     trained.model.solve()
     scores = scores_of_new(trained, rows_of(board.train, 4))(torch.tensor([0]))
     torch.testing.assert_close(scores, trained.scores_of(torch.tensor([4])), rtol=1e-4, atol=1e-5)

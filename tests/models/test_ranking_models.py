@@ -244,41 +244,54 @@ def test_vectors_that_were_kept_are_those_of_the_weights(change: Callable[[Light
 # -------------------------------------------------------------------------------------------- WMF
 
 
-def dense_solution(r: np.ndarray, v: np.ndarray, a: float, b: float, l2: float) -> np.ndarray:
+def dense_solution(r: np.ndarray, v: np.ndarray, a: float, b: float, l2: float | np.ndarray) -> np.ndarray:
     """DualNet's Eq. 2, row by row: (V^T C_i V + l I)^-1 V^T C_i r_i, the columns of its V being rows here."""
     out = []
-    for row in r:
+    for row, weight in zip(r, np.broadcast_to(l2, len(r)), strict=True):
         c = np.diag(np.where(row > 0, a, b))
-        out.append(np.linalg.solve(v.T @ c @ v + l2 * np.eye(v.shape[1]), v.T @ c @ row))
+        out.append(np.linalg.solve(v.T @ c @ v + weight * np.eye(v.shape[1]), v.T @ c @ row))
     return np.array(out)
+
+
+def weights_of_norms(model: WMF, r: np.ndarray, l2: float) -> np.ndarray:
+    """l (c_i / c)^l_exponent of the rows of R, where c_i is the sum of C over the row; l of a row without a cell."""
+    c = model.config
+    weight, liked = np.where(r > 0, c.a, c.b).sum(1), r.any(1)
+    return np.where(liked, l2 * (weight / weight[liked].mean()) ** c.l_exponent, l2)
 
 
 def dense_objective(model: WMF, r: np.ndarray) -> float:
     """DualNet's Eq. 1, over every cell."""
     c, u, v = model.config, array(model.users.weight), array(model.items.weight)
     fit = (np.where(r > 0, c.a, c.b) * (r - u @ v.T) ** 2).sum()
-    return fit + c.l_u * (u**2).sum() + c.l_v * (v**2).sum()
+    of_users, of_items = weights_of_norms(model, r, c.l_u), weights_of_norms(model, r.T, c.l_v)
+    return fit + of_users @ (u**2).sum(1) + of_items @ (v**2).sum(1)
 
 
 WEIGHTS = [(1.0, 0.01), (2.0, 0.0), (0.3, 0.3), (0.5, 0.1)]
 each_weight = pytest.mark.parametrize(("a", "b"), WEIGHTS)
 each_width = pytest.mark.parametrize("width", [2, 9, 64])
 """Narrower than most histories, in the middle of them, wider than all."""
+each_exponent = pytest.mark.parametrize("l_exponent", [0.0, 1.5])
 
 
 @each_weight
 @each_width
+@each_exponent
 @pytest.mark.parametrize("budget", [2**15, 50, 1])
 def test_a_half_sweep_of_wmf_is_the_dense_solution(
-    a: float, b: float, width: int, budget: int, monkeypatch: pytest.MonkeyPatch
+    a: float, b: float, width: int, l_exponent: float, budget: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(least_squares, "BUDGET", budget)
     data = many()
-    model, r = build(WMF, data, embedding_size=width, a=a, b=b, l_u=0.3, l_v=0.7), matrix(data)
+    model = build(WMF, data, embedding_size=width, a=a, b=b, l_u=0.3, l_v=0.7, l_exponent=l_exponent)
+    r = matrix(data)
+    of_users, of_items = weights_of_norms(model, r, 0.3), weights_of_norms(model, r.T, 0.7)
+    assert len(set(of_users)) > 5 if l_exponent and a != b else set(of_users.round(12)) == {0.3}
     model.solve_users()
-    close(model.users.weight, dense_solution(r, array(model.items.weight), a, b, 0.3), within=1e-8)
+    close(model.users.weight, dense_solution(r, array(model.items.weight), a, b, of_users), within=1e-8)
     model.solve_items()
-    close(model.items.weight, dense_solution(r.T, array(model.users.weight), a, b, 0.7), within=1e-8)
+    close(model.items.weight, dense_solution(r.T, array(model.users.weight), a, b, of_items), within=1e-8)
     close(model.objective(), dense_objective(model, r))
 
 
@@ -297,9 +310,11 @@ def test_in_float32_a_sweep_of_wmf_is_within_rounding_of_the_dense_one(width: in
 
 @pytest.mark.parametrize("cg_steps", [None, 1, 3])
 @each_weight
-def test_no_half_sweep_of_wmf_raises_the_objective(a: float, b: float, cg_steps: int | None):
+@each_exponent
+def test_no_half_sweep_of_wmf_raises_the_objective(a: float, b: float, cg_steps: int | None, l_exponent: float):
     data = many()
-    model = build(WMF, data, embedding_size=7, a=a, b=b, l_u=0.2, l_v=0.1, cg_steps=cg_steps)
+    settings = dict(embedding_size=7, a=a, b=b, l_u=0.2, l_v=0.1, cg_steps=cg_steps, l_exponent=l_exponent)
+    model = build(WMF, data, **settings)
     values = [model.objective()]
     for _ in range(6):
         for half in (model.solve_users, model.solve_items):
@@ -310,27 +325,29 @@ def test_no_half_sweep_of_wmf_raises_the_objective(a: float, b: float, cg_steps:
 
 
 @each_weight
+@each_exponent
 @pytest.mark.parametrize("together", [2**24, 30, 1])
 def test_conjugate_gradients_come_to_the_exact_solution(
-    a: float, b: float, together: int, monkeypatch: pytest.MonkeyPatch
+    a: float, b: float, l_exponent: float, together: int, monkeypatch: pytest.MonkeyPatch
 ):
     """All rows at once, four at a time (the last piece has fewer), and one by one."""
     monkeypatch.setattr(least_squares, "TOGETHER", together)
     data = many()
-    exact, steps = (build(WMF, data, embedding_size=7, a=a, b=b, cg_steps=n) for n in (None, 30))
+    settings = dict(embedding_size=7, a=a, b=b, l_exponent=l_exponent)
+    exact, steps = (build(WMF, data, cg_steps=n, **settings) for n in (None, 30))
     for model in (exact, steps):
         model.solve()
     close(steps.users.weight, exact.users.weight, within=1e-6)
     close(steps.items.weight, exact.items.weight, within=1e-6)
     close(steps.objective(), dense_objective(steps, matrix(data)))
-    rough = build(WMF, data, embedding_size=7, a=a, b=b, cg_steps=1)
+    rough = build(WMF, data, cg_steps=1, **settings)
     rough.solve()
     assert a == b or not np.allclose(array(rough.users.weight), array(exact.users.weight), atol=1e-3)
 
 
 def test_who_has_no_row_gets_the_vector_0_from_wmf():
-    for cg_steps in (None, 20):
-        model = solved(WMF, cg_steps=cg_steps)
+    for cg_steps, l_exponent in product((None, 20), (0.0, 2.0)):
+        model = solved(WMF, cg_steps=cg_steps, b=0.01 if l_exponent == 0 else 0.0, l_exponent=l_exponent)
         zero = [(model.users.weight[3] == 0).all(), (model.items.weight[5] == 0).all()]
         close(np.array(zero), 1) if cg_steps is None else close(model.users.weight[3], np.zeros(64), within=1e-8)
 

@@ -1,7 +1,9 @@
 """WMF: matrix factorisation of all cells, those that are liked with more weight, solved exactly in turns.
 
 Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008, with the two weights of Xiong
-et al., Collaborative Deep Embedding via Dual Networks, 2017 (DualNet), Eq. 1, where WMF is a baseline.
+et al., Collaborative Deep Embedding via Dual Networks, 2017 (DualNet), Eq. 1, where WMF is a baseline. As a setting,
+norms that weigh by frequency: Rendle, Krichene, Zhang and Koren, Revisiting the Performance of iALS on Item
+Recommendation Benchmarks, RecSys 2022.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.histories import liked_history, transposed
@@ -38,6 +40,9 @@ class WMF(InnerProductModel):
         """Weight of the squared norms of the users' vectors."""
         l_v: PositiveFloat = 1.0
         """The same of the items."""
+        l_exponent: NonNegativeFloat = 0.0
+        """Row i's norm weighs l (c_i / c)^l_exponent, c_i the sum of the weights of its cells and c the mean of these
+        over rows with a liked one. 0 in Hu et al.; 1 weighs a norm as its row's cells are weighed (Rendle et al.)."""
         cg_steps: PositiveInt | None = None
         """null: Cholesky, exact; else so many steps of conjugate gradients for each vector in each sweep."""
         init_std: PositiveFloat = 0.01
@@ -46,6 +51,7 @@ class WMF(InnerProductModel):
     stage_groups = ("solve",)
     reads_columns = False
     config: Config
+    mean_weight: Tensor
 
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
@@ -53,6 +59,9 @@ class WMF(InnerProductModel):
         self.of_user, self.of_item = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         self.users = Table(data.n_users, config.embedding_size, config.init_std)
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
+        if config.l_exponent:  # saved, as the mean of new users is another
+            of_both = (self._weights(self.of_user, data.n_items), self._weights(self.of_item, data.n_users))
+            self.register_buffer("mean_weight", torch.stack([weight.nanmean() for weight in of_both]))
 
     def stages(self, data: RecData) -> Iterator[Stage]:
         """One; each of its epochs is a sweep."""
@@ -72,20 +81,39 @@ class WMF(InnerProductModel):
     def solve_users(self) -> None:
         """The best U beside V."""
         c, u, v = self.config, self.users.weight, self.items.weight
-        u.copy_(best_rows(self.of_user, v, (c.a, c.b), c.l_u, start=u, cg_steps=c.cg_steps))
+        u.copy_(best_rows(self.of_user, v, (c.a, c.b), self._l_of_users(), start=u, cg_steps=c.cg_steps))
 
     @torch.no_grad()
     def solve_items(self) -> None:
         """The best V beside U."""
         c, u, v = self.config, self.users.weight, self.items.weight
-        v.copy_(best_rows(self.of_item, u, (c.a, c.b), c.l_v, start=v, cg_steps=c.cg_steps))
+        v.copy_(best_rows(self.of_item, u, (c.a, c.b), self._l_of_items(), start=v, cg_steps=c.cg_steps))
 
     @torch.no_grad()
     def objective(self) -> float:
         """Eq. 1, over all cells."""
         c, u, v = self.config, self.users.weight, self.items.weight
-        size = [float(torch.linalg.vector_norm(w, dtype=torch.float64)) ** 2 for w in (u, v)]
-        return cost_of_all(self.of_user, u, v, (c.a, c.b)) + c.l_u * size[0] + c.l_v * size[1]
+        squared = [torch.linalg.vector_norm(w, dim=1, dtype=torch.float64).square() for w in (u, v)]
+        norms = (self._l_of_users() * squared[0]).sum() + (self._l_of_items() * squared[1]).sum()
+        return cost_of_all(self.of_user, u, v, (c.a, c.b)) + float(norms)
+
+    def _l_of_users(self) -> float | Tensor:
+        return self.config.l_u * self._relative(self.of_user, self.n_items, 0)
+
+    def _l_of_items(self) -> float | Tensor:
+        return self.config.l_v * self._relative(self.of_item, len(self.users.weight), 1)
+
+    def _relative(self, rows: RaggedRows, columns: int, side: int) -> float | Tensor:
+        """(c_i / c)^l_exponent of the rows, 1 of those without a cell: float64[rows], or 1.0 where all are 1."""
+        if not self.config.l_exponent:
+            return 1.0
+        weight = self._weights(rows, columns) / self.mean_weight[side]
+        return weight.nan_to_num(1.0).pow(self.config.l_exponent)
+
+    def _weights(self, rows: RaggedRows, columns: int) -> Tensor:
+        """c_i, the sum of the weights of a row's cells, those that are 0 too; NaN of a row without a cell: float64."""
+        c, cells = self.config, torch.diff(rows.offset).double()
+        return torch.where(cells > 0, c.a * cells + c.b * (columns - cells), torch.nan)
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """u_i"""

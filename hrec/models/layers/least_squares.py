@@ -12,12 +12,16 @@ y_i = (I + c W_S^T W_S)^-1 W_S^T t. That is W_S^T (I + c W_S W_S^T)^-1 t too: a 
 or as the row has cells, whichever is smaller. Both are exact, and rows of similar length go through one batched
 Cholesky factorisation. Conjugate gradients need y_i -> W_S^T W_S y_i alone, which is two products of all rows with
 their cells, and no row of W is copied for it.
+
+Where each row has a weight l_i of its own, so has G; but all have the eigenvectors Q of b V^T V = Q diag(s) Q^T. So
+L_i = Q diag(s + l_i)^1/2: the columns are turned by Q once, and scaled for each row.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,54 +38,84 @@ PIECE = 2**12
 """Rows of a Gram matrix that are multiplied at once."""
 
 
+class _Root(NamedTuple):
+    """L_i^-T = turn diag(scale_i) of each row, and L_i = back diag(scale_i)^-1; the scale is None where it is 1."""
+
+    turn: Tensor
+    back: Tensor
+    scale: Tensor | None
+
+    @classmethod
+    def of(cls, columns: Tensor, b: float, l2: float | Tensor) -> _Root:
+        """Of G_i = b V^T V + l_i I, worked out in float64; columns: V float[n, d]."""
+        squared, q = torch.linalg.eigh(gram(columns).mul_(b))
+        squared.clamp_(min=0.0)
+        if isinstance(l2, Tensor):
+            q = q.to(columns.dtype)
+            return cls(q, q, (squared + l2.double()[:, None]).rsqrt().to(columns.dtype))
+        root = (squared + l2).sqrt()
+        return cls((q / root).to(columns.dtype), (q * root).to(columns.dtype), None)
+
+    def scaled(self, y: Tensor, some: Tensor | slice) -> Tensor:
+        """diag(scale_i) y_i of ``some`` rows: y [rows, d], or [rows, cells, d]."""
+        if self.scale is None:
+            return y
+        scale = self.scale[some]
+        return y * (scale[:, None] if y.ndim == 3 else scale)
+
+    def over_scale(self, y: Tensor, some: slice) -> Tensor:
+        """diag(scale_i)^-1 y_i"""
+        return y if self.scale is None else y / self.scale[some]
+
+
 @torch.no_grad()
 def best_rows(
     rows: RaggedRows,
     columns: Tensor,
     confidence: tuple[float, float],
-    l2: float,
+    l2: float | Tensor,
     prior: Tensor | None = None,
     start: Tensor | None = None,
     cg_steps: int | None = None,
 ) -> Tensor:
     """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d].
 
-    confidence: (a, b), 0 <= b <= a. prior: f float[rows, d], None for 0; a row without cells gets l G^-1 f. cg_steps:
-    None solves exactly; else each row takes so many steps of conjugate gradients from ``start`` float[rows, d] (None:
-    from 0), preconditioned by G, which lower the objective at each step and are exact after d of them, or after as many
-    as the row has cells.
+    confidence: (a, b), 0 <= b <= a. l2: l > 0 of all rows, or float[rows]. prior: f float[rows, d], None for 0; a row
+    without cells gets l G^-1 f. cg_steps: None solves exactly; else each row takes so many steps of conjugate gradients
+    from ``start`` float[rows, d] (None: from 0), preconditioned by G, which lower the objective at each step and are
+    exact after d of them, or after as many as the row has cells.
     """
     a, b = confidence
-    system, as_given = gram(columns).mul_(b), columns.dtype
-    system.diagonal().add_(l2)
-    factor = _factor(system)
-    inverse = torch.linalg.solve_triangular(factor, torch.eye(len(system)).to(system), upper=False).to(as_given)
-    factor = factor.to(as_given)
-    p = None if prior is None else l2 * prior.to(as_given) @ inverse.T
+    root, n = _Root.of(columns, b, l2), len(rows.offset) - 1
+    p = None
+    if prior is not None:
+        l_each = l2.to(prior.dtype)[:, None] if isinstance(l2, Tensor) else l2
+        p = root.scaled(l_each * prior @ root.turn, slice(n))
     if cg_steps is None:
-        return _exact(rows, columns, inverse, p, (a, a - b))
+        return _exact(rows, columns, root, p, (a, a - b))
     parts = []
-    w, none = columns @ inverse.T, columns.new_zeros(1, 1)
-    for first, cells in _pieces(rows, w):
+    w, none = columns @ root.turn, columns.new_zeros(1, 1)
+    for first, cells in _pieces(rows, w, root.scale):
         some = slice(first, first + cells.count)
         own = none.expand(cells.count, w.shape[1]) if p is None else p[some]
-        began = none.expand_as(own) if start is None else start[some] @ factor - own
-        parts.append((own + _conjugate_gradients(cells, own, began, (a, a - b), cg_steps)) @ inverse)
+        began = none.expand_as(own) if start is None else root.over_scale(start[some] @ root.back, some) - own
+        solved = own + _conjugate_gradients(cells, own, began, (a, a - b), cg_steps)
+        parts.append(root.scaled(solved, some) @ root.turn.T)
     return torch.cat(parts) if parts else columns.new_zeros(0, columns.shape[1])
 
 
-def _exact(
-    rows: RaggedRows, columns: Tensor, inverse: Tensor, p: Tensor | None, confidence: tuple[float, float]
-) -> Tensor:
-    """L^-T (p_i + y_i) of each row by batched Cholesky; confidence: (a, c)."""
+def _exact(rows: RaggedRows, columns: Tensor, root: _Root, p: Tensor | None, confidence: tuple[float, float]) -> Tensor:
+    """L_i^-T (p_i + y_i) of each row by batched Cholesky; confidence: (a, c)."""
     a, c = confidence
-    w = columns.new_zeros(len(columns) + 1, columns.shape[1])
-    torch.mm(columns, inverse.T, out=w[:-1])
-    out = columns.new_zeros(len(rows.offset) - 1, columns.shape[1]) if p is None else p @ inverse
+    n, wide = len(rows.offset) - 1, columns.shape[1]
+    w = columns.new_zeros(len(columns) + 1, wide)
+    torch.mm(columns, root.turn, out=w[:-1])
+    out = columns.new_zeros(n, wide) if p is None else root.scaled(p, slice(n)) @ root.turn.T
     for row, index in padded(rows, none=len(columns)):
-        x, own = F.embedding(index, w), columns.new_zeros(len(row), columns.shape[1]) if p is None else p[row]
+        x = root.scaled(F.embedding(index, w), row)
+        own = columns.new_zeros(len(row), wide) if p is None else p[row]
         t = a - c * (x @ own[:, :, None]).squeeze(2)  # a cell that fills up is 0 in x, whatever t is there
-        out.index_copy_(0, row, (own + _solved(x, t, c)) @ inverse)
+        out.index_copy_(0, row, root.scaled(own + _solved(x, t, c), row) @ root.turn.T)
     return out
 
 
@@ -135,10 +169,14 @@ def _solved(x: Tensor, t: Tensor, c: float) -> Tensor:
 
 
 class _Cells:
-    """The cells of some rows, and the vectors w float[n, d] of their columns: products with all of them at once."""
+    """The cells (i, j) of some rows, and the vectors w_j float[n, d] of their columns: products with all of them.
 
-    def __init__(self, offset: Tensor, index: Tensor, w: Tensor) -> None:
+    A row reads w_j as diag(scale_i) w_j; scale: float[rows, d], None for 1.
+    """
+
+    def __init__(self, offset: Tensor, index: Tensor, w: Tensor, scale: Tensor | None = None) -> None:
         self.count, self.w, self.index = len(offset) - 1, w, index
+        self.scale = scale
         self.offset = (offset - offset[0]).to(index.dtype)
         with warnings.catch_warnings():  # torch says once that CSR tensors are in beta
             warnings.simplefilter("ignore", UserWarning)
@@ -146,21 +184,25 @@ class _Cells:
             self.pattern = torch.sparse_csr_tensor(self.offset, index, w.new_zeros(len(index)), shape)
 
     def dots(self, y: Tensor) -> Tensor:
-        """w_j . y_i of each cell (i, j): y float[rows, d] -> float[cells]"""
+        """w_j . y_i of each cell: y float[rows, d] -> float[cells]"""
+        y = y if self.scale is None else y * self.scale
         return torch.sparse.sampled_addmm(self.pattern, y, self.w.T, beta=0.0).values()
 
     def sums(self, value: Tensor) -> Tensor:
         """Sum over each row's cells of value w_j: float[cells] -> float[rows, d]"""
-        return F.embedding_bag(self.index, self.w, self.offset[:-1], mode="sum", per_sample_weights=value)
+        out = F.embedding_bag(self.index, self.w, self.offset[:-1], mode="sum", per_sample_weights=value)
+        return out if self.scale is None else out.mul_(self.scale)
 
 
-def _pieces(rows: RaggedRows, w: Tensor) -> Iterator[tuple[int, _Cells]]:
+def _pieces(rows: RaggedRows, w: Tensor, scale: Tensor | None = None) -> Iterator[tuple[int, _Cells]]:
     """The first of some rows one after another, and their cells; so many at once that their vectors are ``TOGETHER``
     numbers."""
     n, at_once = len(rows.offset) - 1, max(1, TOGETHER // w.shape[1])
     for first in range(0, n, at_once):
-        offset = rows.offset[first : min(first + at_once, n) + 1]
-        yield first, _Cells(offset, rows.index[int(offset[0]) : int(offset[-1])], w)
+        last = min(first + at_once, n)
+        offset = rows.offset[first : last + 1]
+        own = None if scale is None else scale[first:last]
+        yield first, _Cells(offset, rows.index[int(offset[0]) : int(offset[-1])], w, own)
 
 
 def _conjugate_gradients(
