@@ -536,6 +536,13 @@ def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):
     assert done.code == 0 and "this run is finished, it stopped early" in done.out and rows(run) == epochs
 
 
+def test_sampled_lists_are_told_before_the_first_epoch_and_in_the_table(launch, tmp_path):
+    done = launch(HOMO, "bprmf", *tiny(tmp_path, "opt.epochs=1", "ranking.sampled=20"))
+    before, after = done.out.split("train epoch   1", 1)
+    assert "lists are ranked out of the liked and 20 SAMPLED items each" in before and "recall@10 (sampled)" in after
+    assert "SAMPLED" not in launch(HOMO, "deepmf", *tiny(tmp_path, "ranking.sampled=20"), "--dry-run").all
+
+
 def test_a_metric_that_early_stopping_watches_is_measured_too(launch, tmp_path):
     argv = tiny(tmp_path, "opt.epochs=1", "opt.early_stop.metric=mae/book", 'metrics=["auc"]')
     assert launch(HOMO, "deepmf", *argv).code == 0

@@ -114,6 +114,8 @@ def prepare(
             log(f"warning: {line}")
         for line in metrics_without_value(config, parts):
             log(line)
+    if settings.ranking.sampled is not None and any(is_ranking(name) for name in measured_metrics(config)):
+        log(f"lists are ranked {told(settings.ranking)}")
     model = build_model(config, parts.train, device)
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")

@@ -59,34 +59,6 @@ class Source:
         return list(self.splits.values())[-1]
 
 
-def _source(name: str, smaller: int = 1) -> Source:
-    data = (f"data={name}",)
-    return Source({"in-matrix": (*data, *IN_MATRIX)}, (*data, *OUT_MATRIX), smaller=smaller)
-
-
-def _epinions() -> Source:
-    """128,000 users and items: vectors and sweeps of WMF that a quarter of an hour is enough for."""
-    small = ("opt.epochs=10", "model.embedding_size=100")
-    trials = {"WMF": [small, (*small, "model.b=0.001")], "DualNet+users": [()]}
-    return replace(_source("epinions"), configs={"DualNet+users": "dualnet-epinions"}, trials=trials)
-
-
-def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
-    kept = (f"data={name}", UNLABELLED)
-    own = {"CDL": "cdl-citeulike"} | dict.fromkeys(("DualNet", "DualNet+users"), "dualnet-citeulike")
-    told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
-    return Source({**more, "CiteULike2": (*kept, *IN_MATRIX, NOT_OF_VALIDATION)}, (*kept, *OUT_MATRIX), own, told)
-
-
-SOURCES = {
-    "citeulike_a": _citeulike("citeulike", "titles and tags", CiteULike1=("data=citeulike-p10", UNLABELLED)),
-    "citeulike_titles": _citeulike("citeulike-titles", "titles alone, as tags know of test rows (data/README.md)"),
-    "epinions": _epinions(),
-    "movielens_100k": _source("movielens"),
-    "planted": _source("planted-small"),
-    "tiny": _source("planted-tiny", smaller=10),
-}
-
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Popularity": (),
     "ItemKNN": (),
@@ -113,6 +85,37 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
 }
 """What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's other settings
 were chosen on the validation part of CiteULike2 (NOTES.md)."""
+
+
+def _source(name: str, smaller: int = 1) -> Source:
+    data = (f"data={name}",)
+    return Source({"in-matrix": (*data, *IN_MATRIX)}, (*data, *OUT_MATRIX), smaller=smaller)
+
+
+def _epinions() -> Source:
+    """128,000 users and items: vectors and sweeps of WMF that a quarter of an hour is enough for."""
+    small = ("opt.epochs=10", "model.embedding_size=100")
+    trials = {"WMF": [small, (*small, "model.b=0.001")], "DualNet+users": [()]}
+    return replace(_source("epinions"), configs={"DualNet+users": "dualnet-epinions"}, trials=trials)
+
+
+def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
+    kept = (f"data={name}", UNLABELLED)
+    own = {"CDL": "cdl-citeulike"} | dict.fromkeys(("DualNet", "DualNet+users"), "dualnet-citeulike")
+    wide = ("model.embedding_size=1000", "model.l_exponent=2", "model.l_u=1.3", "model.l_v=1.3")
+    told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
+    splits = {**more, "CiteULike2": (*kept, *IN_MATRIX, NOT_OF_VALIDATION)}
+    return Source(splits, (*kept, *OUT_MATRIX), own, told, trials={"WMF": [wide, TRIALS["WMF"][0]]})
+
+
+SOURCES = {
+    "citeulike_a": _citeulike("citeulike", "titles and tags", CiteULike1=("data=citeulike-p10", UNLABELLED)),
+    "citeulike_titles": _citeulike("citeulike-titles", "titles alone, as tags know of test rows (data/README.md)"),
+    "epinions": _epinions(),
+    "movielens_100k": _source("movielens"),
+    "planted": _source("planted-small"),
+    "tiny": _source("planted-tiny", smaller=10),
+}
 
 
 class Options(CommonOptions):
