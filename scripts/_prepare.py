@@ -14,7 +14,7 @@ import sys
 import tempfile
 import textwrap
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,8 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
     others = [str(write_settings(prepared, out, suffix)) for suffix in prepared.variants]
     print(counts(prepared))
     print(f"Tables in {out}, data settings in {', '.join([str(config), *others])}.")
+    for path in _left_over(out, {str(config), *others}):
+        print(f"{path} reads {out} too and is of an earlier preparation: it may name what is no longer there.")
     return 0
 
 
@@ -203,6 +205,13 @@ def _require_own_settings(out: Path, force: bool) -> None:
             f"{path} reads {known}, and would read {out} then: end --out with another name, which becomes that of the "
             "data, or --force it."
         )
+
+
+def _left_over(out: Path, written: Collection[str]) -> list[Path]:
+    """Settings of this name's variants that read the tables and were not written now."""
+    found = [path for path in sorted(CONFIG_DIR.glob(f"{out.name}-*.json")) if str(path) not in written]
+    ours = (out / "interactions.parquet").as_posix()
+    return [path for path in found if json.loads(path.read_text(encoding="utf-8")).get("inter_feat_path") == ours]
 
 
 def write_settings(prepared: Prepared, out: Path, variant: str = "") -> Path:

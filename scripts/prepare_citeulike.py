@@ -134,10 +134,12 @@ def bag_of_words(path: Path, vocabulary: Sequence[str] | None) -> sparse.csr_mat
             row.append(number - 1)
             word.append(whole(left, path, number))
             count.append(whole(right, path, number))
-    used = max(word, default=-1) + 1
-    if vocabulary is not None and used > len(vocabulary):
-        raise PrepareError(f"{path}: has a word number {used - 1:,}, and the vocabulary has {len(vocabulary):,} words.")
-    wide = used if vocabulary is None else len(vocabulary)
+            if vocabulary is not None and word[-1] >= len(vocabulary):
+                raise PrepareError(
+                    f"{path}, line {number}: has a word number {word[-1]:,}, and the vocabulary has "
+                    f"{len(vocabulary):,} words, from number 0 on."
+                )
+    wide = max(word, default=-1) + 1 if vocabulary is None else len(vocabulary)
     return sparse.csr_matrix((np.array(count, np.float32), (row, word)), (lines, wide))
 
 
@@ -226,6 +228,12 @@ def build(folder: Path) -> Prepared:
     named = titles(folder)
     n_items = articles_of(folder, named, item)
     matrices, known = words_of(folder, n_items)
+    if (last := int(item.max())) >= n_items:
+        told = "titles" if named is not None else "lines of mult.dat"
+        raise PrepareError(
+            f"{folder}: a user keeps article {last:,}, and there are {n_items:,} {told}, which tell of the articles "
+            "from number 0 on. Fetch both files again."
+        )
     rows = pd.DataFrame({"user_id": user.astype(str), "item_id": item.astype(str), "type": KIND})
     columns = dict(parts(folder, keys((user, item), n_items), n_items))
     print(f"splits as columns: {', '.join(columns) or 'none, their files are not there'}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import _checkout  # noqa: F401
@@ -40,6 +41,10 @@ EXPERIMENTS = {
     },
 }
 PAPERS = {"duration": duration, "dualnet": dualnet}
+TITLES = {
+    "duration": "DURation: Lu et al., WWW 2022. Its tables and figures:",
+    "dualnet": "DualNet: Xiong et al., 2017. Its tables, and what its text claims:",
+}
 CHOOSES_MODELS = {"duration": ["table3"], "dualnet": ["table1", "table2"]}
 """Experiments that compare models; the others are about one."""
 
@@ -48,20 +53,36 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     papers = p.add_subparsers(dest="paper", required=True)
     for name, paper in PAPERS.items():
-        of_paper = papers.add_parser(name, description=paper.__doc__)
+        listed = "\n".join(f"  {e:<9}{_first_sentence(work)}" for e, work in EXPERIMENTS[name].items())
+        form = argparse.RawDescriptionHelpFormatter
+        of_paper = papers.add_parser(name, description=f"{TITLES[name]}\n\n{listed}", formatter_class=form)
         of_paper.add_argument("experiment", choices=EXPERIMENTS[name])
-        of_paper.add_argument("--data", choices=paper.SOURCES, default="planted")
-        of_paper.add_argument("--seeds", type=int, default=5)
-        of_paper.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
-        of_paper.add_argument("--trials", type=int, default=2, help="settings tried of every row")
+        of_paper.add_argument(
+            "--data", choices=paper.SOURCES, default="planted", help="what to run on (default: %(default)s)"
+        )
+        of_paper.add_argument("--seeds", type=int, default=5, help="runs of every row (default: %(default)s)")
+        of_paper.add_argument(
+            "--jobs", type=int, default=1, help="runs side by side; they share the cores (default: 1)"
+        )
+        told = "settings tried of every row on the validation part, 1 for none (default: %(default)s)"
+        of_paper.add_argument("--trials", type=int, default=2, help=told)
         of_models = " and ".join(CHOOSES_MODELS[name])
         told = f"rows of {of_models}, in place of the paper's"
         of_paper.add_argument("--models", nargs="+", choices=paper.CONFIGS, default=[], help=told)
         if name == "duration":
             told = "rows of table3: all kinds together (He), each kind by itself (Ho)"
             of_paper.add_argument("--settings", nargs="+", choices=paper.SETTINGS, default=paper.SETTINGS, help=told)
-        of_paper.add_argument("--out", type=Path, default=Path("output/reproduce"))
+        of_paper.add_argument(
+            "--out",
+            type=Path,
+            default=Path("output/reproduce"),
+            help="where runs and reports are (default: %(default)s)",
+        )
     return p
+
+
+def _first_sentence(work: Callable) -> str:
+    return " ".join((work.__doc__ or "").split("\n\n")[0].split())
 
 
 def refusal(args: argparse.Namespace) -> str | None:
@@ -69,6 +90,8 @@ def refusal(args: argparse.Namespace) -> str | None:
     most = PAPERS[args.paper].most_trials(args.experiment)
     if told := too_small(args, seeds=1, trials=1, jobs=1):
         return told
+    if twice := next((name for name in args.models if args.models.count(name) > 1), None):
+        return f"--models: {twice} is there twice; name each row once"
     if args.models and args.experiment not in CHOOSES_MODELS[args.paper]:
         return f"--models: {args.experiment} is about one model alone; leave --models out"
     if args.trials > most:

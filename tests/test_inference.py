@@ -322,6 +322,18 @@ def test_a_new_user_of_a_solved_model_gets_the_vector_that_the_last_sweep_would_
     torch.testing.assert_close(scores, trained.scores_of(torch.tensor([4])), rtol=1e-4, atol=1e-5)
 
 
+def test_a_new_user_of_wmf_is_solved_exactly_where_known_ones_are_not(board):
+    trained = made("WMF", board, cg_steps=1)
+    for _ in range(2):
+        trained.model.solve()
+    scores = scores_of_new(trained, rows_of(board.train, 4))(torch.tensor([0]))
+    assert not torch.allclose(scores, trained.scores_of(torch.tensor([4])), rtol=1e-3, atol=1e-3)
+    exact = made("WMF", board)
+    exact.model.load_state_dict(trained.model.state_dict())
+    exact.model.solve_users()
+    torch.testing.assert_close(scores, exact.scores_of(torch.tensor([4])), rtol=1e-4, atol=1e-5)
+
+
 def test_as_many_new_users_as_known_ones_do_not_get_the_weights_of_those(board):
     n = board.train.n_users
     for several in (n - 2, n - 1, n):
@@ -408,6 +420,20 @@ def test_a_history_without_ratings_is_of_liked_items(finished, shop, history):
     unsaid: list[str] = []
     new_users(load_run(finished("itemknn", data_of(shop)), "cpu"), history("item_id\n500\n501\n"), log=unsaid.append)
     assert not unsaid  # ItemKNN reads who likes what, and no rating
+
+
+@pytest.mark.parametrize("name", ["wmf", "itemknn"])
+def test_where_every_row_is_liked_a_history_without_ratings_answers_as_one_with_them(finished, shop, history, name):
+    trained = load_run(finished(name, data_of(shop, label={"negatives": 0}), 'metrics=["recall@5"]'), "cpu")
+    assert trained.parts.train.interactions.label is None
+    said: list[str] = []
+    bare, rated = (
+        new_users(trained, history(text), log=said.append)
+        for text in ("item_id\n500\n501\n", "item_id,rating\n500,5\n501,1\n")
+    )
+    assert not said and bare.rows.rating is not None and np.isfinite(bare.rows.rating).all()
+    expected = scores_of_new(trained, rated)(torch.tensor([0]))
+    torch.testing.assert_close(scores_of_new(trained, bare)(torch.tensor([0])), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "False")])

@@ -363,6 +363,11 @@ def test_citeulike_mult_dat_is_what_the_papers_read(tmp_path, capsys):
     assert citeulike.main(["--from", "raw"]) == 0
     assert bag("words") == [{"cell": 3, "world": 1}, {"network": 1}, {}, {"world": 2}]
     assert "title and abstract, as in the papers" in capsys.readouterr().out
+    Path("raw/vocabulary.dat").write_text("cell\nnetwork\nprotein\nreview\nworld\nzebra\n")
+    Path("raw/raw-data.csv").unlink()
+    assert citeulike.main(["--from", "raw", "--force"]) == 0
+    assert sparse.load_npz("data/citeulike/words.npz").shape == (4, 6)  # a word that no article has is a word too
+    assert "citeulike-titles.json reads data/citeulike too and is of an earlier" in capsys.readouterr().out
 
 
 def test_citeulike_terms_are_those_of_the_largest_mean_tf_idf():
@@ -412,7 +417,9 @@ def test_citeulike_says_what_does_not_fit(tmp_path, capsys):
         ("mult.dat", "1 0:3\n3 0:1 1:1\n", "mult.dat, line 2: says '3' entries and has 2"),
         ("mult.dat", "1 x:1\n", "mult.dat, line 1: 'x' is not a whole number"),
         ("mult.dat", "1 0:x\n", "mult.dat, line 1: 'x' is not a whole number"),
-        ("mult.dat", "1 5:1\n", "mult.dat: has a word number 5, and the vocabulary has 5 words"),
+        ("mult.dat", "1 0:1\n1 5:1\n", "mult.dat, line 2: has a word number 5, and the vocabulary has 5 words"),
+        ("mult.dat", "2 0:3 4:1\n1 1:1\n0\n", "a user keeps article 3, and there are 3 lines of mult.dat"),
+        ("users.dat", "1 0\n1 4\n", "a user keeps article 4, and there are 4 lines of mult.dat"),
         ("users.dat", "1 0\n2 0 b\n", "users.dat, line 2: 'b' is not a whole number"),
         ("users.dat", "2 0\n", "users.dat, line 1: says '2' entries and has 1"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +33,7 @@ from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.stage_run import Interrupted
 
 ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("HREC_SHARED", ROOT.parent / "shared"))
 
 
 def test_holm_multiplies_by_the_tests_that_are_left_and_never_falls():
@@ -156,13 +159,40 @@ def test_a_user_beside_models_of_one_kind_is_measured_within_each_kind(monkeypat
     assert set(he) == {"DURation"}
 
 
-def test_the_papers_figures_stand_beside_the_columns_that_are_there():
-    values = {("DMF", "He"): {c: np.array([0.5]) for c in ("book", "music", "macro", "all")}}
-    values["LR", "He"] = values["DMF", "He"]
-    heading, dmf, lr = duration_table3.table3_rows(values, ["book", "music"], ["book", "music", "all"])
-    assert heading[-3:] == ["book, the paper's", "music, the paper's", "all, the paper's"]
-    assert dmf[-3:] == ["0.588", "0.631", "0.647"] and lr[-3:] == ["/", "/", "/"]  # Table 3; the paper has no LR
-    assert len(duration_table3.table3_rows(values, ["book", "music"])[0]) == len(heading) - 3
+def test_the_papers_figures_are_a_table_of_their_own():
+    heading, dmf, deepfm = duration_table3.paper_rows([("DMF", "He"), ("LR", "He"), ("DeepFM", "Ho")])
+    assert heading == ["the paper's", "setting", "book", "music", "film", "all"]
+    assert dmf == ["DMF", "He", "0.588", "0.631", "0.656", "0.647"]
+    assert deepfm == ["DeepFM", "Ho", "0.737", "0.782", "0.777", "/"]  # LR is not in the paper
+
+
+def _paper(number: str) -> list[str]:
+    found = sorted((SHARED / "papers").glob(f"{number}_*.txt"))
+    if not found:
+        pytest.skip(f"the paper's text is not here: {SHARED / 'papers'}")
+    return found[0].read_text(encoding="utf-8").splitlines()
+
+
+def test_figures_of_the_duration_paper_are_those_of_its_text():
+    lines = [line.split() for line in _paper("000")]
+    for number, kind in enumerate(("Book", "Music", "Movie", "All")):
+        printed = next(
+            line for line in lines if line[:1] == [kind] and len(line) == 1 + len(duration_table3.PAPER_TABLE_3)
+        )
+        told = [row[number] for row in duration_table3.PAPER_TABLE_3.values()]
+        assert [None if cell == "/" else float(cell) for cell in printed[1:]] == told, kind
+
+
+def test_figures_of_the_dualnet_paper_are_those_of_its_text():
+    lines = [re.sub(r"(?<=\d) ?%", "", line).split("\t") for line in _paper("004")]
+    for model in ("WMF", "CDL", "DualNet"):
+        printed = next(line for line in lines if line[0] == model)
+        told = [dualnet.PAPER_TABLE_1[f"CiteULike{n}", model] for n in (1, 2)]
+        assert [float(cell) for cell in printed[1:]] == [*told[0], *told[1]]
+    for name, told in (dualnet.PAPER_TABLE_2 | dualnet.PAPER_TABLE_3).items():
+        heads = (name, name.replace("_", "-"), "multi-level branching" if name == "branching" else name)
+        rows = [[float(cell) for cell in line[1:]] for line in lines if line[0] in heads and len(line) == 4]
+        assert list(told) in rows, name
 
 
 def test_a_table_of_single_kinds_alone_has_no_figure_over_all():
@@ -271,6 +301,7 @@ def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
             "--models: table2 ranks new items by their content alone, so it has no row of WMF",
         ),
         (["dualnet", "table3", "--models", "DualNet"], "--models: table3 is about one model alone"),
+        (["duration", "table3", "--models", "FM", "LR", "FM"], "--models: FM is there twice"),
         (["duration", "figure2", "--models", "DMF"], "--models: figure2 is about one model alone"),
         (["duration", "table3", "--trials", "9"], "--trials: table3 has 6 to try"),
         (["dualnet", "table1", "--trials", "3"], "--trials: table1 has 2 to try"),

@@ -90,6 +90,8 @@ class BaseModel(nn.Module, ABC):
     """Whether a model that reads columns has a use for those of users too."""
     reads_cells: ClassVar[bool] = False
     """Whether the model reads cells of histories as data.inter_matrix_type has them, so that ratings matter."""
+    approximates_users: bool = False
+    """Whether known users have weights that are near to what ``fold_in`` would work out for them, and not the same."""
     keeps_kinds_apart: ClassVar[bool] = False
     """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
     rows_at_once: ClassVar[int] = 16_384

@@ -159,7 +159,8 @@ def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list
         for row, some in zip(rows, trials, strict=True)
         for trial in (some if len(some) > 1 else ())
     ]
-    done = iter(try_all(tried, options.out, options.jobs))
+    later = sum(options.seeds - (len(some) > 1) for some in trials)
+    done = iter(try_all(tried, options.out, options.jobs, later=later, shown=f"recall@{cuts[-1]}"))
     watched = [f"recall@{k}" for k in reversed(cuts)]
     best = [some[0] if len(some) == 1 else best_of(some, list(islice(done, len(some))), watched) for some in trials]
     jobs = [
@@ -167,7 +168,7 @@ def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list
         for row, trial in zip(rows, best, strict=True)
         for seed in range(options.seeds)
     ]
-    runs = run_all(jobs, options.out, options.jobs)
+    runs = run_all(jobs, options.out, options.jobs, shown=f"recall@{cuts[-1]}")
     return options.by_row(runs)
 
 
@@ -195,18 +196,21 @@ def written(
     report.dots(found, "test recall in per cent")
     report.say(
         f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; "
-        f"one split. {_candidates(runs)} {_tuned(options, rows)}"
+        f"one split. {_candidates(runs)} {_tuned(options, rows, cuts)}"
     )
     if options.source.text:
         report.say(options.source.text)
     return report
 
 
-def _tuned(options: Options, rows: Sequence[Row]) -> str:
+def _tuned(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> str:
     """Which models had several settings tried, and which settings the others have, in words."""
     tried = {row.model: options.trials_of(row.model) for row in rows}
     several = [f"{model} ({len(some)} settings)" for model, some in tried.items() if len(some) > 1]
-    told = [f"Tuned on the validation part over TRIALS of scripts/experiments/dualnet_runs.py: {', '.join(several)}."]
+    told = [
+        f"Tuned by recall@{cuts[-1]} of the validation part over TRIALS of scripts/experiments/dualnet_runs.py: "
+        f"{', '.join(several)}."
+    ]
     alone = {model: " ".join(some[0]) for model, some in tried.items() if len(some) == 1}
     with_more = [f"{model} with {words}" for model, words in alone.items() if words]
     as_given = [model for model, words in alone.items() if not words]

@@ -107,13 +107,13 @@ def most_trials(experiment: str) -> int:
     return len(TRIALS)
 
 
-def tune(options: Options, rows: Sequence[Row]) -> dict[Row, tuple[str, ...]]:
-    """The trial with the best validation AUC of each row, each row having the same trials."""
+def tune(options: Options, rows: Sequence[Row], later: int) -> dict[Row, tuple[str, ...]]:
+    """The trial with the best validation AUC of each row, each row having the same trials; later: runs that follow."""
     trials = TRIALS[: options.trials]
     if len(trials) == 1:
         return {row: trials[0] for row in rows}
     jobs = [options.job(row.model, *row.overrides, *trial) for row in rows for trial in trials]
-    done = iter(try_all(jobs, options.out, options.jobs))
+    done = iter(try_all(jobs, options.out, options.jobs, later=later))
     return {row: best_of(trials, list(islice(done, len(trials))), ["auc"]) for row in rows}
 
 

@@ -54,7 +54,8 @@ def items_of(done: Done) -> dict[str, np.ndarray]:
 
 def trained(options: Options, ways: dict[str, tuple[str, ...]]) -> dict[str, list[Done]]:
     """DURation trained in each of these ways with every seed, its items kept."""
-    best = tune(options, [Row("DURation", "He")])[Row("DURation", "He")]
+    row = Row("DURation", "He")
+    best = tune(options, [row], later=len(ways) * options.seeds)[row]
     base = [options.job("DURation", *best, *more, seed=s) for more in ways.values() for s in range(options.seeds)]
     done = run_all([Job(job.config, job.overrides, job.seed, save_items) for job in base], options.out, options.jobs)
     for job, each in zip(base, done, strict=True):

@@ -131,9 +131,9 @@ DIVERGED = "diverged.json"
 """Stands in the folder of a job whose loss became NaN: the same settings would end there again."""
 
 
-def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1) -> list[Done]:
+def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, shown: str | None = None) -> list[Done]:
     """What every job left behind, in the order of ``jobs``. Raises ConfigError where one diverged."""
-    done = try_all(jobs, out, side_by_side)
+    done = try_all(jobs, out, side_by_side, shown=shown)
     for job, one in zip(jobs, done, strict=True):
         if one.diverged is not None:
             raise ConfigError(
@@ -143,20 +143,29 @@ def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1) -> list[Done]
     return done
 
 
-def try_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, say: Callable[[str], None] = print) -> list[Done]:
+def try_all(
+    jobs: Sequence[Job],
+    out: Path,
+    side_by_side: int = 1,
+    say: Callable[[str], None] = print,
+    later: int = 0,
+    shown: str | None = None,
+) -> list[Done]:
     """Do every job that is not done yet; what each left behind, in the order of ``jobs``, and be it why it diverged.
 
-    Jobs that run side by side share the processor's cores; each process keeps one data set in memory.
+    Jobs that run side by side share the processor's cores; each process keeps one data set in memory. later: how many
+    runs follow these, for the time that is left. shown: the metric that a line tells; left out, the first.
     """
     todo = list(dict.fromkeys(job for job in jobs if finished(job, out) is None))
     if todo:
-        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already, {len(todo)} to do")
+        then = f"; then at most {later} with what is chosen" if later else ""
+        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already, {len(todo)} to do{then}")
     began, common = time.perf_counter(), set.intersection(*(set(job.overrides) for job in todo)) if todo else set()
     for number, (job, seconds, result) in enumerate(_worked_off(todo, out, side_by_side), start=1):
-        left = (time.perf_counter() - began) / number * (len(todo) - number)
+        left = (time.perf_counter() - began) / number * (len(todo) - number + later)
         outcome = "diverged"
         if result is not None:
-            metric = next(iter(result["valid"]))
+            metric = shown or next(iter(result["valid"]))
             valid, test = (result[part][metric] for part in ("valid", "test"))
             outcome = f"{result['model']}: valid {metric} {valid:.4f}, test {test:.4f}"
         told = f"{seconds:.0f} s, about {in_time(left)} left  ({job.told(common)})"

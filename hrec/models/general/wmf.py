@@ -44,7 +44,8 @@ class WMF(InnerProductModel):
         """Row i's norm weighs l (c_i / c)^l_exponent, c_i the sum of the weights of its cells and c the mean of these
         over rows with a liked one. 0 in Hu et al.; 1 weighs a norm as its row's cells are weighed (Rendle et al.)."""
         cg_steps: PositiveInt | None = None
-        """null: Cholesky, exact; else so many steps of conjugate gradients for each vector in each sweep."""
+        """null: Cholesky, exact; else so many steps of conjugate gradients for each vector in each sweep. Users
+        unknown to training are solved exactly either way."""
         init_std: PositiveFloat = 0.01
         """Standard deviation of the first vectors; only those of the users count where the solution is exact."""
 
@@ -56,6 +57,7 @@ class WMF(InnerProductModel):
     def __init__(self, config: Config, data: RecData) -> None:
         super().__init__(config, data)
         liked = liked_history(data)
+        self.approximates_users = config.cg_steps is not None
         self.of_user, self.of_item = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         self.users = Table(data.n_users, config.embedding_size, config.init_std)
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
@@ -73,9 +75,10 @@ class WMF(InnerProductModel):
         self.solve_users()
         return self.objective()
 
+    @torch.no_grad()
     def fold_in(self) -> None:
-        self.users.weight.data.zero_()  # where conjugate gradients begin
-        self.solve_users()
+        c, v = self.config, self.items.weight
+        self.users.weight.copy_(best_rows(self.of_user, v, (c.a, c.b), self._l_of_users()))
 
     @torch.no_grad()
     def solve_users(self) -> None:

@@ -153,7 +153,8 @@ def _factor(system: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(system)
     if bool(failed.any()):
         raise FloatingPointError(
-            "a least-squares step cannot be solved: the weights of the norms (l_u, l_v) are too small"
+            "a least-squares step cannot be solved: the weights of the norms are too small (l_u, l_v, and what "
+            "l_exponent makes of them; CDL: lambda_u, lambda_v)"
         )
     return factor
 
