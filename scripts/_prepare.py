@@ -90,7 +90,7 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
     print(counts(prepared))
     print(f"Tables in {out}, data settings in {', '.join([str(config), *others])}.")
     for path in _left_over(out, {str(config), *others}):
-        print(f"{path} reads {out} too and is of an earlier preparation: it may name what is no longer there.")
+        print(f"{path} reads {out} too and was not written now: see whether what it names is still there.")
     return 0
 
 
@@ -211,7 +211,7 @@ def _left_over(out: Path, written: Collection[str]) -> list[Path]:
     """Settings of this name's variants that read the tables and were not written now."""
     found = [path for path in sorted(CONFIG_DIR.glob(f"{out.name}-*.json")) if str(path) not in written]
     ours = (out / "interactions.parquet").as_posix()
-    return [path for path in found if json.loads(path.read_text(encoding="utf-8")).get("inter_feat_path") == ours]
+    return [path for path in found if json.dumps(ours) in path.read_text(encoding="utf-8", errors="replace")]
 
 
 def write_settings(prepared: Prepared, out: Path, variant: str = "") -> Path:

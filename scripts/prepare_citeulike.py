@@ -160,7 +160,12 @@ def tags(folder: Path) -> list[list[str]] | None:
     if not texts or not lists:
         return None
     names = read_lines(texts)
-    return [[names[int(tag)] for tag in line.split()[1:]] for line in read_lines(lists)]
+    rows = [(number, [whole(cell, lists, number) for cell in cells]) for number, cells in counted(lists)]
+    for number, row in rows:
+        if row and max(row) >= len(names):
+            told = f"has tag {max(row):,}, and {texts} has {len(names):,} lines, from number 0 on."
+            raise PrepareError(f"{lists}, line {number}: {told}")
+    return [[names[tag] for tag in row] for _, row in rows]
 
 
 def terms(text: str) -> list[str]:
@@ -200,7 +205,12 @@ def words_of(folder: Path, n_items: int) -> tuple[dict[str, sparse.csr_matrix], 
         known["words"] = vocabulary or [str(i) for i in range(matrices["words"].shape[1])]
         print(f"words are those of {bag}: title and abstract, as in the papers")
     elif named is not None or tagged is not None:
-        texts = [" ".join([title, *tag]) for title, tag in zip(named or [""] * n_items, tagged or [[]] * n_items)]  # noqa: B905
+        all_titles, all_tags = named or [""] * n_items, tagged or [[]] * n_items
+        if len(all_titles) != len(all_tags):
+            raise PrepareError(
+                f"{folder}: there are {len(all_titles):,} titles, and tags of {len(all_tags):,} articles."
+            )
+        texts = [" ".join([title, *tag]) for title, tag in zip(all_titles, all_tags, strict=True)]
         matrices["words"], known["words"] = counts_of_terms(texts)
         read = " and ".join(name for name, there in (("titles", named), ("tags", tagged)) if there is not None)
         print(f"mult.dat is not there: words are those of {read}, not of the papers' titles and abstracts")
@@ -208,7 +218,10 @@ def words_of(folder: Path, n_items: int) -> tuple[dict[str, sparse.csr_matrix], 
         print("neither mult.dat nor titles nor tags are there: articles have no words")
     for name, matrix in matrices.items():
         if matrix.shape[0] != n_items:
-            raise PrepareError(f"{name}: there are {matrix.shape[0]:,} texts and {n_items:,} articles.")
+            of = bag if bag and name == "words" else f"{folder}, {name}"
+            raise PrepareError(
+                f"{of}: there are {matrix.shape[0]:,} texts and {n_items:,} articles. Fetch the files again."
+            )
     return matrices, known
 
 
@@ -225,6 +238,8 @@ def articles_of(folder: Path, named: list[str] | None, item: np.ndarray) -> int:
 
 def build(folder: Path) -> Prepared:
     user, item = library(folder)
+    if not len(item):
+        raise PrepareError(f"{folder}: users.dat or interactions.parquet is empty: no user keeps an article.")
     named = titles(folder)
     n_items = articles_of(folder, named, item)
     matrices, known = words_of(folder, n_items)

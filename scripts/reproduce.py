@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     papers = p.add_subparsers(dest="paper", required=True)
     for name, paper in PAPERS.items():
-        listed = "\n".join(f"  {e:<9}{_first_sentence(work)}" for e, work in EXPERIMENTS[name].items())
+        listed = "\n".join(f"  {e:<9}{_first_paragraph(work)}" for e, work in EXPERIMENTS[name].items())
         form = argparse.RawDescriptionHelpFormatter
         of_paper = papers.add_parser(name, description=f"{TITLES[name]}\n\n{listed}", formatter_class=form)
         of_paper.add_argument("experiment", choices=EXPERIMENTS[name])
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         )
         of_paper.add_argument("--seeds", type=int, default=5, help="runs of every row (default: %(default)s)")
         of_paper.add_argument(
-            "--jobs", type=int, default=1, help="runs side by side; they share the cores (default: 1)"
+            "--jobs", type=int, default=1, help="runs side by side; they share the cores (default: %(default)s)"
         )
         told = "settings tried of every row on the validation part, 1 for none (default: %(default)s)"
         of_paper.add_argument("--trials", type=int, default=2, help=told)
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _first_sentence(work: Callable) -> str:
+def _first_paragraph(work: Callable[..., None]) -> str:
     return " ".join((work.__doc__ or "").split("\n\n")[0].split())
 
 

@@ -367,7 +367,7 @@ def test_citeulike_mult_dat_is_what_the_papers_read(tmp_path, capsys):
     Path("raw/raw-data.csv").unlink()
     assert citeulike.main(["--from", "raw", "--force"]) == 0
     assert sparse.load_npz("data/citeulike/words.npz").shape == (4, 6)  # a word that no article has is a word too
-    assert "citeulike-titles.json reads data/citeulike too and is of an earlier" in capsys.readouterr().out
+    assert "citeulike-titles.json reads data/citeulike too and was not written now" in capsys.readouterr().out
 
 
 def test_citeulike_terms_are_those_of_the_largest_mean_tf_idf():
@@ -408,7 +408,7 @@ def test_citeulike_says_what_does_not_fit(tmp_path, capsys):
     assert "mult.dat, line 1: '4' is not word:count" in capsys.readouterr().err
     Path("raw/mult.dat").write_text("1 0:3\n")
     assert citeulike.main(["--from", "raw"]) == 1
-    assert "words: there are 1 texts and 4 articles" in capsys.readouterr().err
+    assert "mult.dat: there are 1 texts and 4 articles. Fetch the files again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -420,6 +420,7 @@ def test_citeulike_says_what_does_not_fit(tmp_path, capsys):
         ("mult.dat", "1 0:1\n1 5:1\n", "mult.dat, line 2: has a word number 5, and the vocabulary has 5 words"),
         ("mult.dat", "2 0:3 4:1\n1 1:1\n0\n", "a user keeps article 3, and there are 3 lines of mult.dat"),
         ("users.dat", "1 0\n1 4\n", "a user keeps article 4, and there are 4 lines of mult.dat"),
+        ("users.dat", "", "users.dat or interactions.parquet is empty"),
         ("users.dat", "1 0\n2 0 b\n", "users.dat, line 2: 'b' is not a whole number"),
         ("users.dat", "2 0\n", "users.dat, line 1: says '2' entries and has 1"),
     ],
@@ -580,3 +581,17 @@ def test_real_counts_and_committed_settings(name):
             continue
         tables = [prepared.users] if feature.source == "user" else list(prepared.kinds.values())
         assert any(column in t for t in tables)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1 0\n1 77\n0\n0\n", "item-tag.dat, line 2: has tag 77, and raw/tags.dat has"),
+        ("1 0\n0\n0\n", "there are 4 titles, and tags of 3 articles"),
+    ],
+)
+def test_citeulike_tags_that_do_not_fit_are_refused(tmp_path, capsys, text, sentence):
+    write_citeulike(tmp_path / "raw", "raw-data.csv", "tags.dat", "item-tag.dat")
+    Path("raw/item-tag.dat").write_text(text)
+    assert citeulike.main(["--from", "raw"]) == 1
+    assert sentence in capsys.readouterr().err

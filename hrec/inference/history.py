@@ -183,15 +183,12 @@ def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None
     label = None if x.label is None else _labels(sheet, trained, rated, rating, log)
     if x.rating is None:
         return label, None
-    reads = trained.model.reads_cells and trained.parts.train.cells in ("rating", "centred")
-    if rating is None and label is None:  # where nothing is labelled, every row is liked
-        if reads:
-            sheet.column(settings.RATING_FIELD, f"{trained.name} reads ratings: add them.")
+    if rating is None and x.label is None:  # every row is liked, and no model that reads cells was trained so
         rating = np.full(len(sheet), _mean_rating(x, np.full(len(x), True)))
-    if rating is None and label is not None and x.label is not None:
+    elif rating is None and label is not None and x.label is not None:
         means = [_mean_rating(x, x.label == one) for one in (0, 1)]
         rating = np.where(label > 0, means[1], means[0])
-        if reads:
+        if trained.model.reads_cells and trained.parts.train.cells in ("rating", "centred"):
             log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a liked item counts as rated {means[1]:.2f}")
     return label, rating
 

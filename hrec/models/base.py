@@ -91,7 +91,8 @@ class BaseModel(nn.Module, ABC):
     reads_cells: ClassVar[bool] = False
     """Whether the model reads cells of histories as data.inter_matrix_type has them, so that ratings matter."""
     approximates_users: bool = False
-    """Whether known users have weights that are near to what ``fold_in`` would work out for them, and not the same."""
+    """Whether known users have weights that are near to what ``fold_in`` would work out for them, and not the same;
+    then a new user's scores are not compared with those of a known one. A model may set it by its settings."""
     keeps_kinds_apart: ClassVar[bool] = False
     """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
     rows_at_once: ClassVar[int] = 16_384

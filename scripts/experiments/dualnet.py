@@ -152,9 +152,7 @@ def noise(options: Options) -> None:
     options = replace(options, trials=0)
     runs = measured(options, rows, cuts)
     report = written(options, "noise", ("split", "noise"), rows, runs, cuts)
-    report.say(
-        f"With: {NOISE:.0%} of the inputs of both networks are set to zero in training; the rest as in the config."
-    )
+    report.say(f"But for the noise: 'with' sets {NOISE:.0%} of the inputs of both networks to zero in training.")
     if len(splits) == 1:
         report.say(f"Without out-matrix, as the items of '{options.data}' have no columns.")
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}

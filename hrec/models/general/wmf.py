@@ -75,20 +75,21 @@ class WMF(InnerProductModel):
         self.solve_users()
         return self.objective()
 
-    @torch.no_grad()
     def fold_in(self) -> None:
-        c, v = self.config, self.items.weight
-        self.users.weight.copy_(best_rows(self.of_user, v, (c.a, c.b), self._l_of_users()))
+        self._solve_users(cg_steps=None)
+
+    def solve_users(self) -> None:
+        """The best U beside V, or a U nearer to it."""
+        self._solve_users(self.config.cg_steps)
 
     @torch.no_grad()
-    def solve_users(self) -> None:
-        """The best U beside V."""
+    def _solve_users(self, cg_steps: int | None) -> None:
         c, u, v = self.config, self.users.weight, self.items.weight
-        u.copy_(best_rows(self.of_user, v, (c.a, c.b), self._l_of_users(), start=u, cg_steps=c.cg_steps))
+        u.copy_(best_rows(self.of_user, v, (c.a, c.b), self._l_of_users(), start=u, cg_steps=cg_steps))
 
     @torch.no_grad()
     def solve_items(self) -> None:
-        """The best V beside U."""
+        """The best V beside U, or a V nearer to it."""
         c, u, v = self.config, self.users.weight, self.items.weight
         v.copy_(best_rows(self.of_item, u, (c.a, c.b), self._l_of_items(), start=v, cg_steps=c.cg_steps))
 
