@@ -25,8 +25,11 @@ CONFIGS = {
     "CDL": "cdl",
     "DualNet": "dualnet",
     "DualNet+users": "dualnet",
+    "DualNet-config": "dualnet",
 }
-"""DualNet+users: its item network reads who an item's users are, beside the content."""
+"""DualNet+users: its item network reads who an item's users are, beside the content. DualNet-config: DualNet with the
+noise of its config, whatever trial the search chooses."""
+DUALNETS = tuple(name for name, config in CONFIGS.items() if config == "dualnet")
 UNLABELLED = 'data.label={"negatives": 0}'
 IN_MATRIX = (
     'data.split={"by": "in_matrix", "ratio": [3, 1, 1], "unknown_items": 0.1}',
@@ -68,6 +71,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "CDL": (),
     "DualNet": ("model.item_history=false",),
     "DualNet+users": ("model.item_history=true",),
+    "DualNet-config": ("model.item_history=false",),
 }
 """What every run of a model gets, beside the trial."""
 
@@ -101,7 +105,7 @@ def _epinions() -> Source:
 
 def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
     kept = (f"data={name}", UNLABELLED)
-    own = {"CDL": "cdl-citeulike"} | dict.fromkeys(("DualNet", "DualNet+users"), "dualnet-citeulike")
+    own = {"CDL": "cdl-citeulike"} | dict.fromkeys(DUALNETS, "dualnet-citeulike")
     wide = ("model.embedding_size=1000", "model.l_exponent=2", "model.l_u=1.3", "model.l_v=1.3")
     told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
     splits = {**more, "CiteULike2": (*kept, *IN_MATRIX, NOT_OF_VALIDATION)}
