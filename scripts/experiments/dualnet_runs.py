@@ -87,8 +87,8 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
     "DualNet": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
     "DualNet+users": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
 }
-"""What is tried of each model on the validation part, with seed 0: the first ``--trials``. DualNet's other settings
-were chosen on the validation part of CiteULike2 (NOTES.md)."""
+"""What is tried of each model on the validation part, with seed 0, unless its source has trials of its own: the first
+``--trials``. DualNet's other settings were chosen on the validation part of CiteULike2 (NOTES.md)."""
 
 
 def _source(name: str, smaller: int = 1) -> Source:
@@ -212,7 +212,7 @@ def _tuned(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> str:
     tried = {row.model: options.trials_of(row.model) for row in rows}
     several = [f"{model} ({len(some)} settings)" for model, some in tried.items() if len(some) > 1]
     told = [
-        f"Tuned by recall@{cuts[-1]} of the validation part over TRIALS of scripts/experiments/dualnet_runs.py: "
+        f"Tuned by recall@{cuts[-1]} of the validation part over the trials in scripts/experiments/dualnet_runs.py: "
         f"{', '.join(several)}."
     ]
     alone = {model: " ".join(some[0]) for model, some in tried.items() if len(some) == 1}
