@@ -131,14 +131,14 @@ def _time_stage(config: LoadedConfig, model: BaseModel, stage: Stage) -> None:
         except FloatingPointError as error:
             raise ConfigError(f"stage '{stage.name}': {error}") from None
         print(f"stage '{stage.name}': {(time.perf_counter() - began) * 1e3:.1f} ms a sweep, loss {loss:.4f}")
-    if stage.loss is None or stage.sample is None:
+    if stage.loss is None or stage.sampler is None:
         return
     running = StageRun(Trainer(config.run.opt, config.run.seed, lambda m: {}), model, stage, settings, Position())
     draw = Draw(settings.batch_size, torch.Generator().manual_seed(0), model.device)
     stage.each_epoch()
     model.train()
     seconds = []
-    for _, batch in zip(range(4), stage.sample(stage.data, draw), strict=False):
+    for _, batch in zip(range(4), stage.sampler.epoch(draw), strict=False):
         began = time.perf_counter()
         terms = running.step(batch)
         if model.device.type == "cuda":

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Column, Dense, Numeric
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 
 torch.set_num_threads(1)  # these models are too small for two
 
@@ -46,7 +46,7 @@ def make_checkerboard(seed: int = 0, agreed: bool = False) -> Split:
     data = RecData(Table(USERS, 0, _user_columns(rng, user_group)), kinds, rows, "checkerboard")
     place = _place_in_group(user * 2 + label.astype(int))
     parts = [data.with_interactions(rows.take(mask)) for mask in (place > 1, place == 1, place == 0)]
-    return Split(*parts)
+    return Split(TrainData.of(parts[0]), *parts[1:])
 
 
 @pytest.fixture(scope="session")

@@ -210,7 +210,7 @@ def test_every_weight_in_the_loss_is_owned_by_the_model(name: str, board: Split)
         if stage.loss is None:
             continue
         draw = Draw(32, torch.Generator().manual_seed(0), torch.device("cpu"))
-        for batch in stage.sample(stage.data, draw):
+        for batch in stage.sampler.epoch(draw):
             terms = stage.loss(batch)
             assert all(term.shape == () and torch.isfinite(term) for term in terms.values())
             stray, found = strays(torch.stack(list(terms.values())).sum(), owned)
@@ -311,7 +311,7 @@ class Steps:
 
     def _sample(self, stage: Stage) -> Any:
         def sample(data: RecData, draw: Draw) -> Iterator[Any]:
-            for batch in stage.sample(data, draw):
+            for batch in stage.sampler.epoch(draw):
                 self.count()
                 yield batch
 

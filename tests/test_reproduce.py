@@ -28,7 +28,7 @@ from experiments.options import CommonOptions
 from experiments.report import Report
 
 from hrec.config import ConfigError
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Interactions, Split, Table, TrainData
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.stage_run import Interrupted
 
@@ -124,11 +124,11 @@ def test_a_user_beside_models_of_one_kind_is_measured_within_each_kind(monkeypat
     user = np.array([0, 0, 0, 0, 1, 1, 2], np.int32)
     x = Interactions(user, np.arange(7, dtype=np.int32), kind, np.array([1, 0, 1, 0, 1, 0, 1], np.float32))
     tables = {"book": Table(7), "film": Table(7, 7)}
-    whole = RecData(Table(3), tables, x)
+    whole = TrainData(Table(3), tables, x)
     parts = {
         "all": whole,
-        "book": RecData(Table(3), {"book": Table(7)}, x.take(kind == 0)),
-        "film": RecData(Table(3), {"film": Table(7)}, x.take(kind == 1)),
+        "book": TrainData(Table(3), {"book": Table(7)}, x.take(kind == 0)),
+        "film": TrainData(Table(3), {"film": Table(7)}, x.take(kind == 1)),
     }
     scores = {
         "all": np.array([0.1, 0.2, 5.0, 4.0, 3.0, 3.0, 0.0]),  # across kinds user 0 would have 2 of 4 pairs right
@@ -403,7 +403,7 @@ def test_claims_are_corrected_for_their_number(tmp_path: Path, capsys):
 
 def test_the_share_of_empty_blocks_counts_the_blocks_that_are_walked():
     user, item = (np.array(a, np.int32) for a in ([0, 1], [0, 4]))  # two users and two items have a like
-    data = RecData(Table(4), {"book": Table(5)}, Interactions(user, item, np.zeros(2, np.int16)))
+    data = TrainData(Table(4), {"book": Table(5)}, Interactions(user, item, np.zeros(2, np.int16)))
     assert dualnet_tactics.empty_share(data, 1) == 0.5 and dualnet_tactics.empty_share(data, 2) == 0.0
 
 
@@ -459,7 +459,7 @@ def test_raw_columns_are_those_of_the_data_whatever_was_trained():
 
 
 def test_figures_are_refused_before_anything_is_trained_where_there_is_nothing_to_show(tmp_path, monkeypatch):
-    bare = RecData(Table(1), {"book": Table(3)}, Interactions(*(np.zeros(1, np.int32) for _ in range(3))))
+    bare = TrainData(Table(1), {"book": Table(3)}, Interactions(*(np.zeros(1, np.int32) for _ in range(3))))
     monkeypatch.setattr(figures, "split_of", lambda config: Split(bare, bare, bare))
     monkeypatch.setattr(figures, "trained", lambda *args: pytest.fail("trained"))
     options = duration.Options("epinions", tmp_path)

@@ -14,7 +14,7 @@ from hrec.datasets.columns import Numeric
 from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import default_cells
 from hrec.datasets.problems import DataError
-from hrec.datasets.recdata import RecData, Split, keep_kinds
+from hrec.datasets.recdata import Feedback, RecData, Split, keep_kinds
 from hrec.datasets.splitting import split
 from hrec.settings import DataSettings
 
@@ -43,8 +43,7 @@ def load_whole(settings: DataSettings, cache: Path | None, log: Callable[[str], 
     if settings.planted is not None:
         made = planted.make(settings.planted.size, settings.planted.seed)
         known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
-        rows = replace(made.data.interactions, columns=known)
-        data = replace(made.data, interactions=rows, cells=settings.inter_matrix_type or default_cells(rows))
+        data = made.data.with_interactions(replace(made.data.interactions, columns=known))
         used_kinds(settings, data.kinds)  # what is wrong with single and single_type
         return keep_kinds(data, used_kinds(_of_all_kinds(settings), data.kinds))
     if _kinds_named(settings) == 1 or not is_single(settings):
@@ -66,9 +65,11 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
     """The parts that ``data.split`` asks for, of one kind alone if need be, with the columns made from the training
     part. Raises DataError."""
     try:
-        parts = split(data, settings.split, settings.sample, log)
+        parts = split(data, settings.split, settings.sample, log, feedback_of(settings, data))
         if is_single(settings):
-            parts = Split(*(one_kind(part, settings) for part in (parts.train, parts.valid, parts.test)))
+            kinds = used_kinds(settings, data.kinds)
+            train, valid, test = (parts.train, parts.valid, parts.test)
+            parts = Split(keep_kinds(train, kinds), keep_kinds(valid, kinds), keep_kinds(test, kinds))
             sizes = (len(part.interactions) for part in (parts.train, parts.valid, parts.test))
             log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
         if "mean" in settings.train_columns:
@@ -79,6 +80,12 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
         return with_train_columns(parts, settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give
         raise DataError(str(error)) from None
+
+
+def feedback_of(settings: DataSettings, data: RecData) -> Feedback:
+    """How the rows of ``data`` are to be read, by data.inter_matrix_type and data.label."""
+    how, cells = settings.label, settings.inter_matrix_type or default_cells(data.interactions)
+    return Feedback(cells, how.negatives if how else 0, how.popularity if how else 0.0)
 
 
 def _of_all_kinds(settings: DataSettings) -> DataSettings:

@@ -139,6 +139,16 @@ def behind_missing(n: int, column: Column, rows: np.ndarray) -> Column:
     return type(known)(np.concatenate([nothing, known.value]), column.reference)  # type: ignore[union-attr]
 
 
+def before_missing(column: Column, n: int) -> Column:
+    """The rows of the column, then ``n`` rows without a value."""
+    if isinstance(column, Categorical):
+        return Categorical(np.append(column.code, np.full(n, MISSING, column.code.dtype)), column.values)
+    if isinstance(column, CategoricalList | Sparse):
+        return replace(column, offset=np.append(column.offset, np.full(n, column.offset[-1], column.offset.dtype)))
+    nothing = np.full((n, *column.value.shape[1:]), np.nan, np.float32)
+    return replace(column, value=np.concatenate([column.value, nothing]), among=column.reference, in_training=None)
+
+
 def joined(columns: Sequence[Column]) -> Column:
     """Columns of one type, one below the other; where vocabularies differ, categories are told by their text. Numbers
     are measured against all of them together.

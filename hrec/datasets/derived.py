@@ -42,7 +42,7 @@ def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
     for kind, table in train.kinds.items():
         kinds[kind] = _with(table, _Owned(x, x.item - table.start, table.count), middle, names)
     grown = (replace(part, users=users, kinds=kinds) for part in (parts.train, parts.valid, parts.test))
-    return Split(*grown)
+    return Split(*grown)  # type: ignore[arg-type]
 
 
 def of_new_users(users: Table, x: Interactions, train: RecData, names: Sequence[str]) -> Table:

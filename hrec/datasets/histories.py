@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hrec.datasets.columns import Sparse
-from hrec.datasets.recdata import Interactions, RecData
+from hrec.datasets.recdata import Interactions, TrainData
 
 
 def _ones(x: Interactions) -> np.ndarray:
@@ -57,9 +57,9 @@ CELLS: dict[str, Callable[[Interactions], np.ndarray]] = {
 """
 
 
-def cells_as_in(train: RecData, x: Interactions) -> np.ndarray:
+def cells_as_in(train: TrainData, x: Interactions) -> np.ndarray:
     """float32[N]: the cells of rows that are none of the training rows, measured as those are; NaN for no cell."""
-    return _centred(x, train.interactions) if train.cells == "centred" else CELLS[train.cells](x)
+    return _centred(x, train.interactions) if train.feedback.cells == "centred" else CELLS[train.feedback.cells](x)
 
 
 def default_cells(x: Interactions) -> str:
@@ -73,19 +73,19 @@ class History(Sparse):
     """Rows of a sparse matrix, in each the cells of a user (or an item): what ``Sparse`` is, but no column."""
 
 
-def user_history(train: RecData) -> History:
+def user_history(train: TrainData) -> History:
     """Row u: the items of user u, numbered over all kinds."""
     x = train.interactions
-    return _csr(x.user, x.item, CELLS[train.cells](x), train.n_users, train.n_items)
+    return _csr(x.user, x.item, CELLS[train.feedback.cells](x), train.n_users, train.n_items)
 
 
-def item_history(train: RecData) -> History:
+def item_history(train: TrainData) -> History:
     """Row i: the users of item i."""
     x = train.interactions
-    return _csr(x.item, x.user, CELLS[train.cells](x), train.n_items, train.n_users)
+    return _csr(x.item, x.user, CELLS[train.feedback.cells](x), train.n_items, train.n_users)
 
 
-def liked_history(train: RecData) -> History:
+def liked_history(train: TrainData) -> History:
     """Row u: the items that user u likes, each once, cells of 1. Without labels every row is liked."""
     x = train.interactions
     liked = x if x.label is None else x.take(x.label > 0)

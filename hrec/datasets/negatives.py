@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.columns import before_missing
+from hrec.datasets.recdata import AnyData
 from hrec.datasets.unseen import Unseen
 
 NOTHING = -1
@@ -15,18 +16,21 @@ NOTHING = -1
 
 
 def with_negatives(
-    part: RecData, unseen: Unseen, generator: torch.Generator, of_new: tuple[np.ndarray, Unseen] | None = None
-) -> tuple[RecData, int]:
-    """``part`` with label 1 on its rows, and after them ``part.negatives`` drawn rows for each, with label 0.
+    part: AnyData,
+    count: int,
+    unseen: Unseen,
+    generator: torch.Generator,
+    of_new: tuple[np.ndarray, Unseen] | None = None,
+) -> tuple[AnyData, int]:
+    """``part`` with label 1 on its rows, and after them ``count`` drawn rows for each, with label 0.
 
     unseen: what can be drawn, its spans the kinds of ``part``. of_new: bool[N], which rows are of new items, and what
-    is drawn for those in place of ``unseen``. A drawn row has the user, kind, time and columns of the
-    row it was drawn for (the same moment, another item of the kind) and no rating (NaN). Labels are explicit from here
-    on, so the result has ``negatives`` 0. Also returns how many rows are missing because the user has seen the whole
-    kind.
+    is drawn for those in place of ``unseen``. A drawn row has the user, kind and time of the row it was drawn for; its
+    rating is NaN and its columns are missing, as a review of the positive would reveal the label. Also returns how many
+    rows are missing because the user has interacted with the whole kind.
     """
     rows = part.interactions
-    source = np.repeat(np.arange(len(rows)), part.negatives)
+    source = np.repeat(np.arange(len(rows)), count)
     user, kind = (torch.from_numpy(a[source].astype(np.int64)).to(unseen.edge.device) for a in (rows.user, rows.kind))
     new = np.zeros(len(source), bool) if of_new is None else of_new[0][source]
     item = np.full(len(source), NOTHING, np.int32)
@@ -42,5 +46,6 @@ def with_negatives(
         item=np.concatenate([rows.item, item]),
         label=np.repeat(np.array([1, 0], np.float32), [n, len(source)]),
         rating=None if rows.rating is None else np.append(rows.rating, np.full(len(source), np.nan, np.float32)),
+        columns={name: before_missing(column, len(source)) for name, column in rows.columns.items()},
     )
-    return replace(part, interactions=both, negatives=0), asked - len(source)
+    return replace(part, interactions=both), asked - len(source)

@@ -12,7 +12,6 @@ from hrec.datasets import cache as caching
 from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue, read_catalogue
 from hrec.datasets.columns import Column
-from hrec.datasets.histories import default_cells
 from hrec.datasets.interactions import (
     build_interactions,
     columns_to_read,
@@ -42,18 +41,10 @@ def read(settings: DataSettings, cache: Path | None = None, log: Log = _log) -> 
     else:
         entry = caching.Entry.of(Path(cache), settings.name, _what_matters(settings), _files(settings))
         data = caching.cached(entry, lambda say: _parse(settings, say), log)
-    how = settings.label
-    rows = data.interactions
+    how, rows = settings.label, data.interactions
     if how and how.source is None and how.negatives == 0:
         rows = replace(rows, label=None)  # all are liked and nothing is set against them: no label tells anything
-    return replace(
-        data,
-        interactions=rows,
-        name=settings.name,
-        cells=settings.inter_matrix_type or default_cells(rows),
-        negatives=how.negatives if how else 0,
-        popularity=how.popularity if how else 0.0,
-    )
+    return replace(data, interactions=rows, name=settings.name)
 
 
 def _parse(settings: DataSettings, log: Log) -> RecData:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self, TypeVar
 
 import numpy as np
 
 from hrec.datasets.columns import Column
+
+AnyData = TypeVar("AnyData", bound="RecData")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +73,13 @@ class Interactions:
 class RecData:
     """One data set. Frozen; views are new objects that share the arrays.
 
-    kinds: name -> items of that kind; each kind owns a range of item numbers, in the order of this dict.
-    cells: what a history cell holds, one of ``hrec.datasets.histories.CELLS``.
-    negatives: 0 where labels are explicit; else unseen items to draw for each row, with ``popularity`` as exponent.
-    known_alone: of a training part, that items without a row are set apart to be measured, and are never drawn.
+    kinds: name -> items of that kind; each kind owns a range of item indices, in the order of this dict.
     """
 
     users: Table
     kinds: Mapping[str, Table]
     interactions: Interactions
     name: str = "data"
-    cells: str = "sign"
-    negatives: int = 0
-    popularity: float = 0.0
-    known_alone: bool = False
 
     @property
     def n_users(self) -> int:
@@ -97,16 +93,50 @@ class RecData:
         """bool[n_items]: whether any row is of the item."""
         return np.bincount(self.interactions.item, minlength=self.n_items) > 0
 
-    def with_interactions(self, interactions: Interactions) -> RecData:
+    def with_interactions(self, interactions: Interactions) -> Self:
         return replace(self, interactions=interactions)
 
-    def only(self, kind: str) -> RecData:
+    def only(self, kind: str) -> Self:
         """The same users and items, with the interactions of one kind."""
         number = list(self.kinds).index(kind)
         return self.with_interactions(self.interactions.take(self.interactions.kind == number))
 
 
-def keep_kinds(data: RecData, kinds: Sequence[str]) -> RecData:
+@dataclass(frozen=True)
+class Feedback:
+    """What interactions stand for.
+
+    cells: what a history cell holds, one of ``hrec.datasets.histories.CELLS``.
+    negatives: 0 where labels are explicit; else how many items without a row are drawn for each row, with probability
+    proportional to (rows of the item) ** ``popularity``.
+    """
+
+    cells: str = "sign"
+    negatives: int = 0
+    popularity: float = 0.0
+
+
+EXPLICIT = Feedback()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainData(RecData):
+    """The training split, all that a model sees of the data, and how its rows are to be read.
+
+    negatives_from_train_only: True when the split holds out items: training negatives then come only from items with
+    training rows.
+    """
+
+    feedback: Feedback = EXPLICIT
+    negatives_from_train_only: bool = False
+
+    @staticmethod
+    def of(data: RecData, feedback: Feedback = EXPLICIT, negatives_from_train_only: bool = False) -> TrainData:
+        """The rows of ``data`` as training rows."""
+        return TrainData(data.users, data.kinds, data.interactions, data.name, feedback, negatives_from_train_only)
+
+
+def keep_kinds(data: AnyData, kinds: Sequence[str]) -> AnyData:
     """The data cut down to these kinds, in this order: their items numbered anew from 0, their interactions alone."""
     old = list(data.kinds)
     tables, start = {}, 0
@@ -124,6 +154,6 @@ def keep_kinds(data: RecData, kinds: Sequence[str]) -> RecData:
 class Split:
     """Three parts of one data set; users, items and columns are shared."""
 
-    train: RecData
+    train: TrainData
     valid: RecData
     test: RecData

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from hrec.config import did_you_mean
 from hrec.datasets.columns import FIRST, Categorical
 from hrec.datasets.negatives import with_negatives
-from hrec.datasets.recdata import RecData, Split
+from hrec.datasets.recdata import EXPLICIT, Feedback, RecData, Split, TrainData
 from hrec.datasets.unseen import Unseen, unseen_items
 from hrec.settings import (
     ColdItems,
@@ -46,14 +45,15 @@ def split(
     settings: AnySplit,
     sample: float | dict[str, float] | None = None,
     log: Log = to_logger,
+    feedback: Feedback = EXPLICIT,
 ) -> Split:
     """Split the rows of ``data`` as ``settings`` says; the same seed gives the same rows.
 
     sample: share in (0, 1] of the training rows of each kind to keep, for all kinds or by name (kinds left out keep
     all). It changes neither valid nor test, and a smaller share keeps a part of what a larger one keeps.
-    Implicit data (``data.negatives`` > 0): valid and test rows get label 1, and drawn rows with label 0 follow them,
-    of pairs that no row of ``data`` holds, dropped rows included. Training negatives are the sampler's business. Where
-    a split sets items apart, neither may tell new items from known ones: ``_filled`` and ``RecData.known_alone``.
+    Implicit data (``feedback.negatives`` > 0): valid and test rows get label 1, and drawn rows with label 0 follow
+    them, of pairs without a row in ``data``, dropped rows included. Samplers draw the training negatives. If a split
+    holds out items, neither may separate new items from known ones: ``_filled``, ``negatives_from_train_only``.
     log: gets one line with the sizes and one for each sort of row left out.
     Raises ValueError where the data lacks the time or column that a split needs, for an unknown kind and a bad share.
     """
@@ -62,14 +62,14 @@ def split(
     part = assign(settings, data, place, log)
     if sample is not None:
         _thin(part, data, sample, thin, log)
-    train, valid, test = (data.with_interactions(data.interactions.take(part == p)) for p in (TRAIN, VALID, TEST))
+    known, valid, test = (data.with_interactions(data.interactions.take(part == p)) for p in (TRAIN, VALID, TEST))
+    train = TrainData.of(known, feedback, _holds_out_items(settings))
     sizes = f"{_count(train)} training, {_count(valid)} validation and {_count(test)} test rows"
     log(f"split by {settings.by}, seed {settings.seed}: {sizes}")
-    train = replace(train, known_alone=_sets_items_apart(settings))
-    if data.negatives:
+    if feedback.negatives:
         generator = torch.Generator().manual_seed(int(fill.integers(2**62)))
         (valid, few), (test, fewer) = _filled(data, train, (valid, test), generator)
-        drawn = "1 drawn negative" if data.negatives == 1 else f"{data.negatives} drawn negatives"
+        drawn = "1 drawn negative" if feedback.negatives == 1 else f"{feedback.negatives} drawn negatives"
         log(
             f"{drawn} for each row: now {_count(valid)} validation and {_count(test)} test rows; "
             f"{few + fewer:,} left out because their users have seen all items of the kind"
@@ -77,30 +77,30 @@ def split(
     return Split(train, valid, test)
 
 
-def _sets_items_apart(settings: AnySplit) -> bool:
+def _holds_out_items(settings: AnySplit) -> bool:
     """Whether an item may have all of its rows outside the training part on purpose."""
     unknown = isinstance(settings, InMatrix) and settings.unknown_items > 0
     return unknown or isinstance(settings, ColdItems | TimeSplit | ColumnSplit)
 
 
 def _filled(
-    data: RecData, train: RecData, parts: Sequence[RecData], generator: torch.Generator
+    data: RecData, train: TrainData, parts: Sequence[RecData], generator: torch.Generator
 ) -> list[tuple[RecData, int]]:
     """The measured parts with their negatives, and how many could not be drawn.
 
     Where the split sets items apart, a row of a new item is set against new items, of a known one against known ones.
     A model that has seen no new item liked puts them last, and a new item among known ones has an AUC of .2.
     """
-    known = train.has_rows()
+    known, how = train.has_rows(), train.feedback
 
     def drawn_from(among: np.ndarray | None) -> Unseen:
-        return unseen_items(data, data.popularity, True, torch.device("cpu"), counted=train, among=among)
+        return unseen_items(data, how.popularity, True, torch.device("cpu"), counted=train, among=among)
 
-    if not train.known_alone:
+    if not train.negatives_from_train_only:
         unseen = drawn_from(None)
-        return [with_negatives(part, unseen, generator) for part in parts]
+        return [with_negatives(part, how.negatives, unseen, generator) for part in parts]
     of_known, of_new = drawn_from(known), drawn_from(~known)
-    return [with_negatives(p, of_known, generator, (~known[p.interactions.item], of_new)) for p in parts]
+    return [with_negatives(p, how.negatives, of_known, generator, (~known[p.interactions.item], of_new)) for p in parts]
 
 
 @singledispatch

@@ -188,7 +188,7 @@ def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None
     elif rating is None and label is not None and x.label is not None:
         means = [_mean_rating(x, x.label == one) for one in (0, 1)]
         rating = np.where(label > 0, means[1], means[0])
-        if trained.model.reads_cells and trained.parts.train.cells in ("rating", "centred"):
+        if trained.model.reads_cells and trained.parts.train.feedback.cells in ("rating", "centred"):
             log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a liked item counts as rated {means[1]:.2f}")
     return label, rating
 
@@ -208,8 +208,8 @@ def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarra
         label = _numbers(sheet, name, encoding.as_labels)
         _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (liked) or 0 (not liked)")
         return label
-    if trained.parts.train.cells in ("sign", "liked"):
-        if rating is not None and not trained.data.negatives:
+    if trained.parts.train.feedback.cells in ("sign", "liked"):
+        if rating is not None and not trained.parts.train.feedback.negatives:
             sheet.column(name, f"{trained.name} reads labels, and nothing tells which ratings are liked: add it.")
         log(f"{sheet.path}: no column '{name}', so every item counts as liked")
     return np.ones(len(sheet))

@@ -24,7 +24,7 @@ from hrec.config import ConfigError
 from hrec.datasets.columns import behind_missing
 from hrec.datasets.derived import of_new_users
 from hrec.datasets.histories import cells_as_in
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.recdata import Interactions, Table, TrainData
 from hrec.inference.history import NewUsers
 from hrec.inference.trained import Trained, against
 from hrec.models.base import BaseModel, InnerProductModel
@@ -48,7 +48,7 @@ def scores_of_new(trained: Trained, new: NewUsers) -> ScoresOf:
     return scores_of
 
 
-def _witness(train: RecData) -> int:
+def _witness(train: TrainData) -> int:
     """The user of the training data who is given as a new one too: one of those with the fewest cells, but some.
 
     Few, as a model may cut long histories short at random.
@@ -57,7 +57,7 @@ def _witness(train: RecData) -> int:
     return int(np.where(cells > 0, cells, cells.max() + 1).argmin())
 
 
-def _data_of(trained: Trained, new: NewUsers, witness: int) -> RecData:
+def _data_of(trained: Trained, new: NewUsers, witness: int) -> TrainData:
     """Data like the training part, whose users are the new ones, without columns, and behind them the witness."""
     train, n = trained.parts.train, len(new.ids)
     # where the new users are as many as the known ones, shapes would not tell them apart: then the witness comes twice
@@ -70,7 +70,7 @@ def _data_of(trained: Trained, new: NewUsers, witness: int) -> RecData:
     table = of_new_users(Table(n + len(users), 0, columns), rows, train, trained.config.run.data.train_columns)
     # cells are measured as those of the training part, and stand in place of the ratings
     rows = replace(rows, rating=cells_as_in(train, rows))
-    return replace(train, users=table, interactions=rows, cells="rating")
+    return replace(train, users=table, interactions=rows, feedback=replace(train.feedback, cells="rating"))
 
 
 def _joined(parts: list[Interactions]) -> Interactions:

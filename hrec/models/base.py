@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Draw, Sampler
-from hrec.datasets.recdata import RecData, Table
+from hrec.datasets.recdata import Table, TrainData
+from hrec.datasets.samplers import Sampler
 from hrec.settings import Settings
 
 Loss = Callable[[Any], dict[str, Tensor]]
@@ -28,13 +28,13 @@ class Needs:
     item_columns: tuple[str, ...] = ()
     """Columns that every kind must have, by name."""
 
-    def missing_from(self, data: RecData) -> list[str]:
+    def missing_from(self, data: TrainData) -> list[str]:
         """One sentence for each thing that the data lacks; empty when nothing is missing."""
         out = []
         if len(data.kinds) < self.min_kinds:
             kinds = ", ".join(data.kinds)
             out.append(f"at least {self.min_kinds} kinds of item; '{data.name}' has {len(data.kinds)} ({kinds})")
-        if self.labels and data.interactions.label is None and not data.negatives:
+        if self.labels and data.interactions.label is None and not data.feedback.negatives:
             out.append("a label: name the column in data.LABEL_FIELD, or make one with data.label")
         if self.ratings and data.interactions.rating is None:
             out.append("ratings: name the column in data.RATING_FIELD")
@@ -59,9 +59,8 @@ class Stage:
     """
 
     name: str
-    data: RecData
     loss: Loss | None = None
-    sample: Sampler | None = None
+    sampler: Sampler | None = None
     params: Iterable[nn.Parameter] = ()
     solve: Callable[[], float] | None = None
     group: str = "train"
@@ -72,7 +71,7 @@ class Stage:
 
 
 class BaseModel(nn.Module, ABC):
-    """Parent of every model. A subclass sets ``Config``, ``needs`` and ``sample`` and gives ``loss`` and ``score``.
+    """Parent of every model. A subclass sets ``Config`` and ``needs`` and gives ``sampler``, ``loss`` and ``score``.
 
     A model is built from its own settings and the training part alone, so no validation or test row can reach it.
     What a subclass adds to ``remarks`` while it is built (the columns it left out, say) goes to the log.
@@ -82,8 +81,6 @@ class BaseModel(nn.Module, ABC):
         """No settings of its own."""
 
     needs: ClassVar[Needs] = Needs()
-    sample: ClassVar[staticmethod[[RecData, Draw], Iterator[Any]]]
-    """The batches of one epoch, one of the samplers: ``sample = staticmethod(pointwise)``."""
     reads_columns: ClassVar[bool] = True
     """Whether the model has a use for columns of items; one without says what it leaves unread."""
     reads_user_columns: ClassVar[bool] = True
@@ -105,7 +102,7 @@ class BaseModel(nn.Module, ABC):
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""
 
-    def __init__(self, config: Settings, data: RecData) -> None:
+    def __init__(self, config: Settings, data: TrainData) -> None:
         super().__init__()
         if lacks := self.needs.missing_from(data):
             raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
@@ -115,9 +112,13 @@ class BaseModel(nn.Module, ABC):
         unread += [] if self.reads_columns else data.kinds.values()
         self.remarks: list[str] = _unread(unread)
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """The stages of training, in order. A plain model has one, over all its weights."""
-        yield Stage("train", data, self.loss, type(self).sample, list(self.parameters()))
+        yield Stage("train", self.loss, self.sampler(data), list(self.parameters()))
+
+    def sampler(self, data: TrainData) -> Sampler:
+        """The batches that ``loss`` is given: ``return Pointwise(data)``. A model without descent has none."""
+        raise NotImplementedError
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
         """Named terms; their sum is minimised and each is logged."""

@@ -30,7 +30,8 @@ class StageLoss(nn.Module):
 
 def losses_of(model: BaseModel, stage: Stage, processes: Processes, row_wise: bool) -> nn.Module:
     """The loss of the stage: as it is, or averaged over processes. Raises ConfigError for row-wise steps of several."""
-    losses, device, data = StageLoss(model, stage), model.device, stage.data
+    assert stage.sampler is not None
+    losses, device, data = StageLoss(model, stage), model.device, stage.sampler.data
     if processes.world == 1:
         return losses
     if row_wise:

@@ -131,7 +131,9 @@ class Ranking:
         if self.settings.mask_valid and part is not self.parts.valid:
             valid = self.parts.valid
             # where negatives are drawn for validation, nobody has seen them
-            rows.append(valid.interactions.take(_liked(valid)) if self.parts.train.negatives else valid.interactions)
+            rows.append(
+                valid.interactions.take(_liked(valid)) if self.parts.train.feedback.negatives else valid.interactions
+            )
         return np.concatenate([x.user for x in rows]), np.concatenate([x.item for x in rows])
 
     # ------------------------------------------------------------------ lists and their measures

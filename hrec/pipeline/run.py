@@ -13,7 +13,7 @@ import torch
 
 from hrec.config import ConfigError, LoadedConfig
 from hrec.datasets import best_possible_auc, load_split
-from hrec.datasets.recdata import RecData, Split
+from hrec.datasets.recdata import Split, TrainData
 from hrec.models.base import BaseModel
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.checks import (
@@ -174,7 +174,7 @@ def _run(
     return result
 
 
-def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> BaseModel:
+def build_model(config: LoadedConfig, train: TrainData, device: torch.device) -> BaseModel:
     """The model, built from the training part alone, its first weights drawn from the seed."""
     torch.manual_seed(config.run.seed)
     try:
@@ -206,7 +206,7 @@ def counts_table(parts: Split) -> str:
     for number, (name, kind) in enumerate(train.kinds.items()):
         here = [x.kind == number for x in every]
         # implicit training rows are all liked: the share is that of the parts with drawn negatives
-        labelled = list(zip(every, here, strict=True))[1 if train.negatives else 0 :]
+        labelled = list(zip(every, here, strict=True))[1 if train.feedback.negatives else 0 :]
         liked = [x.label[h] for x, h in labelled if x.label is not None]
         users = np.unique(np.concatenate([x.user[h] for x, h in zip(every, here, strict=True)]))
         share = f"{100 * np.concatenate(liked).mean():.1f}" if liked and len(np.concatenate(liked)) else "-"

@@ -173,7 +173,7 @@ class StageRun:
     def _descend(self) -> dict[str, float]:
         """One epoch, or the rest of one; the mean over its steps of each term of the loss."""
         t, at, device = self.trainer, self.at, self.model.device
-        assert self.stage.sample is not None and self.losses is not None
+        assert self.stage.sampler is not None and self.losses is not None
         generator = torch.Generator().manual_seed(_mix(t.seed, at.stage, at.epoch))
         if at.step == 0:
             torch.manual_seed(_mix(t.seed, at.stage, at.epoch))  # the same on every process
@@ -185,7 +185,7 @@ class StageRun:
         draw = Draw(self.settings.batch_size, generator, device, t.processes.rank, t.processes.world)
         skip, waiting = at.step, []
         t.progress.start_epoch(self.stage.name, at.epoch + 1, self.settings.epochs, skip)
-        for number, batch in enumerate(self.stage.sample(self.stage.data, draw)):
+        for number, batch in enumerate(self.stage.sampler.epoch(draw)):
             if number < skip:
                 continue
             waiting.append(self.step(batch))

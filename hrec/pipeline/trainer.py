@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel
 from hrec.pipeline.checkpoints import NO_STATE, CheckpointError, Checkpoints, load_into
 from hrec.pipeline.devices import Processes
@@ -42,7 +42,7 @@ class Trainer:
         self.stop_asked = False
         self.saved: Position | None = None
 
-    def fit(self, model: BaseModel, data: RecData, state: dict[str, Any] | None = None) -> Position:
+    def fit(self, model: BaseModel, data: TrainData, state: dict[str, Any] | None = None) -> Position:
         """Train all stages, from ``state`` (``Checkpoints.load_last``) on if given; the best weights are left in place.
 
         Raises Interrupted once the state is saved after Ctrl-C, DivergedError on a NaN loss, CheckpointError.

@@ -98,14 +98,15 @@ def test_settings_that_matter(files, store, change):
 @pytest.mark.parametrize("change", [{"inter_matrix_type": "01"}, {"sample": 0.5}, {"split": {"by": "user"}}])
 def test_settings_that_do_not_matter(files, store, change):
     data = files.read(store, **change)
-    assert said(files, HIT) and data.cells == change.get("inter_matrix_type", "centred")
+    assert said(files, HIT)
+    same(data, files.read())
 
 
 def test_number_of_negatives_does_not_matter(files):
     folder = files.folder / "cache"
     files.read(folder, label={"negatives": 2})
-    data = files.read(folder, label={"negatives": 7, "popularity": 1})
-    assert said(files, HIT) and (data.negatives, data.popularity) == (7, 1)
+    files.read(folder, label={"negatives": 7, "popularity": 1})
+    assert said(files, HIT)
 
 
 def test_format_matters(files, store, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from hrec.datasets.columns import Numeric, joined
 from hrec.datasets.derived import with_train_columns
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Interactions, Split, Table, TrainData
 
 
 def rows(user, item, rating=None, label=None) -> Interactions:
@@ -20,7 +20,7 @@ def rows(user, item, rating=None, label=None) -> Interactions:
 
 def parts(train: Interactions, test: Interactions) -> Split:
     kinds = {"book": Table(2), "film": Table(2, start=2)}
-    data = RecData(Table(3), kinds, train)
+    data = TrainData(Table(3), kinds, train)
     return Split(data, data.with_interactions(test), data.with_interactions(test))
 
 

@@ -18,7 +18,7 @@ from hrec.datasets.histories import (
     transposed,
     user_history,
 )
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.recdata import Feedback, Interactions, RecData, Table, TrainData
 
 NAN = float("nan")
 
@@ -33,8 +33,8 @@ def data(**changes) -> RecData:
         "rating": np.array([5, 1, 4, 0, NAN], np.float32),
     }
     cells = changes.pop("cells", "sign")
-    return RecData(
-        Table(4), {"book": Table(2), "film": Table(3, 2)}, Interactions(**rows | changes), "five rows", cells=cells
+    return TrainData(
+        Table(4), {"book": Table(2), "film": Table(3, 2)}, Interactions(**rows | changes), "five rows", Feedback(cells)
     )
 
 
@@ -91,7 +91,7 @@ def test_the_histories_of_one_kind_have_the_columns_of_all():
 def test_no_rows_give_empty_histories(cells: str):
     train = data(cells=cells)
     none = train.with_interactions(train.interactions.take(np.array([], int)))
-    assert cells_of(item_history(replace(none, cells="01"))) == [{}] * 5
+    assert cells_of(item_history(replace(none, feedback=Feedback("01")))) == [{}] * 5
     assert cells_of(user_history(none)) == [{}] * 4
 
 
@@ -117,7 +117,7 @@ def test_large_histories_are_grouped_as_a_plain_loop_would():
     user, item = (pair // 70).astype(np.int32), (pair % 70).astype(np.int32)
     rating = rng.normal(size=600).astype(np.float32)
     rows = Interactions(user, item, np.zeros(600, np.int16), rating=rating)
-    made = RecData(Table(40), {"book": Table(70)}, rows, cells="rating")
+    made = TrainData(Table(40), {"book": Table(70)}, rows, feedback=Feedback("rating"))
     by_user: list[dict[int, float]] = [{} for _ in range(40)]
     by_item: list[dict[int, float]] = [{} for _ in range(70)]
     for u, i, r in zip(user.tolist(), item.tolist(), rating.tolist(), strict=True):
@@ -157,7 +157,7 @@ def test_a_liked_history_holds_each_liked_item_once_whatever_the_cells_are():
         for name in ("user", "item", "kind", "label", "rating")
     }
     liked = BY_USER["liked"]
-    for train in (data(), data(cells="rating"), data(**twice)):
+    for train in (data(), data(feedback=Feedback("rating")), data(**twice)):
         assert cells_of(liked_history(train)) == liked
     assert cells_of(liked_history(data(label=None))) == BY_USER["01"]
     assert cells_of(liked_history(data(label=np.zeros(5, np.float32)))) == [{}] * 4

@@ -5,21 +5,24 @@ import torch
 
 from hrec.datasets.columns import Numeric
 from hrec.datasets.negatives import with_negatives
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.recdata import Feedback, Interactions, RecData, Table, TrainData
 from hrec.datasets.unseen import unseen_items
 
 CPU = torch.device("cpu")
 
 
-def data_of(user, item, books: int = 4, films: int = 6, users: int = 5, **more) -> RecData:
+def data_of(user, item, books: int = 4, films: int = 6, users: int = 5, **more) -> TrainData:
     """Books are items 0.., films follow."""
     user, item = np.array(user, np.int32), np.array(item, np.int32)
     rows = Interactions(user, item, (item >= books).astype(np.int16), **more.pop("rows", {}))
-    return RecData(Table(users), {"book": Table(books), "film": Table(films, books)}, rows, **more)
+    kinds = {"book": Table(books), "film": Table(films, books)}
+    return TrainData(Table(users), kinds, rows, "data", Feedback(**more))
 
 
-def drawn(data: RecData) -> tuple[RecData, int]:
-    return with_negatives(data, unseen_items(data, data.popularity, True, CPU), torch.Generator().manual_seed(0))
+def drawn(data: TrainData) -> tuple[RecData, int]:
+    how = data.feedback
+    unseen = unseen_items(data, how.popularity, True, CPU)
+    return with_negatives(data, how.negatives, unseen, torch.Generator().manual_seed(0))
 
 
 def test_drawn_items_are_of_the_kind_and_no_row_of_the_data_whatever_their_number():
@@ -38,7 +41,7 @@ def test_popularity_is_that_of_the_part_that_is_counted():
     """The valid part's own rows say nothing of an item's popularity: four training rows weigh 4 ** 1."""
     train, asked = data_of([0, 1, 2, 3], [0, 0, 0, 0], popularity=1.0), data_of([4], [1], negatives=7000)
     unseen = unseen_items(asked, 1.0, True, CPU, counted=train)
-    x = with_negatives(asked, unseen, torch.Generator().manual_seed(0))[0].interactions
+    x = with_negatives(asked, 7000, unseen, torch.Generator().manual_seed(0))[0].interactions
     share = np.bincount(x.item[1:], minlength=10) / 7000
     np.testing.assert_allclose(share[:4], [4 / 6, 0, 1 / 6, 1 / 6], atol=0.02)
 
@@ -48,7 +51,7 @@ def test_one_unseen_item_of_ten_is_always_found():
     assert missing == 0 and part.interactions.item[9:].tolist() == [9] * 900
 
 
-def test_negatives_follow_the_positives_and_keep_their_user_kind_time_and_columns():
+def test_negatives_follow_the_positives_with_their_user_kind_and_time_and_without_columns():
     extra = {
         "time": np.array([10.0, 20.0]),
         "rating": np.array([5, 4], np.float32),
@@ -57,12 +60,12 @@ def test_negatives_follow_the_positives_and_keep_their_user_kind_time_and_column
     data = data_of([0, 1], [0, 4], negatives=2, rows=extra)
     part, missing = drawn(data)
     x = part.interactions
-    assert missing == 0 and part.negatives == 0
+    assert missing == 0
     assert x.user.tolist() == [0, 1, 0, 0, 1, 1]
     assert x.kind.tolist() == [0, 1, 0, 0, 1, 1]
     assert x.label.tolist() == [1, 1, 0, 0, 0, 0]
     assert x.time.tolist() == [10, 20, 10, 10, 20, 20]
-    assert x.columns["hour"].value.tolist() == [1, 2, 1, 1, 2, 2]
+    np.testing.assert_array_equal(x.columns["hour"].value, np.float32([1, 2, np.nan, np.nan, np.nan, np.nan]))
     np.testing.assert_array_equal(x.rating, np.float32([5, 4, np.nan, np.nan, np.nan, np.nan]))
     assert (x.item.dtype, x.label.dtype, x.rating.dtype) == (np.int32, np.float32, np.float32)
 

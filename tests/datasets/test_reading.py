@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hrec.datasets import feedback_of
 from hrec.datasets.columns import FIRST, MISSING, UNSEEN
 from hrec.datasets.reading import DataError
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import Feedback, RecData
 from hrec.settings import DataSettings, LabelSettings
 
 
@@ -38,7 +39,8 @@ ALL = [
 
 def test_published_layout(files):
     data = files.read()
-    assert data.name == "tiny" and data.cells == "centred" and data.negatives == 0
+    assert data.name == "tiny"
+    assert feedback_of(DataSettings(**files.settings), data) == Feedback("centred")
     assert list(data.users.ids) == ["u1", "u2", "u3"]
     assert {kind: (table.start, table.count) for kind, table in data.kinds.items()} == {"book": (0, 3), "music": (3, 2)}
     assert pairs(data) == ALL
@@ -222,22 +224,24 @@ def test_label_from_another_column_is_the_rating_where_there_is_none(files):
     files.spoil("rates.csv", "label,rating", "x,stars")
     data = files.read(label={"from": "stars", "above": 4}, inter_matrix_type="rating")
     assert data.interactions.label.tolist() == [1, 0, 0, 0, 1, 0]
-    assert data.interactions.rating.tolist() == [5, 2, 1, 4, 5, 4] and data.cells == "rating"
+    assert data.interactions.rating.tolist() == [5, 2, 1, 4, 5, 4]
 
 
 def test_implicit_labels(files):
     files.spoil("rates.csv", "label", "x")
     data = files.read(label={"negatives": 4, "popularity": 0.5})
-    assert (data.negatives, data.popularity) == (4, 0.5)
     assert data.interactions.label.tolist() == [1] * 6
 
 
 def test_rows_that_are_all_liked_without_drawn_negatives_have_no_label(files):
     files.spoil("rates.csv", "label", "x")
     data = files.read(label={"negatives": 0})
-    assert data.interactions.label is None and data.negatives == 0
+    assert data.interactions.label is None
     files.spoil("rates.csv", "rating", "y")
-    assert files.read(label={"negatives": 0}).cells == "01"  # without labels and ratings a cell can only be a one
+    bare = files.read(label={"negatives": 0})
+    assert feedback_of(DataSettings(**files.settings, label={"negatives": 0}), bare) == Feedback(
+        "01"
+    )  # without labels and ratings a cell can only be a one
     again = DataSettings(**DataSettings(inter_feat_path="x", label={"negatives": 0}).model_dump(by_alias=True))
     assert again.label == LabelSettings(negatives=0)
     for label in ({}, {"from": "rating", "above": 3, "negatives": 1}, {"popularity": 1}):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from hrec.datasets import encoding
-from hrec.datasets.batches import Draw, pairwise, pointwise
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.batches import Draw
+from hrec.datasets.recdata import Feedback, Interactions, RecData, Split, Table
+from hrec.datasets.samplers import Pairwise, Pointwise
 from hrec.datasets.splitting import part_sizes, split
 from hrec.settings import (
     ColdItems,
@@ -297,17 +298,20 @@ def test_sample_refuses_a_share_outside_0_to_1(share):
 # ---------------------------------------------------------------------------------- negatives, implicit data
 
 
-def implicit(negatives: int = 2, popularity: float = 0.0) -> RecData:
+def implicit() -> RecData:
     data = made(600, items=(100, 200))
-    return replace(
-        data, interactions=replace(data.interactions, label=None), negatives=negatives, popularity=popularity
-    )
+    return data.with_interactions(replace(data.interactions, label=None))
+
+
+def drawing(negatives: int = 2, popularity: float = 0.0) -> Feedback:
+    return Feedback("01", negatives, popularity)
 
 
 @pytest.mark.parametrize("popularity", [0.0, 0.75])
 def test_implicit_valid_and_test_get_labels_and_drawn_rows_of_pairs_that_no_part_holds(popularity):
-    data = implicit(popularity=popularity)
-    done, plain = split(data, RandomSplit()), split(replace(data, negatives=0), RandomSplit())
+    data = implicit()
+    done = split(data, RandomSplit(), feedback=drawing(popularity=popularity))
+    plain = split(data, RandomSplit())
     pairs = set(zip(data.interactions.user.tolist(), data.interactions.item.tolist(), strict=True))
     for part, positive in ((done.valid, plain.valid), (done.test, plain.test)):
         x, n = part.interactions, len(positive.interactions)
@@ -317,47 +321,47 @@ def test_implicit_valid_and_test_get_labels_and_drawn_rows_of_pairs_that_no_part
 
 
 def test_implicit_train_is_left_to_the_sampler_and_other_parts_are_explicit():
-    done = split(implicit(), RandomSplit())
-    assert done.train.interactions.label is None and done.train.negatives == 2
-    assert done.valid.negatives == done.test.negatives == 0
+    done = split(implicit(), RandomSplit(), feedback=drawing())
+    assert done.train.interactions.label is None and done.train.feedback.negatives == 2
+    assert done.valid.interactions.label is not None and done.test.interactions.label is not None
 
 
 def test_pairs_dropped_from_train_are_not_drawn_as_negatives():
     data = of_users(*[0] * 10)  # ten of eleven items seen, most of them in dropped rows
-    data = replace(data, kinds={"book": Table(11)}, negatives=3)
-    test = split(data, ColdUsers(by="cold_users", max_train=1)).test.interactions
+    data = replace(data, kinds={"book": Table(11)})
+    test = split(data, ColdUsers(by="cold_users", max_train=1), feedback=drawing(3)).test.interactions
     assert test.item[test.label == 0].tolist() == [10, 10, 10]
 
 
 def test_the_sample_does_not_change_uniform_negatives():
-    full, less = split(implicit(), RandomSplit()), split(implicit(), RandomSplit(), sample=0.2)
+    full, less = (split(implicit(), RandomSplit(), sample, feedback=drawing()) for sample in (None, 0.2))
     np.testing.assert_array_equal(full.test.interactions.item, less.test.interactions.item)
 
 
 def test_negatives_are_the_same_for_the_same_seed():
-    one, two = split(implicit(popularity=1), RandomSplit()), split(implicit(popularity=1), RandomSplit())
+    one, two = (split(implicit(), RandomSplit(), feedback=drawing(popularity=1)) for _ in range(2))
     np.testing.assert_array_equal(one.test.interactions.item, two.test.interactions.item)
 
 
 def test_negatives_that_cannot_be_drawn_are_counted():
     lines: list[str] = []
-    data = replace(of_users(*[0] * 10), negatives=2)  # the user has seen all ten
-    done = split(data, RandomSplit(), log=lines.append)
+    data = of_users(*[0] * 10)  # the user has seen all ten
+    done = split(data, RandomSplit(), None, lines.append, drawing())
     assert done.test.interactions.label.tolist() == [1]
     assert "6 left out" in lines[-1]
 
 
 @pytest.mark.parametrize("popularity", [0.0, 0.75])
 def test_new_items_are_set_against_new_ones_and_never_drawn_in_training(popularity):
-    done = split(implicit(popularity=popularity), ColdItems(by="cold_items"))
+    done = split(implicit(), ColdItems(by="cold_items"), feedback=drawing(popularity=popularity))
     known = done.train.has_rows()
     for part in (done.valid, done.test):
         drawn = part.interactions.item[part.interactions.label == 0]
         assert len(drawn) and not known[part.interactions.item].any()
     draw = Draw(64, torch.Generator().manual_seed(0), torch.device("cpu"))
-    for batch in pointwise(done.train, draw):
+    for batch in Pointwise(done.train).epoch(draw):
         assert known[batch.item].all()
-    for pairs in pairwise(NegativeSettings(pool=3))(done.train, draw):
+    for pairs in Pairwise(done.train, NegativeSettings(pool=3), draw.device).epoch(draw):
         assert known[pairs.negative].all()
 
 
@@ -366,7 +370,7 @@ def test_each_row_is_set_against_items_known_as_its_own_is():
     data = implicit()
     x = data.interactions
     data = data.with_interactions(replace(x, time=np.where(x.item < 100, x.item, x.item % 50).astype(np.float64)))
-    done = split(data, TimeSplit(by="time"))
+    done = split(data, TimeSplit(by="time"), feedback=drawing())
     known = done.train.has_rows()
     shares = []
     for part in (done.valid, done.test):
@@ -376,11 +380,11 @@ def test_each_row_is_set_against_items_known_as_its_own_is():
         np.testing.assert_array_equal(known[rows.item[n:]], known[rows.item[:n]][source])
         np.testing.assert_array_equal(rows.kind[n:], rows.kind[:n][source])
         shares.append(known[rows.item].mean())
-    assert done.train.known_alone and any(0 < share < 1 for share in shares)
+    assert done.train.negatives_from_train_only and any(0 < share < 1 for share in shares)
 
 
 def test_known_items_are_set_against_known_ones_where_others_are_set_apart():
-    done = split(implicit(), InMatrix(by="in_matrix", unknown_items=0.3))
+    done = split(implicit(), InMatrix(by="in_matrix", unknown_items=0.3), feedback=drawing())
     known = done.train.has_rows()
     assert not known.all()
     for part in (done.valid, done.test):
@@ -388,8 +392,8 @@ def test_known_items_are_set_against_known_ones_where_others_are_set_apart():
 
 
 def test_other_splits_draw_from_all_items():
-    done = split(implicit(), RandomSplit(ratio=(0.2, 0.4, 0.4)))
-    assert not done.train.known_alone and not done.train.has_rows()[done.test.interactions.item].all()
+    done = split(implicit(), RandomSplit(ratio=(0.2, 0.4, 0.4)), feedback=drawing())
+    assert not done.train.negatives_from_train_only and not done.train.has_rows()[done.test.interactions.item].all()
 
 
 # ------------------------------------------------------------------------ in-matrix, and parts by a column

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hrec.datasets import batches
+from hrec.datasets import samplers
 from hrec.datasets import unseen as unseen_module
-from hrec.datasets.batches import Draw, Pairs, pairwise, per_kind
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.batches import Draw, Pairs
+from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
+from hrec.datasets.samplers import Pairwise, PerKind
 from hrec.datasets.unseen import Unseen, distinct_ranks, unseen_items
 from hrec.settings import NegativeSettings
 
@@ -25,7 +26,7 @@ def data(rows: int = 120, labels: bool = False) -> RecData:
     user, item = np.divmod(np.unique(np.append(key, whole)), BOOKS + FILMS)
     label = rng.integers(0, 2, len(user)).astype(np.float32) if labels else None
     x = Interactions(user.astype(np.int32), item.astype(np.int32), (item >= BOOKS).astype(np.int16), label)
-    return RecData(Table(USERS), {"book": Table(BOOKS), "film": Table(FILMS, BOOKS)}, x)
+    return TrainData(Table(USERS), {"book": Table(BOOKS), "film": Table(FILMS, BOOKS)}, x)
 
 
 def seen(of: RecData) -> set[tuple[int, int]]:
@@ -102,17 +103,17 @@ def test_many_distinct_ranks_of_few_are_drawn_the_same_way_but_by_order():
 
 
 def drawn(given: RecData, batch_size: int = 16, seed: int = 0, **settings: object) -> list[Pairs]:
-    sample = pairwise(NegativeSettings(**settings))
-    return list(sample(given, Draw(batch_size, torch.Generator().manual_seed(seed), CPU)))
+    sampler = Pairwise(given, NegativeSettings(**settings), CPU)
+    return list(sampler.epoch(Draw(batch_size, torch.Generator().manual_seed(seed), CPU)))
 
 
-@pytest.mark.parametrize("ahead", [batches.DRAWN_AHEAD, 70, 1])
+@pytest.mark.parametrize("ahead", [samplers.DRAWN_AHEAD, 70, 1])
 @pytest.mark.parametrize("pool", [1, 4])
 @pytest.mark.parametrize("same_kind", [True, False])
 def test_pairs_hold_every_liked_row_once_and_unseen_items_beside_it(
     pool: int, same_kind: bool, ahead: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(batches, "DRAWN_AHEAD", ahead)  # of one batch, of a few, of all
+    monkeypatch.setattr(samplers, "DRAWN_AHEAD", ahead)  # of one batch, of a few, of all
     given = data(labels=True)
     pairs = drawn(given, pool=pool, same_kind=same_kind)
     assert {len(b) for b in pairs[:-1]} == {16} and len(pairs[-1]) <= 16
@@ -141,5 +142,5 @@ def test_the_same_seed_draws_the_same_and_an_epoch_draws_anew():
 def test_pairs_by_kind():
     given = data()
     draw = Draw(16, torch.Generator().manual_seed(0), CPU)
-    for step in per_kind(pairwise(NegativeSettings()))(given, draw):
+    for step in PerKind(given, lambda view, rows: Pairwise(view, NegativeSettings(), CPU)).epoch(draw):
         assert (step["film"].negative >= BOOKS).all() and (step["book"].negative < BOOKS).all()

@@ -12,9 +12,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Block, Draw, Rows, dual, items
+from hrec.datasets.batches import Block, Draw, Rows
 from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Dense, Numeric, Sparse
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Feedback, Interactions, RecData, Split, Table, TrainData
+from hrec.datasets.samplers import Dual, Items
 from hrec.models.base import BaseModel
 from hrec.models.content.cdl import CDL
 from hrec.models.content.dualnet import DualNet
@@ -49,7 +50,7 @@ def tiny(**more: Any) -> RecData:
     genres = CategoricalList(np.array([0, 3, 4]), np.array([0, 1, 0, 1], np.int32) + FIRST, np.array(["a", "b"]))
     film = {"genres": genres, "poster": Dense(np.array([[10, 5], [0, 5]], np.float32))}
     kinds = {"book": Table(4, 0, {"words": sparse(WORDS)}), "film": Table(2, 4, film)}
-    return RecData(Table(4), kinds, rows, **({"cells": "01"} | more))
+    return TrainData(Table(4), kinds, rows, feedback=Feedback(**({"cells": "01"} | more)))
 
 
 CONTENT = np.array(  # words over the largest of their place; genres (two codes of no value first); poster from 0 to 1
@@ -193,21 +194,21 @@ def test_an_epoch_walks_all_of_r_without_repetition_in_an_order_that_changes():
     data = tiny()
     seen = {}
     for seed in range(2):
-        blocks = list(dual(2)(data, draw(2, seed)))
+        blocks = list(Dual(data, 2).epoch(draw(2, seed)))
         assert len(blocks) == 2 * 3
         pairs = [(u, i) for b in blocks for u in b.user.tolist() for i in b.item.tolist()]
         assert len(set(pairs)) == len(pairs)
         assert set(pairs) == {(u, i) for u in range(3) for i in range(5)}  # user 3 and item 5 have no row
         seen[seed] = pairs
     assert seen[0] != seen[1]
-    (whole,) = dual(None)(data, draw(10))
+    (whole,) = Dual(data, None).epoch(draw(10))
     assert sorted(whole.user.tolist()) == [0, 1, 2] and sorted(whole.item.tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_processes_share_the_users_of_each_block():
     data = tiny()
-    alone = list(dual(2)(data, draw(3)))
-    both = [list(dual(2)(data, draw(3, rank=rank, world=2))) for rank in range(2)]
+    alone = list(Dual(data, 2).epoch(draw(3)))
+    both = [list(Dual(data, 2).epoch(draw(3, rank=rank, world=2))) for rank in range(2)]
     for one, left, right in zip(alone, *both, strict=True):
         assert torch.equal(torch.cat([left.user, right.user]), one.user) and len(left) and len(right)
         assert torch.equal(left.item, one.item) and torch.equal(right.item, one.item)
@@ -216,16 +217,16 @@ def test_processes_share_the_users_of_each_block():
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_share_of_the_blocks_without_a_one_is_skipped(share: float):
     data = tiny()
-    liked = [bool(R[b.user.item(), b.item.item()]) for b in dual(1)(data, draw(1))]
+    liked = [bool(R[b.user.item(), b.item.item()]) for b in Dual(data, 1).epoch(draw(1))]
     empty = liked.count(False)
     assert empty == 15 - 7
-    kept = [bool(R[b.user.item(), b.item.item()]) for b in dual(1, share)(data, draw(1))]
+    kept = [bool(R[b.user.item(), b.item.item()]) for b in Dual(data, 1, share).epoch(draw(1))]
     assert kept.count(True) == 7 and kept.count(False) == empty - round(share * empty)
 
 
 def test_items_come_once_those_without_a_row_if_asked():
     for every, expected in ((False, [0, 1, 2, 3, 4]), (True, [0, 1, 2, 3, 4, 5])):
-        batches = list(items(every)(tiny(), draw(4)))
+        batches = list(Items(tiny(), every).epoch(draw(4)))
         assert sorted(i for b in batches for i in b.row.tolist()) == expected and len(batches[0]) == 4
 
 
@@ -315,7 +316,7 @@ def test_scores_of_0_cost_1():
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()
-    (whole,) = dual(None)(tiny(), draw(10))
+    (whole,) = Dual(tiny(), None).epoch(draw(10))
     close(model.loss(whole)["squared"], 1.0)
 
 
@@ -323,9 +324,9 @@ def test_scores_of_0_cost_1():
 def test_the_loss_of_all_pairs_is_the_sum_of_the_blocks_and_so_is_its_gradient(design: str):
     blocks, whole = dualnet(design=design), dualnet(design=design, all_pairs=True)
     data, cells = tiny(), 15
-    found = [(b, blocks.loss(b)["squared"]) for b in dual(2)(data, draw(2))]
+    found = [(b, blocks.loss(b)["squared"]) for b in Dual(data, 2).epoch(draw(2))]
     mean = torch.stack([loss * len(b.user) * len(b.item) / cells for b, loss in found]).sum()
-    (everything,) = dual(None)(data, draw(10))
+    (everything,) = Dual(data, None).epoch(draw(10))
     exact = whole.loss(everything)["squared"]
     close(exact, mean.item(), within=1e-9)
     mean.backward()
@@ -334,7 +335,7 @@ def test_the_loss_of_all_pairs_is_the_sum_of_the_blocks_and_so_is_its_gradient(d
         assert (p.grad is None) == (q.grad is None), name
         if p.grad is not None:
             close(q.grad.to_dense(), p.grad.to_dense(), within=1e-9)
-    parts = [(len(b), whole.loss(b)["squared"]) for b in dual(None)(data, draw(2))]
+    parts = [(len(b), whole.loss(b)["squared"]) for b in Dual(data, None).epoch(draw(2))]
     close(torch.stack([n * loss / 3 for n, loss in parts]).sum(), mean.item(), within=1e-9)
 
 
@@ -491,7 +492,7 @@ def test_pretraining_leaves_new_items_out_unless_told():
     for every, expected in ((False, {0, 1, 2, 3, 4}), (True, set(range(6)))):
         for cls in (DualNet, CDL):
             stage = next(cls(cls.Config(all_items=every), data).stages(data))
-            assert {i for b in stage.sample(data, draw(2)) for i in b.row.tolist()} == expected and not stage.measured
+            assert {i for b in stage.sampler.epoch(draw(2)) for i in b.row.tolist()} == expected and not stage.measured
 
 
 # ------------------------------------------------------------------------------------- autoencoders

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric, joined
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.models import find_model
 from hrec.models.layers import entries
 from hrec.models.layers.context import ContextSettings, PairFields
@@ -35,7 +35,7 @@ def made(kinds: int = 1) -> RecData:
     tables = {"book": Table(2, 0, book)} | ({"film": Table(2, 2, film)} if kinds == 2 else {})
     label = np.array([1, 0], np.float32)
     rows = Interactions(np.arange(2, dtype=np.int32), np.arange(2, dtype=np.int32), np.zeros(2, np.int16), label)
-    return RecData(Table(2, 0, users), tables, rows)
+    return TrainData(Table(2, 0, users), tables, rows)
 
 
 def settings(**more: Any) -> ContextSettings:

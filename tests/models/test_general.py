@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
 from hrec.datasets.histories import user_history
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Feedback, Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel
 from hrec.models.general import nais
 from hrec.models.general.fism import FISM
@@ -39,7 +39,7 @@ def tiny() -> RecData:
     label = (value > 0).astype(np.float32)
     rows = Interactions(user.astype(np.int32), item.astype(np.int32), (item >= 4).astype(np.int16), label)
     rows = replace(rows, rating=value.astype(np.float32))
-    return RecData(Table(4), {"book": Table(4), "film": Table(2, 4)}, rows, cells="rating")
+    return TrainData(Table(4), {"book": Table(4), "film": Table(2, 4)}, rows, feedback=Feedback("rating"))
 
 
 def build(cls: type[BaseModel], data: RecData | None = None, **settings: Any) -> Any:
@@ -206,7 +206,7 @@ def test_nais_learns_from_a_pair_without_its_own_cell_and_leaves_others_whole(al
 
 
 def test_where_negatives_are_drawn_nais_takes_a_random_cell_from_a_pair_without_its_own():
-    model = build(NAIS, replace(tiny(), negatives=1), beta=0.5, alpha=0.5, **small)
+    model = build(NAIS, replace(tiny(), feedback=Feedback("rating", negatives=1)), beta=0.5, alpha=0.5, **small)
     kept = points(PAIRS)
     close(model.loss(kept)["bce"], literal_bce([literal_nais(model, u, i, without(u, i)) for u, i in PAIRS], kept))
     for u, i in NO_CELL:
@@ -218,7 +218,7 @@ def test_where_negatives_are_drawn_nais_takes_a_random_cell_from_a_pair_without_
 
 def test_where_disliked_rows_have_no_cell_nais_takes_as_many_cells_from_a_pair_of_either_label(board: Split):
     """Or the number of cells would tell the label."""
-    data = replace(board.train, cells="liked")
+    data = replace(board.train, feedback=Feedback("liked"))
     model = NAIS(NAIS.Config(max_history=None), data)
     x = data.interactions
     user, item = (torch.from_numpy(a.astype(np.int64)) for a in (x.user, x.item))
@@ -320,7 +320,7 @@ def test_max_history_keeps_that_many_cells_of_a_user(cls: type[BaseModel]):
 def test_the_default_length_of_histories_is_100_for_nais_and_all_for_fism():
     rng, n = np.random.default_rng(0), 150
     rows = Interactions(np.zeros(n, np.int32), rng.permutation(n).astype(np.int32), np.zeros(n, np.int16))
-    data = RecData(Table(1), {"book": Table(n)}, replace(rows, label=np.ones(n, np.float32)))
+    data = TrainData(Table(1), {"book": Table(n)}, replace(rows, label=np.ones(n, np.float32)))
     assert len(NAIS(NAIS.Config(), data).rows.index) == 100
     assert len(FISM(FISM.Config(), data).users.rows.index) == len(user_history(data).index) == n
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Draw, Points
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.models.base import BaseModel
 from hrec.models.hetero.cccf import CCCF
 from hrec.models.hetero.ddtcdr import DDTCDR
@@ -64,7 +64,7 @@ def tiny(user_columns: bool = True) -> RecData:
     kind = np.array([list(STARTS).index(KIND_OF[i]) for i in item], np.int16)
     label = np.array([1, 0, 1, 1, 0, 1, 0, 1, 0], np.float32)
     age = {"age": Numeric(np.array([20, 40, 30, 25, 35], np.float32))} if user_columns else {}
-    return RecData(Table(USERS, 0, age), kinds, Interactions(user, item, kind, label))
+    return TrainData(Table(USERS, 0, age), kinds, Interactions(user, item, kind, label))
 
 
 def build(cls: type[BaseModel], data: RecData, **settings: Any) -> Any:
@@ -438,7 +438,7 @@ def test_numbers_in_buckets_are_read_and_trained(cls: type[BaseModel]):
     assert [len(t) for t in tables] == [1, 3]  # books' categories; those, users' ages and films' minutes
     cut.train()
     (stage,) = cut.stages(data)
-    batch = next(iter(stage.sample(data, Draw(4, torch.Generator().manual_seed(0), torch.device("cpu")))))
+    batch = next(iter(stage.sampler.epoch(Draw(4, torch.Generator().manual_seed(0), torch.device("cpu")))))
     torch.stack(list(stage.loss(batch).values())).sum().backward()
     assert all(table.weight.grad is not None for table in tables[1])
     assert not any(m.n_numbers for m in cut.modules() if isinstance(m, Fields))

@@ -19,7 +19,7 @@ from hrec.datasets.batches import Points
 from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric
 from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import History
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import InnerProductModel
 from hrec.models.general.dmf import DMF
 from hrec.models.hetero.duration import DURation
@@ -442,7 +442,7 @@ def tiny() -> RecData:
     user, item = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([0, 1, 3, 1, 4, 3], np.int32)
     label = np.array([1, 0, 1, 1, 0, 0], np.float32)
     users = Table(3, 0, {"age": Numeric(np.array([20, 40, 30], np.float32))})
-    return RecData(users, kinds, Interactions(user, item, (item >= 3).astype(np.int16), label))
+    return TrainData(users, kinds, Interactions(user, item, (item >= 3).astype(np.int16), label))
 
 
 def build(cls: type[InnerProductModel], data: RecData, **settings: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hrec.datasets.batches import Draw, Pairs
 from hrec.datasets.histories import liked_history
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel
 from hrec.models.general import itemknn
 from hrec.models.general.bprmf import BPRMF
@@ -41,7 +41,7 @@ def tiny(labelled: bool = True) -> RecData:
     user, item, label = (np.array(a) for a in zip(*rows, strict=True))
     x = Interactions(user.astype(np.int32), item.astype(np.int32), (item >= 4).astype(np.int16))
     x = replace(x, label=label.astype(np.float32)) if labelled else x
-    return RecData(Table(5), {"book": Table(4), "film": Table(2, 4)}, x)
+    return TrainData(Table(5), {"book": Table(4), "film": Table(2, 4)}, x)
 
 
 def many(users: int = 40, items: int = 30, seed: int = 0) -> RecData:
@@ -49,7 +49,7 @@ def many(users: int = 40, items: int = 30, seed: int = 0) -> RecData:
     rng = np.random.default_rng(seed)
     user, item = np.nonzero(rng.random((users, items)) < rng.random((users, 1)) ** 3)
     x = Interactions(user.astype(np.int32), item.astype(np.int32), np.zeros(len(user), np.int16))
-    return RecData(Table(users + 1), {"book": Table(items + 1)}, x)
+    return TrainData(Table(users + 1), {"book": Table(items + 1)}, x)
 
 
 def matrix(data: RecData) -> np.ndarray:
@@ -134,7 +134,7 @@ def test_bprmf_is_an_inner_product_and_its_loss_that_of_the_hardest_pairs(biased
 
 
 def test_the_first_vectors_of_bprmf_have_the_deviation_of_xavier_or_the_one_that_is_set():
-    data = RecData(Table(2000), {"book": Table(500)}, tiny().interactions)
+    data = TrainData(Table(2000), {"book": Table(500)}, tiny().interactions)
     for settings, users, items in (({}, (2 / 2064) ** 0.5, (2 / 564) ** 0.5), ({"init_std": 0.3}, 0.3, 0.3)):
         model = BPRMF(BPRMF.Config(**settings), data)
         assert model.users.weight.std().item() == pytest.approx(users, rel=0.02)
@@ -145,7 +145,7 @@ def test_the_first_vectors_of_bprmf_have_the_deviation_of_xavier_or_the_one_that
 def test_pairs_are_drawn_as_the_settings_say(cls: type[BaseModel]):
     model = build(cls, negatives={"pool": 3, "same_kind": False})
     (stage,) = model.stages(tiny())
-    batches = list(stage.sample(tiny(), Draw(4, torch.Generator().manual_seed(0), torch.device("cpu"))))
+    batches = list(stage.sampler.epoch(Draw(4, torch.Generator().manual_seed(0), torch.device("cpu"))))
     drawn = [(u, i, js) for b in batches for u, i, js in zip(b.user, b.positive, b.negative.tolist(), strict=True)]
     assert sorted((int(u), int(i)) for u, i, _ in drawn) == [(u, i) for u in LIKED for i in LIKED[u]]
     for u, _, js in drawn:
@@ -420,7 +420,7 @@ def test_a_score_of_itemknn_is_the_sum_of_cosines_to_neighbours_that_the_user_li
 def test_of_equally_alike_items_the_first_are_neighbours():
     """Every user likes all of 30 items, so that each is as much like each other."""
     user, item = (a.ravel().astype(np.int32) for a in np.indices((4, 30)))
-    data = RecData(Table(4), {"book": Table(30)}, Interactions(user, item, np.zeros(120, np.int16)))
+    data = TrainData(Table(4), {"book": Table(30)}, Interactions(user, item, np.zeros(120, np.int16)))
     neighbour = solved(ItemKNN, data, neighbours=3).neighbour
     assert neighbour[0].tolist() == [1, 2, 3] and neighbour[1].tolist() == [0, 2, 3]
     assert neighbour[20].tolist() == [0, 1, 2]
@@ -430,7 +430,7 @@ def test_cosines_that_are_equal_as_fractions_are_equal():
     """3 / sqrt(6 * 3) and 1 / sqrt(2 * 1) are the root of a half; item 0 is as much like item 1 as like item 2."""
     likes = {0: range(6), 1: (0, 1, 2), 2: (0, 1, 2), 3: (10, 11), 4: (10,), 5: (11,)}
     user, item = (np.array(a, np.int32) for a in zip(*((u, i) for i, who in likes.items() for u in who), strict=True))
-    data = RecData(Table(12), {"book": Table(6)}, Interactions(user, item, np.zeros(len(user), np.int16)))
+    data = TrainData(Table(12), {"book": Table(6)}, Interactions(user, item, np.zeros(len(user), np.int16)))
     model = solved(ItemKNN, data, neighbours=2)
     assert model.neighbour[0].tolist() == [1, 2] and model.neighbour[3].tolist() == [4, 5]
     assert len({*model.similarity[0].tolist(), *model.similarity[3].tolist()}) == 1

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
 
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.models.base import BaseModel, InnerProductModel
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator, scores
@@ -21,7 +21,7 @@ def make_part(rows: int = ROWS, labels: bool = True) -> RecData:
     item = rng.integers(0, BOOKS + FILMS, rows).astype(np.int32)
     label = rng.integers(0, 2, rows).astype(np.float32) if labels else None
     x = Interactions(rng.integers(0, USERS, rows).astype(np.int32), item, (item >= BOOKS).astype(np.int16), label)
-    return RecData(Table(USERS), {"book": Table(BOOKS), "film": Table(FILMS, BOOKS)}, x, "part")
+    return TrainData(Table(USERS), {"book": Table(BOOKS), "film": Table(FILMS, BOOKS)}, x, "part")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hrec.datasets.recdata import Interactions, RecData, Split, Table
+from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel, InnerProductModel
 from hrec.models.layers.top_k import top_k
 from hrec.pipeline.devices import Processes
@@ -78,7 +78,7 @@ def part(pairs: list[tuple[int, int]], label: list[float] | None = None) -> RecD
     user, item = (np.array([p[i] for p in pairs], np.int32) for i in (0, 1))
     liked = None if label is None else np.array(label, np.float32)
     x = Interactions(user, item, (item >= 2).astype(np.int16), liked)
-    return RecData(Table(3), {"book": Table(2), "film": Table(3, 2)}, x, "data")
+    return TrainData(Table(3), {"book": Table(2), "film": Table(3, 2)}, x, "data")
 
 
 PARTS = Split(part(TRAIN), part(VALID), part(TEST))
@@ -172,7 +172,7 @@ def test_sampled_candidates_are_the_liked_and_that_many_unseen_ones_drawn_once()
     rng = np.random.default_rng(0)
     user, item = np.divmod(rng.permutation(40 * 60)[:600], 60)
     x = Interactions(user.astype(np.int32), item.astype(np.int32), np.zeros(600, np.int16))
-    data = RecData(Table(40), {"item": Table(60)}, x)
+    data = TrainData(Table(40), {"item": Table(60)}, x)
     parts = Split(*(data.with_interactions(x.take(np.arange(a, b))) for a, b in ((0, 400), (400, 500), (500, 600))))
     ranking = Ranking(RankingSettings(sampled=7), ["recall@3"], parts)
     drawn = ranking._drawn(parts.test, torch.device("cpu"))

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hrec.config import ConfigError
 from hrec.datasets import planted
-from hrec.datasets.batches import Draw, pointwise
-from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.batches import Draw
+from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Stage
 from hrec.models.general.dmf import DMF
 from hrec.models.layers.bags import Table as WeightTable
@@ -125,7 +126,7 @@ class Toy(BaseModel):
         return torch.zeros(len(user))
 
 
-NOTHING = RecData(
+NOTHING = TrainData(
     Table(1), {"item": Table(1)}, Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int16))
 )
 INPUTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
@@ -262,7 +263,7 @@ def test_adam_on_sparse_gradients_equals_torchs_adam_on_dense_ones(tiny, clip):
         if isinstance(module, WeightTable):
             module.weight.dense_up_to = 0.0
     reference = torch.optim.Adam(theirs.parameters(), **hyper)
-    for batch in pointwise(tiny, Draw(512, torch.Generator().manual_seed(0), CPU)):
+    for batch in Pointwise(tiny).epoch(Draw(512, torch.Generator().manual_seed(0), CPU)):
         optimizers.zero_grad()
         ours.loss(batch)["bce"].backward()
         optimizers.step()

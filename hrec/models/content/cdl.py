@@ -24,9 +24,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Rows, items
+from hrec.datasets.batches import Rows
 from hrec.datasets.histories import liked_history, transposed
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Items
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.content import ContentSettings, content, told_of_all_items
@@ -73,7 +74,7 @@ class CDL(InnerProductModel):
     config: Config
     known: Tensor
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         shape = Shape(config.widths, config.activation, config.dropout, row_gradient=False)  # |W|^2 reads all of W
         self.encoder = Levels(content(data, config), shape)
@@ -97,21 +98,20 @@ class CDL(InnerProductModel):
         assert isinstance(last, nn.Linear)
         last.bias.copy_(torch.logit(mean.clamp(1e-4, 1 - 1e-4)) if self.config.output == "sigmoid" else mean)
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
-        sample, last = items(self.config.all_items), len(self.config.widths) - 1
+    def stages(self, data: TrainData) -> Iterator[Stage]:
+        sampler, last = Items(data, self.config.all_items), len(self.config.widths) - 1
         for number in range(last + 1) if self.config.pretrain else ():
             yield Stage(
                 f"pretrain/{number + 1}",
-                data,
                 partial(self._layer_loss, number),
-                sample,
+                sampler,
                 [*self.encoder.level_parts(number), *self.decoder.maps[number].parameters()],
                 group="pretrain",
                 then=self._begin if number == last else lambda: None,
                 measured=False,
             )
         moving = [*self.encoder.parameters(), *self.decoder.parameters()]
-        yield Stage("train", data, self.loss, sample, moving, each_epoch=self.solve)
+        yield Stage("train", self.loss, sampler, moving, each_epoch=self.solve)
 
     def _layer_loss(self, number: int, batch: Rows) -> dict[str, Tensor]:
         return {"reconstruction": self.decoder.loss(self.encoder, number, batch.row, self.config.noise)}

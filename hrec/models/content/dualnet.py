@@ -25,9 +25,10 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Block, Rows, dual, items
+from hrec.datasets.batches import Block, Rows
 from hrec.datasets.histories import History, liked_history, transposed
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Dual, Items
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.content import ContentSettings, Scale, content, told_of_all_items
 from hrec.models.layers.histories import POWER
@@ -121,7 +122,7 @@ class DualNet(InnerProductModel):
     reads_user_columns = False
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         liked = liked_history(data)
         beside = transposed(liked) if config.item_history else None
@@ -147,26 +148,25 @@ class DualNet(InnerProductModel):
         self.remarks.append(f"the item network reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
         self.remarks += told_of_all_items(data, config.all_items)
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         config, levels = self.config, len(self.config.levels)
         for number in range(levels if self.decoders else 0):
             yield self._pretraining(number, data)
-        sample = dual(None if config.all_pairs else self.block_items, config.skip_empty_blocks)
+        sampler = Dual(data, None if config.all_pairs else self.block_items, config.skip_empty_blocks)
         for depth in range(1, levels + 1) if config.refine else ():
             self.depth = depth
-            yield Stage(f"refine/{depth}", data, self.loss, sample, self._moving(depth), group="refine")
+            yield Stage(f"refine/{depth}", self.loss, sampler, self._moving(depth), group="refine")
         self.depth = levels
-        yield Stage("train", data, self.loss, sample, self._moving(levels))
+        yield Stage("train", self.loss, sampler, self._moving(levels))
 
-    def _pretraining(self, number: int, data: RecData) -> Stage:
+    def _pretraining(self, number: int, data: TrainData) -> Stage:
         """Level ``number`` of the item network, counted from 0, as a denoising autoencoder."""
         assert self.decoders is not None
         moving = [*self.item_net.level_parts(number), *self.decoders.maps[number].parameters()]
         return Stage(
             f"pretrain/{number + 1}",
-            data,
             partial(self._reconstruction, number),
-            items(self.config.all_items),
+            Items(data, self.config.all_items),
             moving,
             group="pretrain",
             measured=False,

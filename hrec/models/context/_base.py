@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, pointwise
-from hrec.datasets.recdata import RecData
+from hrec.datasets.batches import Points
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Needs
 from hrec.models.layers.context import ContextSettings, PairFields
 from hrec.models.losses import bce
@@ -31,15 +32,17 @@ class ContextModel(BaseModel):
         """Settings that every model of columns has."""
 
     needs = Needs(labels=True)
-    sample = staticmethod(pointwise)
     published_unused: ClassVar[dict[str, str]] = UNUSED
     config: ContextSettings
 
-    def __init__(self, config: ContextSettings, data: RecData) -> None:
+    def __init__(self, config: ContextSettings, data: TrainData) -> None:
         super().__init__(config, data)
         self.fields = PairFields(data, config)
         self.remarks += self.fields.remarks
         self.constant = nn.Parameter(torch.zeros(1))
+
+    def sampler(self, data: TrainData) -> Pointwise:
+        return Pointwise(data)
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         return {"bce": bce(self.score(batch.user, batch.item), batch.label)} | self.regularisation()

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 
@@ -35,14 +35,14 @@ class AFM(ContextModel):
     config: Config
     pairs: Tensor
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         width = config.embedding_size
         self.attention = nn.Linear(width, config.attention_size)
         self.heat = nn.Parameter(torch.empty(config.attention_size).normal_(std=config.attention_size**-0.5))
         self.projection = nn.Parameter(torch.ones(width))  # all ones is the plain factorisation machine
         self.dropout = nn.Dropout(config.dropout_prob)
-        self.rows = max(len(data.interactions) * (1 + data.negatives), 1)
+        self.rows = max(len(data.interactions) * (1 + data.feedback.negatives), 1)
         count = self.fields.count
         self.register_buffer("pairs", torch.triu_indices(count, count, offset=1), persistent=False)
 

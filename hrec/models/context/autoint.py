@@ -11,7 +11,7 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 from hrec.models.layers.mlp import MLP
@@ -46,7 +46,7 @@ class AutoInt(ContextModel):
 
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         fields, width, of_heads = self.fields.count, config.embedding_size, config.attention_size
         weights, inputs, vectors = config.dropout_probs

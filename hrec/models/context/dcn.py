@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 from hrec.models.layers.mlp import MLP
@@ -32,7 +32,7 @@ class DCN(ContextModel):
 
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         width = self.fields.count * config.embedding_size
         self.weight = nn.Parameter(torch.empty(config.cross_layers, width).normal_(std=width**-0.5))

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, pointwise
-from hrec.datasets.recdata import RecData
+from hrec.datasets.batches import Points
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.context._base import UNUSED
 from hrec.models.layers.context import ContextSettings, PairFields
@@ -53,11 +54,10 @@ class DSSM(InnerProductModel):
             return values
 
     needs = Needs(labels=True)
-    sample = staticmethod(pointwise)
     published_unused: ClassVar[dict[str, str]] = UNUSED | {"double_tower": "there are always two towers"}
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.fields = PairFields(data, config, first_order=False)
         self.remarks += self.fields.remarks
@@ -75,6 +75,9 @@ class DSSM(InnerProductModel):
 
     log_gamma: Tensor
     constant: Tensor
+
+    def sampler(self, data: TrainData) -> Pointwise:
+        return Pointwise(data)
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         return {"bce": bce(self.score(batch.user, batch.item), batch.label)}

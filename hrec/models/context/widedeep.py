@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 from hrec.models.layers.mlp import MLP
@@ -31,7 +31,7 @@ class WideDeep(ContextModel):
 
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         widths = [self.fields.count * config.embedding_size, *config.mlp_hidden_size, 1]
         self.mlp = MLP(widths, config.dropout_prob)

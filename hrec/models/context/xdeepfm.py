@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 from hrec.models.layers.mlp import MLP
@@ -44,7 +44,7 @@ class xDeepFM(ContextModel):
     config: Config
     rows_at_once = 2_048  # of evaluation: the maps of a pair take d * H * F numbers
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         fields = self.fields.count
         self.cin = CompressedInteraction(fields, config.cin_layer_size, config.direct)

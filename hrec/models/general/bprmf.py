@@ -6,15 +6,14 @@ section 4.3.1. As in RecBole, against which it is measured, vectors begin with X
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from hrec.datasets.batches import Pairs, pairwise
-from hrec.datasets.recdata import RecData
-from hrec.models.base import InnerProductModel, Stage
+from hrec.datasets.batches import Pairs
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pairwise
+from hrec.models.base import InnerProductModel
 from hrec.models.layers.bags import Table
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
@@ -41,7 +40,7 @@ class BPRMF(InnerProductModel):
     reads_columns = False
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.users, self.items = (
             Table(n, config.embedding_size, config.init_std or (2 / (n + config.embedding_size)) ** 0.5)
@@ -49,9 +48,8 @@ class BPRMF(InnerProductModel):
         )
         self.bias = Table(data.n_items, 1, 0.0) if config.item_bias else None
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
-        """One, on pairs of a liked and an unseen item."""
-        yield Stage("train", data, self.loss, pairwise(self.config.negatives), list(self.parameters()))
+    def sampler(self, data: TrainData) -> Pairwise:
+        return Pairwise(data, self.config.negatives, self.device)
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """BPR-Opt of the pairs, and the mean of their norms."""

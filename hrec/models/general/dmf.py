@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hrec.datasets.batches import Points, pointwise
+from hrec.datasets.batches import Points
 from hrec.datasets.histories import item_history, user_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.histories import HistoryLinear
 from hrec.models.layers.towers import Tower, TwoTowerSettings
@@ -27,15 +28,17 @@ class DMF(InnerProductModel):
     reads_columns = False
     reads_cells = True
     needs = Needs(labels=True)
-    sample = staticmethod(pointwise)
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
         self.user_tower = Tower(self.users.width, config.user_hidden_size_list, config)
         self.item_tower = Tower(self.items.width, config.item_hidden_size_list, config)
+
+    def sampler(self, data: TrainData) -> Pointwise:
+        return Pointwise(data)
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs; each pair's own cell may be left out of both of its histories."""

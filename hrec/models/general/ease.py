@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.cooccurrence import cooccurrences
@@ -41,7 +41,7 @@ class EASE(BaseModel):
     reads_columns = False
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         needed = COPIES * 4 * data.n_items**2 / 1e6
         if needed > config.memory_mb:
@@ -53,9 +53,9 @@ class EASE(BaseModel):
         self.rows = RaggedRows.of(self.history)
         self.weight = nn.Parameter(torch.zeros(data.n_items, data.n_items))
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """One sweep: it is solved."""
-        yield Stage("solve", data, solve=self.solve, group="solve")
+        yield Stage("solve", solve=self.solve, group="solve")
 
     @torch.no_grad()
     def solve(self) -> float:

@@ -13,9 +13,10 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, pointwise
+from hrec.datasets.batches import Points
 from hrec.datasets.histories import thinned, user_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.bags import Table
 from hrec.models.layers.histories import HistoryLinear, HistorySettings, mean_squared_norm
@@ -51,14 +52,13 @@ class FISM(InnerProductModel):
     reads_columns = False
     reads_cells = True
     needs = Needs(labels=True)
-    sample = staticmethod(pointwise)
     new_user_takes_mean = ("user_bias.weight",)
     published_unused: ClassVar[dict[str, str]] = {
         "split_to": "it cut evaluation into pieces to save memory; vectors of users and items need none"
     }
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         plain = HistorySettings(summary=False, dropout=0.0, init_std=config.init_std)
         history = thinned(user_history(data), config.max_history)
@@ -66,6 +66,9 @@ class FISM(InnerProductModel):
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
         self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
         self.bias = nn.Parameter(torch.zeros(1)) if config.global_bias else None
+
+    def sampler(self, data: TrainData) -> Pointwise:
+        return Pointwise(data)
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs, and the mean of their penalties."""

@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.cooccurrence import cooccurrences
@@ -48,7 +48,7 @@ class ItemKNN(BaseModel):
     neighbour: Tensor
     keys: Tensor
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.history = h = liked_history(data)
         self.rows = RaggedRows.of(h)
@@ -58,9 +58,9 @@ class ItemKNN(BaseModel):
         self.register_buffer("neighbour", torch.zeros(data.n_items, k, dtype=torch.int32))
         self.similarity = nn.Parameter(torch.zeros(data.n_items, k))  # 0 where an item has fewer neighbours
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """One sweep."""
-        yield Stage("count", data, solve=self.solve, group="solve")
+        yield Stage("count", solve=self.solve, group="solve")
 
     @torch.no_grad()
     def solve(self) -> float:

@@ -6,16 +6,15 @@ SIGIR 2020, section 3. The vectors begin as Xavier's uniform, as in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Pairs, pairwise
+from hrec.datasets.batches import Pairs
 from hrec.datasets.histories import liked_history
-from hrec.datasets.recdata import RecData
-from hrec.models.base import InnerProductModel, Stage
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pairwise
+from hrec.models.base import InnerProductModel
 from hrec.models.layers.graph import Graph
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
@@ -43,7 +42,7 @@ class LightGCN(InnerProductModel):
     reads_columns = False
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.graph = Graph(liked_history(data))
         self.users = nn.Parameter(torch.empty(data.n_users, config.embedding_size))
@@ -52,9 +51,8 @@ class LightGCN(InnerProductModel):
             nn.init.xavier_uniform_(table)
         self._kept: tuple[tuple[object, ...], tuple[Tensor, Tensor]] | None = None
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
-        """One, on pairs of a liked and an unseen item."""
-        yield Stage("train", data, self.loss, pairwise(self.config.negatives), list(self.parameters()))
+    def sampler(self, data: TrainData) -> Pairwise:
+        return Pairwise(data, self.config.negatives, self.device)
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """BPR of the pairs, and the mean of the norms of their own vectors."""

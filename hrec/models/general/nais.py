@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, pointwise
+from hrec.datasets.batches import Points
 from hrec.datasets.histories import thinned, user_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Needs
 from hrec.models.layers.attention import Cells, attend_concat, attend_product, pool
 from hrec.models.layers.bags import RaggedRows, Table
@@ -65,7 +66,6 @@ class NAIS(BaseModel):
     reads_columns = False
     reads_cells = True
     needs = Needs(labels=True)
-    sample = staticmethod(pointwise)
     new_user_takes_mean = ("user_bias.weight",)
     published_unused: ClassVar[dict[str, str]] = {
         "split_to": "it cut evaluation into pieces to save memory; the pieces here are always small",
@@ -73,11 +73,11 @@ class NAIS(BaseModel):
     }
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         history = user_history(data)
         # a pair with a cell loses it, so a pair without one must lose a cell too, or their number tells the label
-        self.pairs_without_cell = data.negatives > 0 or len(history.index) < len(data.interactions)
+        self.pairs_without_cell = data.feedback.negatives > 0 or len(history.index) < len(data.interactions)
         self.rows = RaggedRows.of(thinned(history, config.max_history))
         self.targets = Table(data.n_items, config.embedding_size, config.init_std)
         self.history = Table(data.n_items, config.embedding_size, config.init_std)
@@ -87,6 +87,9 @@ class NAIS(BaseModel):
         self.hidden = nn.Linear(both * config.embedding_size, config.weight_size)
         self.h = nn.Parameter(torch.empty(config.weight_size))
         nn.init.normal_(self.h, std=config.weight_size**-0.5)
+
+    def sampler(self, data: TrainData) -> Pointwise:
+        return Pointwise(data)
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs without their own cells, and the penalty."""

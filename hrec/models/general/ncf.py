@@ -13,8 +13,9 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, pointwise
-from hrec.datasets.recdata import RecData
+from hrec.datasets.batches import Points
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Needs, Stage
 from hrec.models.layers.bags import Table
 from hrec.models.layers.mlp import MLP
@@ -60,17 +61,16 @@ class NCF(BaseModel):
 
     reads_columns = False
     needs = Needs(labels=True)
-    sample = staticmethod(pointwise)
     stage_groups = ("pretrain", "train")
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.parts = nn.ModuleDict({name: _PARTS[name](config, data) for name in config.parts})
         self.scored_by: Sequence[str] = config.parts
         """The parts that a score is made of: while one is pretrained, that one."""
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """All parts together; with pretrain, each by itself before that."""
         for name in self.config.parts if self.config.pretrain else ():
             self.scored_by = (name,)
@@ -78,15 +78,17 @@ class NCF(BaseModel):
             weight = self.config.alpha if name == "gmf" else 1 - self.config.alpha
             yield Stage(
                 name,
-                data,
                 partial(self.loss, parts=(name,)),
-                type(self).sample,
+                self.sampler(data),
                 list(part.parameters()),
                 group="pretrain",
                 then=partial(_scale, part.out, weight),  # type: ignore[arg-type]
             )
         self.scored_by = self.config.parts
-        yield Stage("train", data, self.loss, type(self).sample, list(self.parameters()))
+        yield Stage("train", self.loss, self.sampler(data), list(self.parameters()))
+
+    def sampler(self, data: TrainData) -> Pointwise:
+        return Pointwise(data)
 
     def loss(self, batch: Points, parts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs (Eq. 7), by these parts alone or by all."""
@@ -102,7 +104,7 @@ class NCF(BaseModel):
 class _Part(nn.Module):
     """Vectors of users and items, and an output layer of ``width`` inputs."""
 
-    def __init__(self, config: NCF.Config, data: RecData, width: int) -> None:
+    def __init__(self, config: NCF.Config, data: TrainData, width: int) -> None:
         super().__init__()
         self.users = Table(data.n_users, config.embedding_size, config.init_std)
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
@@ -112,7 +114,7 @@ class _Part(nn.Module):
 class _GMF(_Part):
     """h . (p_u * q_i) + bias (Eq. 8 and 9)."""
 
-    def __init__(self, config: NCF.Config, data: RecData) -> None:
+    def __init__(self, config: NCF.Config, data: TrainData) -> None:
         super().__init__(config, data, config.embedding_size)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -123,7 +125,7 @@ class _GMF(_Part):
 class _Tower(_Part):
     """h . tower([p_u; q_i]) + bias, ReLU after every layer of the tower (Eq. 10)."""
 
-    def __init__(self, config: NCF.Config, data: RecData) -> None:
+    def __init__(self, config: NCF.Config, data: TrainData) -> None:
         super().__init__(config, data, config.mlp_hidden_size[-1])
         self.tower = MLP([2 * config.embedding_size, *config.mlp_hidden_size], config.dropout, last_relu=True)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.settings import Settings
 
@@ -32,7 +32,7 @@ class Popularity(InnerProductModel):
     config: Config
     count: Tensor
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         count = np.bincount(liked_history(data).index, minlength=data.n_items).astype(np.float64)
         if config.per_kind:
@@ -41,9 +41,9 @@ class Popularity(InnerProductModel):
         self.register_buffer("count", torch.from_numpy(count).float(), persistent=False)
         self.score_of_item = nn.Parameter(torch.zeros(data.n_items))
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """One sweep."""
-        yield Stage("count", data, solve=self.solve, group="solve")
+        yield Stage("count", solve=self.solve, group="solve")
 
     @torch.no_grad()
     def solve(self) -> float:

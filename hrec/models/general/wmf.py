@@ -15,7 +15,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.histories import liked_history, transposed
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.base import InnerProductModel, Stage
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.least_squares import best_rows, cost_of_all
@@ -54,7 +54,7 @@ class WMF(InnerProductModel):
     config: Config
     mean_weight: Tensor
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         liked = liked_history(data)
         self.approximates_users = config.cg_steps is not None
@@ -65,9 +65,9 @@ class WMF(InnerProductModel):
             of_both = (self._weights(self.of_user, data.n_items), self._weights(self.of_item, data.n_users))
             self.register_buffer("mean_weight", torch.stack([weight.nanmean() for weight in of_both]))
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """One; each of its epochs is a sweep."""
-        yield Stage("solve", data, solve=self.solve, group="solve")
+        yield Stage("solve", solve=self.solve, group="solve")
 
     def solve(self) -> float:
         """One sweep; the objective after it."""

@@ -12,9 +12,10 @@ import torch
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, per_kind, pointwise
-from hrec.datasets.recdata import RecData
+from hrec.datasets.batches import Points
 from hrec.datasets.recdata import Table as RecTable
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import PerKind
 from hrec.models.base import InnerProductModel, Needs
 from hrec.models.layers.bags import Table
 from hrec.models.layers.fields import Fields, FieldSettings
@@ -53,11 +54,10 @@ class CCCF(InnerProductModel):
             return self
 
     needs = Needs(labels=True)
-    sample = staticmethod(per_kind(pointwise))
     keeps_kinds_apart = True
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.kinds = Kinds(data)
         # the last number of each row is its bias
@@ -65,6 +65,9 @@ class CCCF(InnerProductModel):
         self.items = Table(data.n_items, config.item_emb_size + 1, config.init_std)
         self.user_content = _content(data.users, config, user=True)
         self.item_content = ByKind({kind: _content(table, config) for kind, table in data.kinds.items()})
+
+    def sampler(self, data: TrainData) -> PerKind:
+        return PerKind(data)
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """Binary cross-entropy, summed over the kinds."""

@@ -13,8 +13,9 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.batches import Points, per_kind, pointwise
-from hrec.datasets.recdata import RecData
+from hrec.datasets.batches import Points
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import PerKind
 from hrec.models.base import BaseModel, Needs
 from hrec.models.layers.bags import Table
 from hrec.models.layers.fields import Fields, FieldSettings
@@ -54,12 +55,11 @@ class DDTCDR(BaseModel):
         """Standard deviation of the first weights of all embeddings."""
 
     needs = Needs(labels=True, min_kinds=2)
-    sample = staticmethod(per_kind(pointwise))
     keeps_kinds_apart = True
     config: Config
     seen: Tensor
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.kinds = Kinds(data)
         d, std = config.latent_dim, config.init_std
@@ -79,6 +79,9 @@ class DDTCDR(BaseModel):
         x = data.interactions
         seen[torch.from_numpy(x.user).long(), torch.from_numpy(x.kind).long()] = True
         self.register_buffer("seen", seen, persistent=False)
+
+    def sampler(self, data: TrainData) -> PerKind:
+        return PerKind(data)
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """bce, summed over the kinds, and orthogonality, weighted and summed over the pairs of kinds."""

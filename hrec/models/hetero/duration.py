@@ -15,9 +15,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from hrec.datasets.batches import Points, per_kind, pointwise
+from hrec.datasets.batches import Points
 from hrec.datasets.histories import item_history, user_history
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.samplers import PerKind
 from hrec.models.base import InnerProductModel, Needs, Stage
 from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.histories import HistoryLinear
@@ -73,7 +74,6 @@ class DURation(InnerProductModel):
         paper = TwoTowerSettings.paper | {"gamma": 0.5}
 
     needs = Needs(labels=True)
-    sample = staticmethod(per_kind(pointwise))
     keeps_kinds_apart = True
     reads_cells = True
     published_unused: ClassVar[dict[str, str]] = {
@@ -83,7 +83,7 @@ class DURation(InnerProductModel):
     }
     config: Config
 
-    def __init__(self, config: Config, data: RecData) -> None:
+    def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.users = HistoryLinear(user_history(data), config.user_emb_size, config.history)
         self.items = HistoryLinear(item_history(data), config.item_emb_size, config.history)
@@ -106,12 +106,15 @@ class DURation(InnerProductModel):
         self.user_tower = Tower(user_width, config.user_hidden_size_list, config)
         self.item_tower = Tower(self.items.width + widths[-1], config.item_hidden_size_list, config)
 
-    def stages(self, data: RecData) -> Iterator[Stage]:
+    def stages(self, data: TrainData) -> Iterator[Stage]:
         """One stage, over all weights but frozen attribute embeddings."""
         (stage,) = super().stages(data)
         attributes = [*self.user_fields.parameters(), *self.fields.parameters()]
         still = {id(p) for p in attributes if self.config.frozen_attributes}
         yield replace(stage, params=[p for p in stage.params if id(p) not in still])
+
+    def sampler(self, data: TrainData) -> PerKind:
+        return PerKind(data)
 
     def loss(self, batch: dict[str, Points]) -> dict[str, Tensor]:
         """The terms of Eq. 8, already weighted: bce (summed over the kinds), align, topology."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.layers.wide import Wide
 from hrec.settings import Settings
 
@@ -27,7 +27,7 @@ class ContentSettings(Settings):
     Numbers and dense vectors are brought to the range from 0 to 1."""
 
 
-def content(data: RecData, settings: ContentSettings, beside: Sparse | None = None) -> Wide:
+def content(data: TrainData, settings: ContentSettings, beside: Sparse | None = None) -> Wide:
     """The content of all items, rows in the order of their numbers.
 
     A column that several kinds have is one block where their vocabularies can be joined, else a block of each. Kinds
@@ -51,14 +51,14 @@ def content(data: RecData, settings: ContentSettings, beside: Sparse | None = No
     return Wide(SCALES[settings.scale](beside_each_other), np.concatenate(numbers, 1) if numbers else None)
 
 
-def told_of_all_items(data: RecData, all_items: bool) -> list[str]:
+def told_of_all_items(data: TrainData, all_items: bool) -> list[str]:
     """What to say where content is learnt from of items without a training row: out-matrix figures must not."""
     new = int((~data.has_rows()).sum())
     told = f"all_items: learns from the content of {new:,} items without a training row too"
     return [told] if all_items and new else []
 
 
-def _blocks(data: RecData, names: Sequence[str] | None) -> Iterator[tuple[np.ndarray, Column]]:
+def _blocks(data: TrainData, names: Sequence[str] | None) -> Iterator[tuple[np.ndarray, Column]]:
     """(numbers of the items, column that tells of them), one after another."""
     known = list(dict.fromkeys(name for table in data.kinds.values() for name in table.columns))
     if unknown := [name for name in names or () if name not in known]:

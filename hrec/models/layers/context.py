@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from hrec.datasets.columns import Column, Dense, Numeric, Sparse, joined
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries
@@ -45,7 +45,7 @@ class PairFields(nn.Module):
     the columns that all kinds share are fields; of one kind, all of its columns. ``remarks`` says which.
     """
 
-    def __init__(self, data: RecData, settings: ContextSettings, first_order: bool = True) -> None:
+    def __init__(self, data: TrainData, settings: ContextSettings, first_order: bool = True) -> None:
         super().__init__()
         shared, left_out = _shared(data)
         columns = {"user": dict(data.users.columns), "item": shared}
@@ -117,7 +117,7 @@ def _by_reason(left_out: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _shared(data: RecData) -> tuple[dict[str, Column], dict[str, str]]:
+def _shared(data: TrainData) -> tuple[dict[str, Column], dict[str, str]]:
     """The columns that all kinds of item have, joined over the kinds; the others with the reason."""
     tables = list(data.kinds.values())
     shared: dict[str, Column] = {}

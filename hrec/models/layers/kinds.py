@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
-from hrec.datasets.recdata import RecData
+from hrec.datasets.recdata import TrainData
 from hrec.models.losses import bce
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -35,7 +35,7 @@ class Kinds(nn.Module):
 
     starts: Tensor
 
-    def __init__(self, data: RecData) -> None:
+    def __init__(self, data: TrainData) -> None:
         super().__init__()
         self.names = list(data.kinds)
         self.start = {name: table.start for name, table in data.kinds.items()}
