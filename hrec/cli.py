@@ -102,7 +102,7 @@ def _flags(args: argparse.Namespace) -> list[str]:
 
 def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
     """A model of several kinds belongs to train_hete.py."""
-    if homogeneous and config.model_class.keeps_kinds_apart:
+    if homogeneous and config.model_class.reads.per_kind:
         raise ConfigError(f"{config.run.model['name']} keeps the kinds apart; run it with train_hete.py")
 
 

@@ -423,7 +423,7 @@ def test_a_published_file_loads_and_trains(tmp_path, name):
     make_douban(tmp_path)
     config = loaded(published(name, tmp_path), "opt.epochs=1", "path.cache=null", "device=cpu")
     result = run(config, show=False)
-    kinds = ("book", "music", "movie") if config.model_class.keeps_kinds_apart else ("0", "1", "2")
+    kinds = ("book", "music", "movie") if config.model_class.reads.per_kind else ("0", "1", "2")
     assert set(result["test"]) == {"auc", "auc/pooled", *(f"auc/{kind}" for kind in kinds)}
     assert 0 <= result["test"]["auc/pooled"] <= 1
     (log,) = (tmp_path / "output").glob("*/log.txt")

@@ -20,7 +20,9 @@ from torch import Tensor
 from hrec import config
 from hrec.datasets.batches import Draw, Pairs
 from hrec.datasets.histories import CELLS
+from hrec.datasets.queries import Queries, UnknownUserError
 from hrec.datasets.recdata import RecData, Split, Table
+from hrec.datasets.sequences import Sequences
 from hrec.models import MODELS, find_model
 from hrec.models.base import BaseModel, InnerProductModel, Needs, Stage
 from hrec.models.layers.context import PairFields
@@ -57,6 +59,21 @@ IMPERSONAL = {"Popularity"}
 """Models that score an item alike for every user."""
 SEEDLESS = {"EASE", "ItemKNN", "Popularity"}
 """Models in closed form: nothing is drawn, and an untrained one scores everything 0."""
+
+ANSWER_UNKNOWN_USERS = {
+    "BPRMF",
+    "CDL",
+    "DMF",
+    "DualNet",
+    "DURation",
+    "EASE",
+    "FISM",
+    "ItemKNN",
+    "LightGCN",
+    "NAIS",
+    "WMF",
+}
+"""Models that answer from a history alone."""
 
 each_model = pytest.mark.parametrize("name", MODELS)
 
@@ -169,6 +186,46 @@ def test_a_new_user_and_new_items_have_finite_scores(name: str, board: Split, re
     rows = board.train.interactions
     assert not np.isin(board.train.n_users - 1, rows.user) and len(np.unique(rows.item)) < board.train.n_items
     assert torch.isfinite(score).all()
+
+
+@each_model
+def test_a_ranker_scores_queries_of_known_users_as_pairs(name: str, board: Split, ready: Callable):
+    model, n = ready(name), board.train.n_users
+    with torch.no_grad():
+        ranked = model.ranker()(Queries(torch.arange(n).flip(0)))
+    torch.testing.assert_close(ranked.flip(0), scored(model, board.train).view(n, -1), rtol=1e-4, atol=1e-5)
+
+
+@each_model
+def test_a_history_stands_for_an_unknown_user_or_is_refused(name: str, board: Split, ready: Callable):
+    """The training rows of a known user, as the history of an unknown one, find the positives that were held out."""
+    model, train = ready(name), board.train
+    queries = Queries(torch.full((train.n_users,), -1), Sequences.of(train, train.interactions, train.n_users))
+    if name in IMPERSONAL:
+        return
+    with torch.no_grad():
+        if name not in ANSWER_UNKNOWN_USERS:
+            with pytest.raises(UnknownUserError):
+                model.ranker()(queries)
+            return
+        score = model.ranker()(queries)
+    user, item = pairs(board.test)
+    assert margin(score[user, item], board.test.interactions.label) > 0
+    if not {"id", "columns"} & set(model.reads.user):  # nothing but the history: the same scores to the last digits
+        torch.testing.assert_close(score, scored(model, train), rtol=1e-4, atol=1e-5)
+
+
+@each_model
+def test_the_answer_to_a_query_depends_on_no_other_query(name: str, board: Split, ready: Callable):
+    if name not in ANSWER_UNKNOWN_USERS:
+        pytest.skip("answers for known users alone")
+    train, rows = board.train, torch.tensor([5, 2, 9])
+    history = Sequences.of(train, train.interactions, train.n_users)
+    with torch.no_grad():
+        ranker = ready(name).ranker()
+        together = ranker(Queries(torch.tensor([-1, 2, -1]), history.take(rows)))
+        alone = [ranker(Queries(torch.tensor([-1]), history.take(rows[[i]]))) for i in (0, 2)]
+    torch.testing.assert_close(together[[0, 2]], torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
 @each_model
@@ -678,5 +735,6 @@ def test_a_model_without_a_use_for_columns_says_which_it_leaves_unread(name: str
     names = {column for table in (data.users, *data.kinds.values()) for column in table.columns}
     said = [line for line in built(name, data).remarks if line.startswith("columns are not read: ")]
     model = find_model(name)
-    unread = names if not model.reads_columns else set() if model.reads_user_columns else set(data.users.columns)
+    unread = set(data.users.columns) if "columns" not in model.reads.user else set()
+    unread |= names if "columns" not in model.reads.item else set()
     assert len(said) == bool(unread) and all(column in line for line in said for column in unread)

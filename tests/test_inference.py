@@ -18,25 +18,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrec.commands import main
 from hrec.config import ConfigError, load
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Dense, Numeric, behind_missing
 from hrec.datasets.problems import DataError
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import RecData, Split
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference.ids import item_ids
-from hrec.inference.newcomers import scores_of_new
+from hrec.inference.new_users import answering, queries_of
 from hrec.models import MODELS, find_model
-from hrec.models.base import InnerProductModel
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.run import run as train
 
 ROOT = Path(__file__).parents[1]
 SOLVED = ("WMF", "CDL")
-ANSWER_NEW_USERS = {"DMF", "DualNet", "DURation", "EASE", "FISM", "ItemKNN", "NAIS", "Popularity", *SOLVED}
+ANSWER_NEW_USERS = {
+    "BPRMF",
+    "LightGCN",
+    "DMF",
+    "DualNet",
+    "DURation",
+    "EASE",
+    "FISM",
+    "ItemKNN",
+    "NAIS",
+    "Popularity",
+    *SOLVED,
+}
 
 Run = Callable[..., Path]
 
@@ -135,6 +147,17 @@ def history_of(trained: Trained, user: int, part: str = "train") -> pa.Table:
     return pa.table({name: value for name, value in columns.items() if value is not None})
 
 
+@torch.no_grad()
+def scores_of_new(trained: Trained, new: NewUsers) -> Tensor:
+    """float[new users, n_items]"""
+    return answering(trained)(queries_of(trained, new))
+
+
+def scores_of_known(trained: Trained, user: int) -> Tensor:
+    with torch.no_grad():
+        return trained.ranker(Queries(torch.tensor([user])))
+
+
 # ---------------------------------------------------------------------------------------- known users
 
 
@@ -213,7 +236,7 @@ def test_a_list_ends_where_the_items_end_and_a_user_with_none_left_has_no_rows(f
 def assert_same_as_known(trained: Trained, user: int, up_to_a_constant: bool = False) -> None:
     """A user's training rows, given as a history, lead to the user's own scores."""
     new = new_users(trained, history_of(trained, user))
-    ours = scores_of_new(trained, new)(torch.tensor([0]))[0].detach()
+    ours = scores_of_new(trained, new)[0]
     known = torch.from_numpy(scored(trained)[user]).float()
     if up_to_a_constant:
         ours, known = ours - ours.mean(), known - known.mean()
@@ -251,7 +274,7 @@ def test_columns_of_a_new_user_are_missing_as_those_of_a_known_one_may_be(finish
     columns |= {"age": Numeric(columns["age"].value.copy()), "town": Categorical(columns["town"].code.copy(), "abcd")}
     columns["town"].code[7] = MISSING
     assert np.isnan(columns["age"].value[5]) and np.isfinite(columns["age"].value[7])
-    new = scores_of_new(trained, new_users(trained, history_of(trained, 5)))(torch.tensor([0]))[0].detach()
+    new = scores_of_new(trained, new_users(trained, history_of(trained, 5)))[0]
     # the same user, of mean height (which is what a height means that nobody lacks) and without a town
     height = columns["height"].value.copy()
     height[5] = height.mean()
@@ -265,7 +288,7 @@ def test_columns_of_a_new_user_are_missing_as_those_of_a_known_one_may_be(finish
     again = trained.config.model_class(trained.config.model, train_part).eval()
     again.load_state_dict(trained.model.state_dict())
     with torch.no_grad():
-        expected = again.ranker()(torch.tensor([5]))[0]
+        expected = again.ranker()(Queries(torch.tensor([5])))[0]
     assert torch.allclose(new, expected, atol=2e-6)
 
 
@@ -310,7 +333,7 @@ def test_every_model_answers_for_a_new_user_or_says_that_it_knows_none(board, na
     if name in ANSWER_NEW_USERS:
         assert len(recommend(trained, new, k=5)) == 5
     else:
-        with pytest.raises(ConfigError, match=f"{name} keeps a vector for each user and knows none for a new one"):
+        with pytest.raises(ConfigError, match=f"{name} has a trained vector for each user and none for a new one"):
             recommend(trained, new)
 
 
@@ -318,51 +341,29 @@ def test_every_model_answers_for_a_new_user_or_says_that_it_knows_none(board, na
 def test_a_new_user_of_a_solved_model_gets_the_vector_that_the_last_sweep_would_have_found(board, name, settings):
     trained = made(name, board, **settings)
     trained.model.solve()
-    scores = scores_of_new(trained, rows_of(board.train, 4))(torch.tensor([0]))
-    torch.testing.assert_close(scores, trained.scores_of(torch.tensor([4])), rtol=1e-4, atol=1e-5)
+    scores = scores_of_new(trained, rows_of(board.train, 4))
+    torch.testing.assert_close(scores, scores_of_known(trained, 4), rtol=1e-4, atol=1e-5)
 
 
 def test_a_new_user_of_wmf_is_solved_exactly_where_known_ones_are_not(board):
     trained = made("WMF", board, cg_steps=1)
     for _ in range(2):
         trained.model.solve()
-    scores = scores_of_new(trained, rows_of(board.train, 4))(torch.tensor([0]))
-    assert not torch.allclose(scores, trained.scores_of(torch.tensor([4])), rtol=1e-3, atol=1e-3)
+    scores = scores_of_new(trained, rows_of(board.train, 4))
+    assert not torch.allclose(scores, scores_of_known(trained, 4), rtol=1e-3, atol=1e-3)
     exact = made("WMF", board)
     exact.model.load_state_dict(trained.model.state_dict())
     exact.model.solve_users()
-    torch.testing.assert_close(scores, exact.scores_of(torch.tensor([4])), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores, scores_of_known(exact, 4), rtol=1e-4, atol=1e-5)
 
 
-def test_as_many_new_users_as_known_ones_do_not_get_the_weights_of_those(board):
-    n = board.train.n_users
-    for several in (n - 2, n - 1, n):
-        x = board.train.interactions.take(board.train.interactions.user < several)
-        new = NewUsers(np.arange(several).astype(str), x)
-        with pytest.raises(ConfigError, match="knows none for a new one"):
-            scores_of_new(made("CCCF", board), new)
-        assert not scores_of_new(made("DMF", board), new)(torch.arange(several)).isnan().any()
-
-
-class Popular(InnerProductModel):
-    """Reads the training rows in a way that new users cannot take part in."""
-
-    def __init__(self, config: Any, data: RecData) -> None:
-        super().__init__(config, data)
-        count = np.bincount(data.interactions.item, minlength=data.n_items)
-        self.register_buffer("count", torch.from_numpy(count).float(), persistent=False)
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def user_vectors(self, user: Tensor) -> Tensor:
-        return self.weight * self.count.sum() * torch.ones(len(user), 1)
-
-    def item_vectors(self, item: Tensor) -> Tensor:
-        return self.count[item][:, None]
-
-
-def test_a_model_that_reads_more_than_histories_of_the_training_part_is_found_out(board):
-    with pytest.raises(ConfigError, match="Popular cannot answer for new users: a user of the training data"):
-        recommend(made("Popular", board, Popular), rows_of(board.train, 4))
+def test_columns_that_a_new_user_brings_are_read_as_those_of_known_ones(board):
+    trained = made("DURation", board)
+    fields, known = trained.model.user_fields, torch.tensor([3, 8, 20])
+    brought = {name: column.take(known.numpy()) for name, column in board.train.users.columns.items()}
+    with torch.no_grad():
+        ours = fields.of_queries(Queries(torch.tensor([-1, 8, -1]), columns=brought))
+        torch.testing.assert_close(ours, fields(known))
 
 
 def test_rows_behind_missing_ones_keep_vocabulary_and_measure():

@@ -69,6 +69,16 @@ class Interactions:
         )
 
 
+def joined_rows(parts: Sequence[Interactions]) -> Interactions:
+    """Rows of several parts, one part after another, without columns; what one part lacks is left out of all."""
+
+    def join(name: str) -> np.ndarray | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
+    return Interactions(*(join(name) for name in ("user", "item", "kind", "label", "rating", "time")))  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, eq=False)
 class RecData:
     """One data set. Frozen; views are new objects that share the arrays.

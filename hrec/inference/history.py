@@ -188,7 +188,7 @@ def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None
     elif rating is None and label is not None and x.label is not None:
         means = [_mean_rating(x, x.label == one) for one in (0, 1)]
         rating = np.where(label > 0, means[1], means[0])
-        if trained.model.reads_cells and trained.parts.train.feedback.cells in ("rating", "centred"):
+        if "cells" in trained.model.reads.user and trained.parts.train.feedback.cells in ("rating", "centred"):
             log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a liked item counts as rated {means[1]:.2f}")
     return label, rating
 

@@ -10,10 +10,11 @@ import torch
 
 from hrec.config import ConfigError, did_you_mean
 from hrec.datasets.problems import plural
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import RecData
 from hrec.inference.history import NewUsers
 from hrec.inference.ids import ids_of, item_ids, item_kinds, user_numbers
-from hrec.inference.newcomers import scores_of_new
+from hrec.inference.new_users import answering, queries_of
 from hrec.inference.trained import Trained
 from hrec.models.layers.top_k import top_k
 from hrec.pipeline.topn import Masked, masked_scores
@@ -39,15 +40,16 @@ def recommend(
     data, device = trained.data, trained.model.device
     span = _span(data, kind)
     if isinstance(users, NewUsers):
-        ids, scores_of = users.ids, scores_of_new(trained, users)
-        number, seen = np.arange(len(ids)), Masked.of(users.rows.user, users.rows.item, len(ids), device)
+        ids, queries = users.ids, queries_of(trained, users)
+        seen = Masked.of(users.rows.user, users.rows.item, len(ids), device)
     else:
         number = np.arange(data.n_users) if users is None else user_numbers(data, list(dict.fromkeys(map(str, users))))
         ids = ids_of(data.users)[number]
-        scores_of, seen = trained.scores_of, trained.seen
+        queries = Queries(torch.from_numpy(number.astype(np.int64)).to(device))
+        seen = trained.seen.of_rows(queries.user)
     width, parts = min(k, span.stop - span.start), []
     memory = trained.config.run.ranking.eval_memory_mb
-    for _, scores in masked_scores(scores_of, torch.from_numpy(number).to(device), data.n_items, seen, memory, width):
+    for _, scores in masked_scores(answering(trained), queries, data.n_items, seen, memory, width):
         inside = scores[:, span]
         best = top_k(inside, width)
         parts.append((best.cpu(), inside.gather(1, best.clamp(min=0)).cpu()))

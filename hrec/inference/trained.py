@@ -14,13 +14,13 @@ from hrec.config import ConfigError, LoadedConfig, did_you_mean, load
 from hrec.datasets import load_whole, one_kind, parts_of
 from hrec.datasets.recdata import RecData, Split
 from hrec.models import find_model
-from hrec.models.base import BaseModel, InnerProductModel
+from hrec.models.base import BaseModel, InnerProductModel, Ranker
 from hrec.pipeline.checkpoints import Checkpoints, load_into
 from hrec.pipeline.devices import pick_device
 from hrec.pipeline.records import RunFolder
 from hrec.pipeline.run import build_model, cache_folder, effective_settings
 from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_settings
-from hrec.pipeline.topn import Masked, ScoresOf
+from hrec.pipeline.topn import Masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +42,12 @@ class Trained:
         return str(self.config.run.model["name"])
 
     @cached_property
-    def scores_of(self) -> ScoresOf:
-        """user int64[B] -> scores of all items, float[B, n_items]."""
+    def ranker(self) -> Ranker:
+        """queries -> scores of all items, float[Q, n_items]."""
         with torch.no_grad():
             if isinstance(self.model, InnerProductModel):
-                return against(self.model, self.item_vectors)
+                model, vectors = self.model, self.item_vectors
+                return lambda queries: model.query_vectors(queries) @ vectors.T
             return self.model.ranker()
 
     @cached_property
@@ -60,11 +61,6 @@ class Trained:
         """The items of each user's rows."""
         x = self.data.interactions
         return Masked.of(x.user, x.item, self.data.n_users, self.model.device)
-
-
-def against(model: InnerProductModel, item_vectors: Tensor) -> ScoresOf:
-    """Scores of the model's users, whatever they are, against items whose vectors are known."""
-    return lambda user: model.user_vectors(user) @ item_vectors.T
 
 
 @torch.no_grad()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Table, TrainData
 from hrec.datasets.samplers import Sampler
 from hrec.settings import Settings
 
 Loss = Callable[[Any], dict[str, Tensor]]
+Ranker = Callable[[Queries], Tensor]
+"""queries -> scores of the catalogue, float[Q, n_items]; the caller may overwrite them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class Needs:
             if without:
                 out.append(f"item column '{name}', which these kinds lack: {', '.join(without)}")
         return out
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What of the data a model uses; columns that it does not use are named in the log.
+
+    user, item: of "id" (a trained vector or bias), "history" (the positive rows), "cells" (all rows, with the values
+    of data.inter_matrix_type), "sequence" (the order of rows), "columns" (features). per_kind: whether the model treats
+    each kind separately; such a model belongs to train_hete.py.
+    """
+
+    user: Set[str] = frozenset({"id", "columns"})
+    item: Set[str] = frozenset({"id", "columns"})
+    per_kind: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,24 +98,10 @@ class BaseModel(nn.Module, ABC):
         """No settings of its own."""
 
     needs: ClassVar[Needs] = Needs()
-    reads_columns: ClassVar[bool] = True
-    """Whether the model has a use for columns of items; one without says what it leaves unread."""
-    reads_user_columns: ClassVar[bool] = True
-    """Whether a model that reads columns has a use for those of users too."""
-    reads_cells: ClassVar[bool] = False
-    """Whether the model reads cells of histories as data.inter_matrix_type has them, so that ratings matter."""
-    approximates_users: bool = False
-    """Whether known users have weights that are near to what ``fold_in`` would work out for them, and not the same;
-    then a new user's scores are not compared with those of a known one. A model may set it by its settings."""
-    keeps_kinds_apart: ClassVar[bool] = False
-    """Whether the model treats each kind of its own; such a model belongs to train_hete.py alone."""
+    reads: ClassVar[Reads] = Reads()
     rows_at_once: ClassVar[int] = 16_384
     """Pairs that evaluation scores at once; a score does not depend on it."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
-    new_user_takes_mean: ClassVar[tuple[str, ...]] = ()
-    """Weights with a row for each user of which a user unknown to training takes the mean of all rows; by their names
-    in state_dict(). A model with other rows for users knows nothing of a new one; one without answers from the
-    history."""
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""
 
@@ -108,8 +111,8 @@ class BaseModel(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__} needs " + "; and ".join(lacks))
         self.config = config
         self.n_items = data.n_items
-        unread = [] if self.reads_columns and self.reads_user_columns else [data.users]
-        unread += [] if self.reads_columns else data.kinds.values()
+        unread = [] if "columns" in self.reads.user else [data.users]
+        unread += [] if "columns" in self.reads.item else data.kinds.values()
         self.remarks: list[str] = _unread(unread)
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
@@ -128,24 +131,18 @@ class BaseModel(nn.Module, ABC):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Higher means that the user likes the item more. user, item: int64[B] -> float[B], a logit where it can be."""
 
-    def fold_in(self) -> None:
-        """Work out the weights that users unknown to training have of their own, beside all others as they are.
+    def ranker(self) -> Ranker:
+        """A function of queries that scores every item of the catalogue for them, float[Q, n_items].
 
-        Called on a model that is built from such users' rows and holds the trained weights; their own are NaN. A model
-        that reads histories, or that knows no new users, leaves it.
-        """
-
-    def ranker(self) -> Callable[[Tensor], Tensor]:
-        """A function of users, int64[B], that scores every item for them, float[B, n_items].
-
-        What does not depend on the user is worked out once, here; the weights must not move while it is in use.
+        What does not depend on the query is computed once, here; the weights must not change while it is in use. The
+        function raises UnknownUserError for unknown users that the model cannot answer.
         """
         item = torch.arange(self.n_items, device=self.device)
         rows = self.rows_at_once
 
-        def scores_of_all(user: Tensor) -> Tensor:
+        def scores_of_all(queries: Queries) -> Tensor:
             out = []
-            for few in user.split(max(1, rows // max(self.n_items, 1))):
+            for few in queries.known().split(max(1, rows // max(self.n_items, 1))):
                 pairs = few.repeat_interleave(self.n_items), item.repeat(len(few))
                 scores = [self.score(u, i) for u, i in zip(*(side.split(rows) for side in pairs), strict=True)]
                 out.append(torch.cat(scores).view(len(few), -1))
@@ -181,7 +178,11 @@ class InnerProductModel(BaseModel):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return (self.user_vectors(user) * self.item_vectors(item)).sum(1)
 
-    def ranker(self) -> Callable[[Tensor], Tensor]:
+    def query_vectors(self, queries: Queries) -> Tensor:
+        """float[Q, d]; here the vectors of known users. A model that reads histories answers for unknown users too."""
+        return self.user_vectors(queries.known())
+
+    def ranker(self) -> Ranker:
         item = torch.arange(self.n_items, device=self.device)
         vectors = torch.cat([self.item_vectors(part) for part in item.split(self.rows_at_once)])
-        return lambda user: self.user_vectors(user) @ vectors.T
+        return lambda queries: self.query_vectors(queries) @ vectors.T

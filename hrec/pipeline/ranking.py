@@ -9,7 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from hrec.datasets.recdata import Interactions, RecData, Split
+from hrec.datasets.queries import Queries
+from hrec.datasets.recdata import Interactions, RecData, Split, joined_rows
+from hrec.datasets.sequences import Sequences
 from hrec.datasets.unseen import Unseen, distinct_ranks
 from hrec.models.base import BaseModel
 from hrec.models.layers.top_k import top_k
@@ -162,15 +164,16 @@ class Ranking:
         device, longest = model.device, max(parse(name)[1] for name in self.metrics)
         memory = self.settings.eval_memory_mb
         widths = [min(longest, span.stop - span.start) for span in spans]
-        masked = Masked.of(*self.hidden(part), part.n_users, device)
+        user = torch.from_numpy(users.astype(np.int64)).to(device)
+        masked = Masked.of(*self.hidden(part), part.n_users, device).of_rows(user)
         allowed = self.allowed(part)
         blocked = None if allowed.all() else torch.from_numpy(~allowed).to(device)
         drawn = self._drawn(part, device)
+        drawn = None if drawn is None else drawn.of_rows(user)
         lists: list[list[torch.Tensor]] = [[] for _ in spans]
         with torch.no_grad():
             ranker = model.ranker()
-        user = torch.from_numpy(users.astype(np.int64)).to(device)
-        for chunk, scores in masked_scores(ranker, user, self.n_items, masked, memory, longest):
+        for chunk, scores in masked_scores(ranker, self._queries(user, part), self.n_items, masked, memory, longest):
             if blocked is not None:
                 scores[:, blocked] = -torch.inf
             candidates = scores if drawn is None else _only(scores, *drawn.cells(chunk))
@@ -179,6 +182,14 @@ class Ranking:
                 found.append(torch.where(best >= 0, best + span.start, -1).int().cpu())
         empty = [torch.zeros(0, width, dtype=torch.int32) for width in widths]
         return [torch.cat([none, *found]).numpy() for none, found in zip(empty, lists, strict=True)]
+
+    def _queries(self, user: torch.Tensor, part: RecData) -> Queries:
+        """Known users; with ``valid_in_history`` their histories hold the validation rows when test is measured."""
+        if not self.settings.valid_in_history or part is self.parts.valid:
+            return Queries(user)
+        train = self.parts.train
+        rows = joined_rows([train.interactions, self.parts.valid.interactions])
+        return Queries(user, Sequences.of(train, rows, train.n_users, user.device).take(user))
 
     def _drawn(self, part: RecData, device: torch.device) -> Masked | None:
         """The candidates where they are sampled: the user's liked items and ``sampled`` unseen ones."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hrec.datasets.queries import Queries
+from hrec.models.base import Ranker
 from hrec.pipeline.metrics import ScoreError
-
-ScoresOf = Callable[[Tensor], Tensor]
-"""user int64[B] -> float[B, n_items], a tensor that the caller may overwrite."""
 
 COPIES = 4
 """Matrices of the size of a chunk's scores that live at once: scores, their top-k workspace (values, int64 places)."""
@@ -32,12 +31,23 @@ class Masked:
         np.cumsum(np.bincount(user, minlength=n_users), out=offset[1:])
         return Masked(torch.from_numpy(offset).to(device), torch.from_numpy(item[order].astype(np.int64)).to(device))
 
+    def of_rows(self, row: Tensor) -> Masked:
+        """These rows, int64[Q], in the order given."""
+        length = torch.diff(self.offset)[row]
+        offset = torch.cat([length.new_zeros(1), length.cumsum(0)])
+        return Masked(offset, self.item[self.places(row)[1]])
+
     def cells(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """(row in ``user``, item) of each masked cell, int64 both."""
+        row, place = self.places(user)
+        return row, self.item[place]
+
+    def places(self, user: Tensor) -> tuple[Tensor, Tensor]:
+        """(row in ``user``, position in ``item``) of each masked cell, int64 both."""
         start, length = self.offset[user], self.offset[user + 1] - self.offset[user]
         row = torch.repeat_interleave(torch.arange(len(user), device=user.device), length)
         place = torch.arange(len(row), device=user.device) - (torch.cumsum(length, 0) - length)[row]
-        return row, self.item[start[row] + place]
+        return row, start[row] + place
 
 
 def users_at_once(n_items: int, memory_mb: float, k: int = 0) -> int:
@@ -50,14 +60,15 @@ def users_at_once(n_items: int, memory_mb: float, k: int = 0) -> int:
 
 @torch.no_grad()
 def masked_scores(
-    scores_of: ScoresOf, user: Tensor, n_items: int, masked: Masked, memory_mb: float, k: int = 0
+    ranker: Ranker, queries: Queries, n_items: int, masked: Masked, memory_mb: float, k: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Chunks of ``user`` int64[B] and their scores float32[B, n_items], -inf where an item is no candidate.
+    """Chunks of the queries, as positions int64[B], and their scores float32[B, n_items], -inf for masked items.
 
-    k: length of the lists to be made of them. Raises ScoreError for a score that is NaN.
+    masked: one row for each query. k: length of the lists to be made of the scores. Raises ScoreError for NaN.
     """
-    for chunk in user.split(users_at_once(n_items, memory_mb, k)) if len(user) else ():
-        scores = scores_of(chunk).float()
+    every = torch.arange(len(queries), device=queries.user.device)
+    for chunk in every.split(users_at_once(n_items, memory_mb, k)) if len(every) else ():
+        scores = ranker(queries.take(chunk)).float()
         if bad := int(torch.isnan(scores.sum())) and int(torch.isnan(scores).sum()):
             raise ScoreError(f"{bad:,} of {scores.numel():,} scores are NaN: the model has diverged")
         scores[masked.cells(chunk)] = -torch.inf

@@ -27,6 +27,9 @@ class RankingSettings(Settings):
     these those that somebody likes in the part that is measured (the held-out fold of the out-matrix papers)."""
     mask_valid: bool = False
     """In test lists leave out what the user has in validation too, as RecBole does."""
+    valid_in_history: bool = False
+    """When test lists are made, the user's history holds the validation rows too. Only models that read histories from
+    the query use it; drawn validation negatives are not part of it."""
     sampled: PositiveInt | None = None
     """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
     comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""

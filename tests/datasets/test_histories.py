@@ -157,7 +157,7 @@ def test_a_liked_history_holds_each_liked_item_once_whatever_the_cells_are():
         for name in ("user", "item", "kind", "label", "rating")
     }
     liked = BY_USER["liked"]
-    for train in (data(), data(feedback=Feedback("rating")), data(**twice)):
+    for train in (data(), data(cells="rating"), data(**twice)):
         assert cells_of(liked_history(train)) == liked
     assert cells_of(liked_history(data(label=None))) == BY_USER["01"]
     assert cells_of(liked_history(data(label=np.zeros(5, np.float32)))) == [{}] * 4

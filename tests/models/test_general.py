@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
 from hrec.datasets.histories import user_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Feedback, Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel
 from hrec.models.general import nais
@@ -133,7 +134,7 @@ def test_a_global_bias_is_added_to_every_pair_and_has_no_penalty(cls: type[FISM]
     user, item = (a.flatten() for a in torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij"))
     close(with_.score(user, item) - 0.7, without_.score(user, item).detach(), within=1e-6)
     with torch.no_grad():
-        close(with_.ranker()(torch.arange(4)).flatten(), with_.score(user, item))
+        close(with_.ranker()(Queries(torch.arange(4))).flatten(), with_.score(user, item))
     batch = points(PAIRS)
     a, b = (model.loss(batch) for model in (with_, without_))
     assert all(torch.equal(a[term], b[term]) for term in a if term != "bce") and not torch.equal(a["bce"], b["bce"])
@@ -190,10 +191,10 @@ def test_lists_of_nais_have_the_scores_of_pairs(
     user, item = torch.tensor([3, 0, 2, 1]), torch.arange(6)
     with torch.no_grad():
         pairs = model.score(user.repeat_interleave(6), item.repeat(4)).view(4, 6)
-        close(model.ranker()(user), pairs)
+        close(model.ranker()(Queries(user)), pairs)
         for limit, value in (("CHUNK", 13), ("LOWEST", 2.0), ("PAIRS", 35)):
             monkeypatch.setattr(nais, limit, value)
-            close(model.ranker()(user), pairs)
+            close(model.ranker()(Queries(user)), pairs)
 
 
 @each_algorithm

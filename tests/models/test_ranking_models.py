@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hrec.datasets.batches import Draw, Pairs
 from hrec.datasets.histories import liked_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel
 from hrec.models.general import itemknn
@@ -478,7 +479,7 @@ def test_a_ranker_scores_as_score_does(cls: type[BaseModel], monkeypatch: pytest
     for data in (tiny(), many()):
         model = solved(cls, data) if "solve" in cls.stage_groups else build(cls, data)
         with torch.no_grad():
-            ranked = model.ranker()(torch.arange(data.n_users).flip(0))
+            ranked = model.ranker()(Queries(torch.arange(data.n_users).flip(0)))
         close(array(ranked)[::-1], every_score(model, data), within=1e-6)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel, InnerProductModel
 from hrec.models.layers.top_k import top_k
@@ -207,7 +208,7 @@ def test_a_ranker_gives_what_score_gives(rows_at_once: int):
         model.rows_at_once = rows_at_once  # type: ignore[misc]
         with torch.no_grad():
             pairs = model.score(user.repeat_interleave(5), item.repeat(3)).view(3, 5)
-            torch.testing.assert_close(model.ranker()(user), pairs)
+            torch.testing.assert_close(model.ranker()(Queries(user)), pairs)
 
 
 @pytest.mark.parametrize("world", [2, 5])

@@ -26,10 +26,11 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Rows
 from hrec.datasets.histories import liked_history, transposed
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Items
-from hrec.models.base import InnerProductModel, Stage
-from hrec.models.layers.bags import RaggedRows
+from hrec.models.base import InnerProductModel, Reads, Stage
+from hrec.models.layers.bags import Cells, RaggedRows
 from hrec.models.layers.content import ContentSettings, content, told_of_all_items
 from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
@@ -70,7 +71,7 @@ class CDL(InnerProductModel):
         to know it."""
 
     stage_groups = ("pretrain", "train")
-    reads_user_columns = False
+    reads = Reads(user={"id"}, item={"id", "columns"})
     config: Config
     known: Tensor
 
@@ -85,7 +86,7 @@ class CDL(InnerProductModel):
         liked = liked_history(data)
         self.liked, self.liked_by = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         known = torch.from_numpy(data.has_rows())
-        self.register_buffer("known", known)  # saved, as new users know nothing of it
+        self.register_buffer("known", known)
         self.walked = data.n_items if config.all_items else max(1, int(known.sum()))
         wide = self.encoder.first.wide
         self.remarks.append(f"the autoencoder reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
@@ -161,11 +162,17 @@ class CDL(InnerProductModel):
 
     @torch.no_grad()
     def _solve_users(self) -> None:
-        c, seen = self.config, self.items * self.known[:, None]
-        self.users.copy_(best_rows(self.liked, seen, (c.a, c.b), c.lambda_u))
+        self.users.copy_(self._best_users(self.liked))
 
-    def fold_in(self) -> None:
-        self._solve_users()
+    def _best_users(self, rows: RaggedRows) -> Tensor:
+        c, seen = self.config, self.items * self.known[:, None]
+        return best_rows(rows, seen, (c.a, c.b), c.lambda_u)
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        """A history is solved as the users are in training, V fixed."""
+        if queries.history is None:
+            return self.user_vectors(queries.known())
+        return self._best_users(RaggedRows.of_cells(Cells(*queries.history.cells(positives=True))))
 
     def user_vectors(self, user: Tensor) -> Tensor:
         return self.users[user]

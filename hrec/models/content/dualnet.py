@@ -27,9 +27,11 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Block, Rows
 from hrec.datasets.histories import History, liked_history, transposed
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Dual, Items
-from hrec.models.base import InnerProductModel, Stage
+from hrec.models.base import InnerProductModel, Reads, Stage
+from hrec.models.layers.bags import Cells
 from hrec.models.layers.content import ContentSettings, Scale, content, told_of_all_items
 from hrec.models.layers.histories import POWER
 from hrec.models.layers.levels import ACTIVATIONS, Decoders, Levels, Shape
@@ -119,7 +121,7 @@ class DualNet(InnerProductModel):
             return self
 
     stage_groups = ("pretrain", "refine", "train")
-    reads_user_columns = False
+    reads = Reads(user={"history"}, item={"columns"})
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:
@@ -199,6 +201,14 @@ class DualNet(InnerProductModel):
 
     def user_vectors(self, user: Tensor) -> Tensor:
         return self._of_users(user)
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        if queries.history is None:
+            return self.user_vectors(queries.known())
+        length, column, ones = queries.history.cells(positives=True)
+        each = length.clamp(min=1).to(ones.dtype).pow(-POWER[self.config.history_scale])
+        cells = Cells(length, column, ones * each.repeat_interleave(length))
+        return self.matches["user"](self.user_net.of_cells(cells, self.depth))
 
     def item_vectors(self, item: Tensor) -> Tensor:
         return self._of_items(item)

@@ -11,10 +11,12 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.batches import Pairs
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
-from hrec.models.base import InnerProductModel
-from hrec.models.layers.bags import Table
+from hrec.models.base import InnerProductModel, Reads
+from hrec.models.layers.bags import Cells, Table
+from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
 
@@ -37,7 +39,7 @@ class BPRMF(InnerProductModel):
         init_std: PositiveFloat | None = None
         """Standard deviation of the first vectors; null: Xavier's sqrt(2 / (rows + width)) of each table."""
 
-    reads_columns = False
+    reads = Reads(user={"id"}, item={"id"})
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:
@@ -72,6 +74,15 @@ class BPRMF(InnerProductModel):
         """p_u, with ``item_bias`` [p_u, 1]"""
         p = self.users.rows(user)
         return p if self.bias is None else torch.cat([p, torch.ones_like(p[:, :1])], 1)
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        """An unknown user, or one with another history, has the vector that fits the history best, items fixed."""
+        if queries.history is None:
+            return self.user_vectors(queries.known())
+        bias = None if self.bias is None else self.bias.weight.squeeze(1)
+        history = Cells(*queries.history.cells(positives=True))
+        p = best_by_pairs(history, self.items.weight, self.users.weight, bias)
+        return p if bias is None else torch.cat([p, torch.ones_like(p[:, :1])], 1)
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """q_i, with ``item_bias`` [q_i, b_i]"""

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from hrec.datasets.batches import Points
 from hrec.datasets.histories import item_history, user_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
-from hrec.models.base import InnerProductModel, Needs
+from hrec.models.base import InnerProductModel, Needs, Reads
 from hrec.models.layers.histories import HistoryLinear
 from hrec.models.layers.towers import Tower, TwoTowerSettings
 from hrec.models.losses import bce
@@ -25,8 +26,7 @@ class DMF(InnerProductModel):
     class Config(TwoTowerSettings):
         """Settings of DMF: those of every two-tower model on histories."""
 
-    reads_columns = False
-    reads_cells = True
+    reads = Reads(user={"cells"}, item={"cells"})
     needs = Needs(labels=True)
     config: Config
 
@@ -49,6 +49,9 @@ class DMF(InnerProductModel):
 
     def user_vectors(self, user: Tensor, leave_out: Tensor | None = None) -> Tensor:
         return self.user_tower.as_left(self.users(user, leave_out))
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        return self.user_tower.as_left(self.users.of_queries(queries))
 
     def item_vectors(self, item: Tensor, leave_out: Tensor | None = None) -> Tensor:
         return self.item_tower.as_right(self.items(item, leave_out))

@@ -5,7 +5,7 @@ Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,9 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
-from hrec.models.base import BaseModel, Stage
+from hrec.models.base import BaseModel, Ranker, Reads, Stage
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.cooccurrence import cooccurrences
 from hrec.settings import Settings
@@ -38,7 +39,7 @@ class EASE(BaseModel):
         """Refuse data whose items need more than this: three matrices of items by items."""
 
     stage_groups = ("solve",)
-    reads_columns = False
+    reads = Reads(user={"history"}, item={"id"})
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:
@@ -82,9 +83,9 @@ class EASE(BaseModel):
         pair = liked.owner
         return self.weight.new_zeros(len(user)).index_add(0, pair, self.weight[liked.column.long(), item[pair]])
 
-    def ranker(self) -> Callable[[Tensor], Tensor]:
-        def scores_of_all(user: Tensor) -> Tensor:
-            liked = self.rows(user)
+    def ranker(self) -> Ranker:
+        def scores_of_all(queries: Queries) -> Tensor:
+            liked = self.rows.of_queries(queries, positives=True)
             return F.embedding_bag(liked.column, self.weight, liked.start.to(liked.column.dtype), mode="sum")
 
         return scores_of_all

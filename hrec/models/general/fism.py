@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
 from hrec.datasets.histories import thinned, user_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
-from hrec.models.base import InnerProductModel, Needs
+from hrec.models.base import InnerProductModel, Needs, Reads
 from hrec.models.layers.bags import Table
 from hrec.models.layers.histories import HistoryLinear, HistorySettings, mean_squared_norm
 from hrec.models.losses import bce
@@ -49,10 +50,8 @@ class FISM(InnerProductModel):
         init_std: PositiveFloat = 0.01
         """Standard deviation of the first p and q; biases begin at 0."""
 
-    reads_columns = False
-    reads_cells = True
+    reads = Reads(user={"id", "cells"}, item={"id"})
     needs = Needs(labels=True)
-    new_user_takes_mean = ("user_bias.weight",)
     published_unused: ClassVar[dict[str, str]] = {
         "split_to": "it cut evaluation into pieces to save memory; vectors of users and items need none"
     }
@@ -88,6 +87,11 @@ class FISM(InnerProductModel):
         """[pooled history, b_u, 1]; leave_out int64[B] is the item whose cell each history goes without."""
         bias = self.user_bias.rows(user)
         return torch.cat([self.users(user, leave_out), bias, torch.ones_like(bias)], 1)
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        """As ``user_vectors``; an unknown user has the mean bias of all users."""
+        bias = self.user_bias.rows_or_mean(queries.user)
+        return torch.cat([self.users.of_queries(queries), bias, torch.ones_like(bias)], 1)
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """[q_i, 1, b_i], b_i with the bias of all pairs if there is one"""

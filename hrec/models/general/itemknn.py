@@ -8,7 +8,7 @@ those of each item that is scored, which is then never without any. ``shrink`` l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
-from hrec.models.base import BaseModel, Stage
-from hrec.models.layers.bags import RaggedRows
+from hrec.models.base import BaseModel, Ranker, Reads, Stage
+from hrec.models.layers.bags import Cells, RaggedRows
 from hrec.models.layers.cooccurrence import cooccurrences
 from hrec.models.layers.top_k import top_k
 from hrec.settings import Settings
@@ -43,7 +44,7 @@ class ItemKNN(BaseModel):
         """Added to the divisor."""
 
     stage_groups = ("solve",)
-    reads_columns = False
+    reads = Reads(user={"history"}, item={"id"})
     config: Config
     neighbour: Tensor
     keys: Tensor
@@ -87,17 +88,22 @@ class ItemKNN(BaseModel):
         liked = self.keys[place] == wanted if len(self.keys) else torch.zeros_like(wanted, dtype=torch.bool)
         return (self.similarity[item] * liked).sum(1)
 
-    def ranker(self) -> Callable[[Tensor], Tensor]:
+    def ranker(self) -> Ranker:
         similar = self._by_neighbour()
 
-        def scores_of(user: Tensor) -> Tensor:
-            liked = self.rows(user)
+        def scores_of(liked: Cells) -> Tensor:
             near = similar(liked.column.long())
-            out = near.value.new_zeros(len(user) * self.n_items)
+            queries = len(liked.length)
+            out = near.value.new_zeros(queries * self.n_items)
             place = liked.owner[near.owner] * self.n_items + near.column
-            return out.index_add_(0, place, near.value).view(len(user), self.n_items)
+            return out.index_add_(0, place, near.value).view(queries, self.n_items)
 
-        return lambda user: torch.cat([scores_of(few) for few in user.split(USERS)])
+        def scores_of_all(queries: Queries) -> Tensor:
+            rows = RaggedRows.of_cells(self.rows.of_queries(queries, positives=True))
+            row = torch.arange(len(queries), device=self.device)
+            return torch.cat([scores_of(rows(few)) for few in row.split(USERS)])
+
+        return scores_of_all
 
     def _by_neighbour(self) -> RaggedRows:
         """Row j: the items that have j as a neighbour, with their similarity."""

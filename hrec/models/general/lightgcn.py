@@ -7,14 +7,16 @@ SIGIR 2020, section 3. The vectors begin as Xavier's uniform, as in the paper.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
 from hrec.datasets.histories import liked_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
-from hrec.models.base import InnerProductModel
+from hrec.models.base import InnerProductModel, Reads
 from hrec.models.layers.graph import Graph
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
@@ -39,12 +41,16 @@ class LightGCN(InnerProductModel):
         negatives: NegativeSettings = NegativeSettings()
         """The unseen items that a liked one is set against."""
 
-    reads_columns = False
+    reads = Reads(user={"id"}, item={"id"})
     config: Config
+    users_of_item: Tensor
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        self.graph = Graph(liked_history(data))
+        history = liked_history(data)
+        self.graph = Graph(history)
+        count = torch.bincount(torch.from_numpy(history.index).long(), minlength=data.n_items).float()
+        self.register_buffer("users_of_item", count, persistent=False)
         self.users = nn.Parameter(torch.empty(data.n_users, config.embedding_size))
         self.items = nn.Parameter(torch.empty(data.n_items, config.embedding_size))
         for table in (self.users, self.items):
@@ -70,6 +76,25 @@ class LightGCN(InnerProductModel):
     def user_vectors(self, user: Tensor) -> Tensor:
         """e_u"""
         return self.vectors()[0][user]
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        """An unknown user is a new node of the graph: its e^(k) are sums over its items (Eq. 3), e^(0) the mean."""
+        if queries.history is None:
+            return self.user_vectors(queries.known())
+        length, item, _ = queries.history.cells(positives=True)
+        start = length.cumsum(0) - length
+        sums = F.embedding_bag(item.long(), self._smoothed_items(), start, mode="sum")
+        own = self.users.mean(0) + sums / length.clamp(min=1).to(sums.dtype).sqrt()[:, None]
+        return own / (self.config.n_layers + 1)
+
+    def _smoothed_items(self) -> Tensor:
+        """sum over k < K of e_i^(k) / sqrt(users of i): what an item passes on to a user, up to the user's degree."""
+        users, items = self.users, self.items
+        sums = items
+        for _ in range(self.config.n_layers - 1):
+            users, items = self.graph(users, items)
+            sums = sums + items
+        return sums / self.users_of_item.clamp(min=1).sqrt()[:, None]
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """e_i"""

@@ -6,7 +6,6 @@ section 3; hyper-parameters of DURation's Table 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -16,10 +15,12 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
 from hrec.datasets.histories import thinned, user_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
-from hrec.models.base import BaseModel, Needs
+from hrec.models.base import BaseModel, Needs, Ranker, Reads
 from hrec.models.layers.attention import Cells, attend_concat, attend_product, pool
+from hrec.models.layers.bags import Cells as History
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.losses import bce
 from hrec.settings import Settings
@@ -63,10 +64,8 @@ class NAIS(BaseModel):
         init_std: PositiveFloat = 0.01
         """Standard deviation of the first p and q; biases begin at 0."""
 
-    reads_columns = False
-    reads_cells = True
+    reads = Reads(user={"id", "cells"}, item={"id"})
     needs = Needs(labels=True)
-    new_user_takes_mean = ("user_bias.weight",)
     published_unused: ClassVar[dict[str, str]] = {
         "split_to": "it cut evaluation into pieces to save memory; the pieces here are always small",
         "pretrain_path": "training starts from random weights",
@@ -93,9 +92,9 @@ class NAIS(BaseModel):
 
     def loss(self, batch: Points) -> dict[str, Tensor]:
         """Binary cross-entropy of the pairs without their own cells, and the penalty."""
-        cells, value, used = self._cells(batch.user, batch.item, leave_out=True)
+        cells, value, used = self._cells(self.rows(batch.user), batch.item, leave_out=True)
         p, q = self.targets.rows(batch.item), self.history.rows(used)
-        logit = self._attended(p, q, cells, value) + self._biases(batch.user, batch.item)
+        logit = self._attended(p, q, cells, value) + self._biases(self.user_bias.rows(batch.user), batch.item)
         terms = {"bce": bce(logit, batch.label)}
         of_p, of_q, of_w = self.config.reg_weights
         if of_p or of_q or of_w:
@@ -106,28 +105,47 @@ class NAIS(BaseModel):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Whole histories, in chunks of whole pairs with about CHUNK cells each."""
-        last = self.rows.length(user).cumsum(0)
-        sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist() or [0]
-        return torch.cat([self._score(u, i) for u, i in zip(user.split(sizes), item.split(sizes), strict=True)])
+        return self._of_pairs(self.rows, user, item) + self._biases(self.user_bias.rows(user), item)
 
-    def ranker(self) -> Callable[[Tensor], Tensor]:
-        """The attention of an item on an item is every user's, so it is worked out once for each pair of items."""
+    def _of_pairs(self, rows: RaggedRows, row: Tensor, item: Tensor) -> Tensor:
+        """The attended sums of pairs of a history and an item, both int64[B], without biases."""
+        last = rows.length(row).cumsum(0)
+        sizes = torch.unique_consecutive(last // CHUNK, return_counts=True)[1].tolist() or [0]
+        return torch.cat([self._whole(rows, r, i) for r, i in zip(row.split(sizes), item.split(sizes), strict=True)])
+
+    def ranker(self) -> Ranker:
+        """The attention of an item on an item is the same for every user: it is computed once for each pair."""
         if self.n_items**2 > PAIRS:
-            return super().ranker()
+            return self._ranker_by_pairs()
         power, weighted, top = self._attention_of_all()
         if float(power.min()) < LOWEST:
-            return super().ranker()
+            return self._ranker_by_pairs()
         beta, bias = self.config.beta, self.item_bias.weight.squeeze(1)
         if self.bias is not None:
             bias = bias + self.bias
 
-        def scores_of_all(user: Tensor) -> Tensor:
-            length, used, value = cells = self.rows(user)
+        def scores_of_all(queries: Queries) -> Tensor:
+            length, used, value = cells = self.rows.of_queries(queries)
             start = cells.start.to(used.dtype)
             total = F.embedding_bag(used, power, start, mode="sum")
             pooled = F.embedding_bag(used, weighted, start, mode="sum", per_sample_weights=value.to(total.dtype))
             pooled *= torch.exp((1 - beta) * top) * total.clamp_(min=torch.finfo(total.dtype).tiny).pow_(-beta)
-            return self._over_length(pooled, length[:, None]) + self.user_bias.weight[user] + bias
+            return self._over_length(pooled, length[:, None]) + self.user_bias.rows_or_mean(queries.user) + bias
+
+        return scores_of_all
+
+    def _ranker_by_pairs(self) -> Ranker:
+        item = torch.arange(self.n_items, device=self.device)
+
+        def scores_of_all(queries: Queries) -> Tensor:
+            rows, bias = RaggedRows.of_cells(self.rows.of_queries(queries)), self.user_bias.rows_or_mean(queries.user)
+            out = bias.new_empty(len(queries), self.n_items)
+            row = torch.arange(len(queries), device=item.device)
+            for few in row.split(max(1, self.rows_at_once // self.n_items)):
+                pairs = few.repeat_interleave(self.n_items), item.repeat(len(few))
+                scores = self._of_pairs(rows, *pairs) + self._biases(bias[pairs[0]], pairs[1])
+                out[few] = scores.view(len(few), -1)
+            return out
 
         return scores_of_all
 
@@ -146,18 +164,19 @@ class NAIS(BaseModel):
             weighted[:, few] = power[:, few] * dot.T
         return power, weighted, top
 
-    def _score(self, user: Tensor, item: Tensor) -> Tensor:
-        cells, value, used = self._cells(user, item, leave_out=False)
+    def _whole(self, rows: RaggedRows, row: Tensor, item: Tensor) -> Tensor:
+        cells, value, used = self._cells(rows(row), item, leave_out=False)
         p, q = self.targets.rows(item), self.history.rows(used)
-        return self._attended(p, q, cells, value) + self._biases(user, item)
+        return self._attended(p, q, cells, value)
 
-    def _biases(self, user: Tensor, item: Tensor) -> Tensor:
-        own = (self.user_bias.rows(user) + self.item_bias.rows(item)).squeeze(1)
+    def _biases(self, of_user: Tensor, item: Tensor) -> Tensor:
+        """of_user float[B, 1]"""
+        own = (of_user + self.item_bias.rows(item)).squeeze(1)
         return own if self.bias is None else own + self.bias
 
-    def _cells(self, user: Tensor, item: Tensor, leave_out: bool) -> tuple[Cells, Tensor, Tensor]:
+    def _cells(self, history: History, item: Tensor, leave_out: bool) -> tuple[Cells, Tensor, Tensor]:
         """The cells of each pair, their values float[E], and the items that stand in them, int64[k] ascending."""
-        length, column, value = history = self.rows(user)
+        length, column, value = history
         pair = history.owner
         if leave_out:
             own = column == item.to(column.dtype)[pair]
@@ -165,8 +184,8 @@ class NAIS(BaseModel):
                 own |= _one_of_pairs_without(own, pair, length)
             keep = (~own).nonzero().squeeze(1)
             column, value, pair = column[keep], value[keep], pair[keep]
-            length = torch.bincount(pair, minlength=len(user))
-        there = torch.zeros(len(self.history.weight), dtype=torch.int64, device=user.device)
+            length = torch.bincount(pair, minlength=len(item))
+        there = torch.zeros(len(self.history.weight), dtype=torch.int64, device=item.device)
         there[column] = 1
         row = (there.cumsum(0) - 1)[column]
         return Cells(F.pad(length.cumsum(0), (1, 0)), pair, row), value, there.nonzero().squeeze(1)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hrec.datasets.batches import Points
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
-from hrec.models.base import BaseModel, Needs, Stage
+from hrec.models.base import BaseModel, Needs, Reads, Stage
 from hrec.models.layers.bags import Table
 from hrec.models.layers.mlp import MLP
 from hrec.models.losses import bce
@@ -59,7 +59,7 @@ class NCF(BaseModel):
                 raise ValueError(f"pretrain trains gmf and mlp apart first, and parts has only {self.parts[0]}")
             return self
 
-    reads_columns = False
+    reads = Reads(user={"id"}, item={"id"})
     needs = Needs(labels=True)
     stage_groups = ("pretrain", "train")
     config: Config

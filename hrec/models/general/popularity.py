@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
-from hrec.models.base import InnerProductModel, Stage
+from hrec.models.base import InnerProductModel, Reads, Stage
 from hrec.settings import Settings
 
 
@@ -28,7 +29,7 @@ class Popularity(InnerProductModel):
         """Divide by the count of all items of the kind, so that a kind of few rows is not below the others."""
 
     stage_groups = ("solve",)
-    reads_columns = False
+    reads = Reads(user=set(), item={"id"})
     config: Config
     count: Tensor
 
@@ -54,6 +55,9 @@ class Popularity(InnerProductModel):
     def user_vectors(self, user: Tensor) -> Tensor:
         """1"""
         return self.score_of_item.new_ones(len(user), 1)
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        return self.user_vectors(queries.user)
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """The item's count."""

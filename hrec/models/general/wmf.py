@@ -15,9 +15,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.histories import liked_history, transposed
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
-from hrec.models.base import InnerProductModel, Stage
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.base import InnerProductModel, Reads, Stage
+from hrec.models.layers.bags import Cells, RaggedRows, Table
 from hrec.models.layers.least_squares import best_rows, cost_of_all
 from hrec.settings import CellWeights
 
@@ -50,14 +51,13 @@ class WMF(InnerProductModel):
         """Standard deviation of the first vectors; only those of the users count where the solution is exact."""
 
     stage_groups = ("solve",)
-    reads_columns = False
+    reads = Reads(user={"id"}, item={"id"})
     config: Config
     mean_weight: Tensor
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         liked = liked_history(data)
-        self.approximates_users = config.cg_steps is not None
         self.of_user, self.of_item = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
         self.users = Table(data.n_users, config.embedding_size, config.init_std)
         self.items = Table(data.n_items, config.embedding_size, config.init_std)
@@ -74,9 +74,6 @@ class WMF(InnerProductModel):
         self.solve_items()
         self.solve_users()
         return self.objective()
-
-    def fold_in(self) -> None:
-        self._solve_users(cg_steps=None)
 
     def solve_users(self) -> None:
         """The best U beside V, or a U nearer to it."""
@@ -122,6 +119,14 @@ class WMF(InnerProductModel):
     def user_vectors(self, user: Tensor) -> Tensor:
         """u_i"""
         return self.users.rows(user)
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        """A history is solved exactly (Eq. 2), V fixed."""
+        if queries.history is None:
+            return self.user_vectors(queries.known())
+        c, rows = self.config, RaggedRows.of_cells(Cells(*queries.history.cells(positives=True)))
+        l2 = c.l_u * self._relative(rows, self.n_items, 0)
+        return best_rows(rows, self.items.weight, (c.a, c.b), l2)
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """v_j"""

@@ -16,7 +16,7 @@ from hrec.datasets.batches import Points
 from hrec.datasets.recdata import Table as RecTable
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import PerKind
-from hrec.models.base import InnerProductModel, Needs
+from hrec.models.base import InnerProductModel, Needs, Reads
 from hrec.models.layers.bags import Table
 from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
@@ -54,7 +54,7 @@ class CCCF(InnerProductModel):
             return self
 
     needs = Needs(labels=True)
-    keeps_kinds_apart = True
+    reads = Reads(per_kind=True)
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:

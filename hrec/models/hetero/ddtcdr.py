@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hrec.datasets.batches import Points
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import PerKind
-from hrec.models.base import BaseModel, Needs
+from hrec.models.base import BaseModel, Needs, Reads
 from hrec.models.layers.bags import Table
 from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.kinds import ByKind, Kinds, summed_bce
@@ -55,7 +55,7 @@ class DDTCDR(BaseModel):
         """Standard deviation of the first weights of all embeddings."""
 
     needs = Needs(labels=True, min_kinds=2)
-    keeps_kinds_apart = True
+    reads = Reads(per_kind=True)
     config: Config
     seen: Tensor
 

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from hrec.datasets.batches import Points
 from hrec.datasets.histories import item_history, user_history
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import PerKind
-from hrec.models.base import InnerProductModel, Needs, Stage
+from hrec.models.base import InnerProductModel, Needs, Reads, Stage
 from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.histories import HistoryLinear
 from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
@@ -74,8 +75,7 @@ class DURation(InnerProductModel):
         paper = TwoTowerSettings.paper | {"gamma": 0.5}
 
     needs = Needs(labels=True)
-    keeps_kinds_apart = True
-    reads_cells = True
+    reads = Reads(user={"cells", "columns"}, item={"cells", "columns"}, per_kind=True)
     published_unused: ClassVar[dict[str, str]] = {
         "mlp_hidden_size": "the towers are user_hidden_size_list and item_hidden_size_list",
         "dropout_prob": "to have dropout, set 'dropout'",
@@ -139,6 +139,10 @@ class DURation(InnerProductModel):
 
     def user_vectors(self, user: Tensor, leave_out: Tensor | None = None) -> Tensor:
         return self.user_tower.as_left(torch.cat([self.users(user, leave_out), self.user_fields(user)], 1))
+
+    def query_vectors(self, queries: Queries) -> Tensor:
+        parts = [self.users.of_queries(queries), self.user_fields.of_queries(queries)]
+        return self.user_tower.as_left(torch.cat(parts, 1))
 
     def item_vectors(self, item: Tensor) -> Tensor:
         return self.item_tower.as_right(torch.cat([self.items(item), self.mapped(item)], 1))

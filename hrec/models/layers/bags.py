@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrec.datasets.histories import History
+from hrec.datasets.queries import Queries
 
 
 class Cells(NamedTuple):
@@ -57,6 +58,21 @@ class RaggedRows(nn.Module):
         """The rows of a history."""
         return cls(history.offset, history.index, history.value)
 
+    def of_queries(self, queries: Queries, positives: bool = False) -> Cells:
+        """The cells of the queries: of their histories, or of the training rows of known users.
+
+        positives: a history gives its positive items, cells of 1. Raises UnknownUserError without either.
+        """
+        if queries.history is None:
+            return self(queries.known())
+        return Cells(*queries.history.cells(positives))
+
+    @classmethod
+    def of_cells(cls, cells: Cells) -> RaggedRows:
+        """Rows that hold these cells."""
+        offset = torch.cat([cells.length.new_zeros(1), cells.length.cumsum(0)])
+        return cls(offset, cells.column, cells.value)
+
     def length(self, row: Tensor) -> Tensor:
         """How many cells each of these rows has, int64[B] -> int64[B]."""
         return self.offset[row + 1] - self.offset[row]
@@ -88,6 +104,12 @@ class Table(nn.Module):
         self.weight = nn.Parameter(torch.empty(rows, width))
         self.weight.dense_up_to = dense_up_to  # type: ignore[attr-defined]
         nn.init.normal_(self.weight, std=std)
+
+    def rows_or_mean(self, index: Tensor) -> Tensor:
+        """Rows of the table, int64[B] -> [B, width]; for -1 the mean of all rows."""
+        unknown = index < 0
+        rows = self.rows(index.clamp(min=0))
+        return torch.where(unknown[:, None], self.weight.mean(0), rows) if bool(unknown.any()) else rows
 
     def bags(self, index: Tensor, offset: Tensor, value: Tensor) -> Tensor:
         """Sum of ``value * weight[index]`` over each bag; bag b starts at ``offset[b]``. -> [bags, width].

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, behind_missing
+from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Table as RecTable
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries, of_buckets, of_categories, of_sparse, side_by_side, standardised
 from hrec.models.layers.own_row import Numbers, OwnRowOut
 from hrec.settings import Settings
+
+NO_ROW = np.zeros(0, np.int64)
 
 
 class FieldSettings(Settings):
@@ -48,26 +53,60 @@ class Fields(nn.Module):
     ) -> None:
         super().__init__()
         chosen = {name: table.columns[name] for name in (table.columns if columns is None else columns)}
+        self.columns = chosen
         tokens = {name: column for name, column in chosen.items() if _entries(column, buckets) is not None}
         plain = {name: column for name, column in chosen.items() if name not in tokens}
         self.n_tokens = len(tokens)
         self.token_width = width
+        self.clip, self.buckets, self.tokens, self.plain = clip, buckets, list(tokens), list(plain)
         if tokens:
-            self.rows = OwnRowOut(lambda columns: RaggedRows(*side_by_side(_all_entries(columns, buckets))), tokens)
+            self.rows = OwnRowOut(self._token_rows, tokens)
             self.table = Table(sum(e.size for e in _all_entries(tokens, buckets)), width, init_std)
-        self.numbers = OwnRowOut(lambda columns: Numbers(_stacked(columns, table.count, clip)), plain)
+        self.numbers = OwnRowOut(partial(self._number_rows, count=table.count), plain)
         self.n_numbers: int = self.numbers(torch.zeros(0, dtype=torch.int64)).shape[1]
         self.width = self.n_tokens * width + self.n_numbers
 
     def forward(self, row: Tensor) -> Tensor:
         """row int64[B], counted from the table's start. -> [B, width]; width 0 where the table has no column."""
-        parts = [self.numbers(row)] if self.n_numbers or not self.n_tokens else []
-        if self.n_tokens:
+        return self._look_up(row, self.rows if self.n_tokens else None, self.numbers)
+
+    def of_queries(self, queries: Queries) -> Tensor:
+        """Rows of known users, and the columns that unknown ones bring, or missing values. -> [Q, width]"""
+        unknown = queries.unknown.nonzero().squeeze(1)
+        out = self(queries.user.clamp(min=0))
+        if not len(unknown):
+            return out
+        given = queries.take(unknown).columns or {}
+        columns = {name: _given(given.get(name), column, len(unknown)) for name, column in self.columns.items()}
+        tokens = self._token_rows({n: columns[n] for n in self.tokens}) if self.n_tokens else None
+        numbers = self._number_rows({n: columns[n] for n in self.plain}, len(unknown))
+        row = torch.arange(len(unknown), device=out.device)
+        theirs = self._look_up(row, tokens.to(out.device) if tokens else None, numbers.to(out.device))
+        return out.index_copy(0, unknown, theirs)
+
+    def _token_rows(self, columns: Mapping[str, Column]) -> RaggedRows:
+        return RaggedRows(*side_by_side(_all_entries(columns, self.buckets)))
+
+    def _number_rows(self, columns: Mapping[str, Column], count: int) -> Numbers:
+        return Numbers(_stacked(columns, count, self.clip))
+
+    def _look_up(self, row: Tensor, rows: nn.Module | None, numbers: nn.Module) -> Tensor:
+        parts = [numbers(row)] if self.n_numbers or not self.n_tokens else []
+        if rows is not None:
             fields = (row[:, None] * self.n_tokens + torch.arange(self.n_tokens, device=row.device)).flatten()
-            cells = self.rows(fields)
+            cells = rows(fields)
             embedded = self.table.bags(cells.column, cells.start, cells.value)
             parts.insert(0, embedded.view(len(row), self.n_tokens * self.token_width))
         return torch.cat(parts, dim=1)
+
+
+def _given(own: Column | None, known: Column, n: int) -> Column:
+    """A column of ``n`` unknown users, measured against the known ones; None: missing values."""
+    if own is None:
+        return behind_missing(n, known, NO_ROW)
+    if isinstance(own, Numeric | Dense) and isinstance(known, Numeric | Dense):
+        return replace(own, among=known.reference)
+    return own
 
 
 def _entries(column: Column, buckets: int | None) -> Entries | None:

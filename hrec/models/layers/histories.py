@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from hrec.datasets.histories import History
+from hrec.datasets.queries import Queries
 from hrec.models.layers.bags import Cells, RaggedRows, Table
 from hrec.settings import Settings
 
@@ -81,6 +82,19 @@ class HistoryLinear(nn.Module):
             pooled = sums.index_select(0, inverse) * rest[:, None] + minus
             n, total = (n - 1).clamp(min=0), total * rest - own.value
         return self._scaled(pooled, n.to(pooled.dtype), total)
+
+    def of_cells(self, cells: Cells) -> Tensor:
+        """Cells of B rows, of which none need be a training row -> [B, width]."""
+        total = cells.value.new_zeros(len(cells.length), dtype=torch.float64)
+        total = total.index_add_(0, cells.owner, cells.value.double()).float()
+        pooled = self.table.bags(cells.column, cells.start, cells.value)
+        return self._scaled(pooled, cells.length.to(pooled.dtype), total)
+
+    def of_queries(self, queries: Queries) -> Tensor:
+        """-> [Q, width]"""
+        if queries.history is None:
+            return self(queries.known())
+        return self.of_cells(self.rows.of_queries(queries))
 
     def _scaled(self, pooled: Tensor, n: Tensor, total: Tensor) -> Tensor:
         if self.power:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrec.models.layers.bags import Cells
 from hrec.models.layers.wide import Wide, WideLinear, masked
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -50,7 +51,14 @@ class Levels(nn.Module):
 
     def forward(self, row: Tensor, depth: int, noise: float = 0.0, hidden: Tensor | None = None) -> list[Tensor]:
         """The sums of the lowest ``depth`` levels before their activation, [B, width] each; the rest as WideLinear."""
-        sums = [self.norms[0](self.first(row, noise, hidden))]
+        return self._upwards(self.first(row, noise, hidden), depth)
+
+    def of_cells(self, cells: Cells, depth: int) -> list[Tensor]:
+        """The same for cells of rows that need not be rows of the input; without noise."""
+        return self._upwards(self.first.of_cells(cells), depth)
+
+    def _upwards(self, lowest: Tensor, depth: int) -> list[Tensor]:
+        sums = [self.norms[0](lowest)]
         for number in range(1, depth):
             sums.append(self.sum_above(number, self.dropout(self.activation(sums[-1]))))
         return sums

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.columns import Sparse
-from hrec.models.layers.bags import DENSE_UP_TO, RaggedRows, Table
+from hrec.models.layers.bags import DENSE_UP_TO, Cells, RaggedRows, Table
 
 
 class Wide(nn.Module):
@@ -77,6 +77,11 @@ class WideLinear(nn.Module):
             value = value.masked_fill(hidden[cells.column.long()], 0.0)
         out = self.table.bags(cells.column, cells.start, value) + self.bias
         return out if self.of_numbers is None else out + self.of_numbers(numbers)
+
+    def of_cells(self, cells: Cells) -> Tensor:
+        """Cells of rows that need not be rows of X, which has no dense columns. -> [B, size]"""
+        assert self.of_numbers is None
+        return self.table.bags(cells.column, cells.start, cells.value) + self.bias
 
 
 def masked(x: Tensor, noise: float) -> Tensor:
