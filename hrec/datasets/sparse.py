@@ -1,6 +1,6 @@
 """A .npz file of sparse vectors, such as bags of words, one for each row of a file of users or items.
 
-Every index is checked here, before scipy narrows it to 32 bits, so that no model meets one that its shape does not have.
+Every index is checked here, before scipy narrows it to 32 bits: no model meets one outside of the shape.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _open(path: Path) -> Mapping[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(read_bytes(path)) if packed else path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        if np.shape(arrays.get("coords"))[:1] == (2,):  # newer files of coordinates may have both in one array
+        if "coords" in arrays and len(arrays["coords"]) == 2:  # scipy may come to save both in one array
             arrays["row"], arrays["col"] = arrays["coords"]
         _format(arrays)
     except DataError:
@@ -200,7 +200,7 @@ def _whole(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _require_within(index: np.ndarray, end: int, where: Callable[[int], str], start: int = 0) -> None:
-    """Raises _Faulty about the first index that is not from ``start`` up to below ``end``; ``where`` gives its place."""
+    """Raises _Faulty about the first index outside of ``start`` to ``end - 1``; ``where`` gives its place."""
     outside = (index < start) | (index >= end)
     if outside.any():
         first, count = int(outside.argmax()), int(outside.sum())
