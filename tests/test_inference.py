@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -490,6 +492,43 @@ def test_a_history_that_cannot_be_read_is_told_with_its_place(finished, shop, hi
     with pytest.raises(DataError) as error:
         told(finished, shop, history(text))
     assert sentence in str(error.value)
+
+
+def of_parquet(folder: Path, **columns: Any) -> Path:
+    """A history of the items 500, 501 and 502 in a parquet file."""
+    pq.write_table(pa.table({"item_id": [500, 501, 502], **columns}), folder / "history.parquet")
+    return folder / "history.parquet"
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_rating_of_a_history_at_the_threshold_is_not_above_it(finished, shop, tmp_path, kind):
+    path = of_parquet(tmp_path, rating=np.array([3.2, 3.3, 3.4], kind))
+    new, _ = told(finished, shop, path, label={"from": "rating", "above": 3.3})
+    assert new.rows.label.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0)])
+def test_whole_numbers_of_64_bits_in_a_history_are_ratings_and_times(finished, shop, tmp_path, kind):
+    big = pa.array([2**53 + 1, 1, 2**63 - 1], pa.decimal128(38, 0)).cast(kind)
+    new, _ = told(finished, shop, of_parquet(tmp_path, rating=big, timestamp=big))
+    assert new.rows.rating.tolist() == [2.0**53, 1, 2.0**63] and new.rows.label.tolist() == [1, 0, 1]
+    with pytest.raises(DataError, match=r"row 1, column 'label': .* is no label"):
+        told(finished, shop, of_parquet(tmp_path, label=big))
+
+
+def test_uuids_and_bytes_in_a_history_are_ids_of_users_or_refused(finished, shop, tmp_path):
+    ids = [uuid.UUID(int=one << 64) for one in (7, 7, 5)]
+    new, _ = told(finished, shop, of_parquet(tmp_path, user_id=pa.array([one.bytes for one in ids], pa.uuid())))
+    assert new.ids.tolist() == [str(ids[0]), str(ids[2])] and new.rows.user.tolist() == [0, 0, 1]
+    with pytest.raises(DataError, match=r"history.parquet, column 'user_id': holds binary, and its bytes are not text"):
+        told(finished, shop, of_parquet(tmp_path, user_id=[one.bytes for one in ids]))
+
+
+def test_a_history_that_is_a_pipe_or_a_device_is_refused(finished, shop, tmp_path):
+    os.mkfifo(tmp_path / "history.csv")
+    for path in (tmp_path / "history.csv", Path("/dev/null")):
+        with pytest.raises(DataError, match=f"{path}: is a pipe or a device.* --history"):
+            told(finished, shop, path)
 
 
 # -------------------------------------------------------------------------------------------- vectors

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrec.datasets import encoding
+from hrec.datasets import encoding, times
 from hrec.datasets.catalogue import Catalogue
 from hrec.datasets.columns import Column
 from hrec.datasets.problems import DataError, Log, RowCheck, plural
@@ -226,7 +226,7 @@ def _labels(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
     if how.source is None or how.above is None:
         return np.ones(len(check.sheet))
     rating = _numbers(check, how.source, "Correct 'from' in data.label.", required=True)
-    return (rating > how.above).astype(np.float64)
+    return encoding.above(check.sheet.cells[how.source], rating, how.above).astype(np.float64)
 
 
 def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
@@ -234,11 +234,24 @@ def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     name = settings.TIME_FIELD
     if name not in check.sheet.cells:
         return None
-    seconds, bad = typed(check.sheet, name, encoding.as_seconds)
+    seconds, bad, date = typed(check.sheet, name, times.as_seconds)
     if needs_time(settings):
         bad |= np.isnan(seconds)
     check.refuse(bad, name, "is neither a number nor a date such as 2024-01-31 12:00:00")
+    if found := times.two_forms(seconds, date, check.good):
+        raise _two_forms_of_time(check.sheet, name, found)
     return seconds
+
+
+def _two_forms_of_time(sheet: Sheet, name: str, found: times.TwoForms) -> DataError:
+    one, other = (
+        f"{sheet.place(row)} holds {sheet.show(row, name)} ({form})"
+        for row, form in sorted(zip(found.rows, found.forms, strict=True))
+    )
+    return DataError(
+        f"{sheet.path}, column '{name}': two forms of time in one column do not sort. {one[0].upper()}{one[1:]}; "
+        f"{other}. Write all times in one form, or set data.TIME_FIELD to another column."
+    )
 
 
 def _refuse_repeated(check: RowCheck, settings: DataSettings, user: np.ndarray, item: np.ndarray) -> None:

@@ -203,7 +203,7 @@ def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarra
     name, how = settings.LABEL_FIELD, settings.label
     if how is not None and how.above is not None and rated is not None and rating is not None:
         _refuse(sheet, rated, np.isnan(rating), "is not a number, so it does not tell whether the item is liked")
-        return (rating > how.above).astype(np.float64)
+        return encoding.above(sheet.cells[rated], rating, how.above).astype(np.float64)
     if name in sheet.cells:
         label = _numbers(sheet, name, encoding.as_labels)
         _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (liked) or 0 (not liked)")
