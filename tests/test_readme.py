@@ -87,7 +87,7 @@ def run(command: str, folder: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # a guard against hanging; seconds on idle cores
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
