@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,15 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+DASHED = {"--user": None, "--kind": 1}
+"""Options whose values may begin with one dash, and how many values each takes (None: all up to the next option)."""
+
+
 def with_dashed_values(argv: Sequence[str]) -> list[str]:
     """The arguments, where argparse would take an id that begins with a dash for an option: --user -u1 x becomes
-    --user=-u1 --user=x, and --kind -k becomes --kind=-k. Options of the command are never taken for ids."""
-    known, out, rest = _options(), list[str](), list(argv)
+    --user=-u1 --user=x. What begins with two dashes is an option; such an id is given as --user=ID."""
+    out, rest = list[str](), list(argv)
     while rest:
         word = rest.pop(0)
-        most = {"--user": len(rest), "--kind": 1}.get(word, 0)
-        stop = next((n for n, value in enumerate(rest) if value.split("=")[0] in known), len(rest))
-        values = rest[: min(most, stop)]
+        stop = next((n for n, value in enumerate(rest) if value.startswith("--") or value == "-h"), len(rest))
+        values = rest[: min(stop, DASHED[word] or stop)] if word in DASHED else []
         if any(value.startswith("-") for value in values):
             out += [f"{word}={value}" for value in values]
             del rest[: len(values)]
@@ -57,18 +61,16 @@ def with_dashed_values(argv: Sequence[str]) -> list[str]:
     return out
 
 
-def _options() -> set[str]:
-    """The options of all commands, and what ends them."""
-    found, parsers = {"--"}, [parser()]
-    for p in parsers:
-        for action in p._actions:
-            found |= set(action.option_strings)
-            parsers += action.choices.values() if isinstance(action, argparse._SubParsersAction) else []
-    return found
+class _Parser(argparse.ArgumentParser):
+    """Says how an id that looks like an option is given."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = ". An id that begins with two dashes is given as --user=ID"
+        super().error(message + hint if "unrecognized arguments: -" in message or "--user" in message else message)
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
+    p = _Parser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
     commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_recommend(commands.add_parser("recommend", help="the best items for users, known ones or new ones"))
     _add_export(commands.add_parser("export", help="the vectors of users and items, as files"))

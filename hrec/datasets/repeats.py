@@ -70,8 +70,8 @@ def _refuse(found: Repeats) -> None:
     again = found.rows[encoding.repeated(found.pair)]
     first, more = int(again.min()), f" ({len(again):,} rows like it)" if len(again) > 1 else ""
     raise DataError(
-        f"{found.describe(first)}{more}. Correct the file, or set data.repeats: first or last keeps one row, mean keeps "
-        "one with the mean rating, keep keeps all."
+        f"{found.describe(first)}{more}. Correct the file, or set data.repeats: first or last keeps one row, mean "
+        "keeps one with the mean rating, keep keeps all."
     )
 
 
