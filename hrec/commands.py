@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from hrec.config import ConfigError
 from hrec.datasets import encoding
 from hrec.datasets.problems import DataError
+from hrec.id_arguments import Parser, with_dashed_values
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference.export import FORMATS, write_csv
 from hrec.inference.history import NAME
@@ -41,36 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-DASHED = {"--user": None, "--kind": 1}
-"""Options whose values may begin with one dash, and how many values each takes (None: all up to the next option)."""
-
-
-def with_dashed_values(argv: Sequence[str]) -> list[str]:
-    """The arguments, where argparse would take an id that begins with a dash for an option: --user -u1 x becomes
-    --user=-u1 --user=x. What begins with two dashes is an option; such an id is given as --user=ID."""
-    out, rest = list[str](), list(argv)
-    while rest:
-        word = rest.pop(0)
-        stop = next((n for n, value in enumerate(rest) if value.startswith("--") or value == "-h"), len(rest))
-        values = rest[: min(stop, DASHED[word] or stop)] if word in DASHED else []
-        if any(value.startswith("-") for value in values):
-            out += [f"{word}={value}" for value in values]
-            del rest[: len(values)]
-        else:
-            out.append(word)
-    return out
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says how an id that looks like an option is given."""
-
-    def error(self, message: str) -> NoReturn:
-        hint = ". An id that begins with two dashes is given as --user=ID"
-        super().error(message + hint if "unrecognized arguments: -" in message or "--user" in message else message)
-
-
 def parser() -> argparse.ArgumentParser:
-    p = _Parser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
+    p = Parser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
     commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_recommend(commands.add_parser("recommend", help="the best items for users, known ones or new ones"))
     _add_export(commands.add_parser("export", help="the vectors of users and items, as files"))

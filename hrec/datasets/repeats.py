@@ -94,14 +94,21 @@ def _mean(found: Repeats) -> None:
         _require_same_labels(found, found.labels[found.rows])
     again, group = encoding.repeated(found.pair), np.unique(found.pair, return_inverse=True)[1]
     for rating in found.ratings:
-        value = rating[found.rows]
-        known = np.isfinite(value)
-        count = np.bincount(group[known], minlength=int(group.max()) + 1)
-        total = np.bincount(group[known], value[known], len(count))
-        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        mean = _means(rating[found.rows], group)
         rating[found.rows[~again]] = mean[group[~again]]
     found.leave_out(again)
     found.check.log(f"{plural(int(again.sum()), 'row')} left out as repeats: the row kept has the mean of the ratings")
+
+
+def _means(value: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """float64[groups]: the mean of the known numbers of each group, NaN where none is known.
+
+    Taken over differences from one of them, so that the mean of equal ratings is that rating to the last bit.
+    """
+    known, base = np.isfinite(value), np.full(int(group.max()) + 1, np.nan)
+    base[group[known]] = value[known]
+    count = np.bincount(group[known], minlength=len(base))
+    return base + np.bincount(group[known], (value - base[group])[known], len(base)) / np.maximum(count, 1)
 
 
 def _require_same_labels(found: Repeats, label: np.ndarray) -> None:

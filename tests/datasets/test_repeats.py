@@ -70,6 +70,13 @@ def test_the_label_is_made_of_the_mean_and_empty_ratings_do_not_count(tmp_path):
         assert made == [("u1", "a", 1.5, label), ("u2", "a", 5, 0), ("u3", "a", 5, 1)]
 
 
+@pytest.mark.parametrize("rating", [0.1, 0.6, 0.7, 2.3])
+def test_equal_ratings_at_the_threshold_are_not_above_it_for_their_mean(tmp_path, rating):
+    rows = [*[f"u1,a,{rating}"] * 3, "u2,a,5"]
+    made, _ = rows_of(tmp_path, rows, repeats="mean", label={"from": "rating", "above": rating})
+    assert [label for *_, label in made] == [0, 1]
+
+
 def test_a_mean_needs_ratings_and_labels_that_agree(tmp_path):
     clicks = ["u1,a", "u1,a", "u2,b"]
     with pytest.raises(DataError, match=r"data\.repeats=mean needs ratings"):
