@@ -12,22 +12,20 @@ import pyarrow.parquet as pq
 
 from hrec.config import ConfigError
 from hrec.datasets import encoding
-from hrec.datasets.problems import DataError, require_file
-from hrec.datasets.sheets import read_sheet
-from hrec.datasets.tables import typed
-from hrec.datasets.textfiles import text_of
+from hrec.datasets.problems import DataError
+from hrec.id_arguments import Parser, with_dashed_values
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference.export import FORMATS, write_csv
 from hrec.inference.history import NAME
+from hrec.inference.users_from import ids_from, with_names_of_data
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
 from hrec.pipeline.metrics import ScoreError
 from hrec.pipeline.records import print_nowhere, table
-from hrec.settings import DataSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. Problems are told in sentences, not tracebacks."""
-    args = parser().parse_args(argv)
+    args = parser().parse_args(with_dashed_values(sys.argv[1:] if argv is None else argv))
     try:
         args.run(args)
         sys.stdout.flush()
@@ -44,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
+    p = Parser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
     commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_recommend(commands.add_parser("recommend", help="the best items for users, known ones or new ones"))
     _add_export(commands.add_parser("export", help="the vectors of users and items, as files"))
@@ -78,11 +76,12 @@ def _recommend(args: argparse.Namespace) -> None:
     if args.all_users and (args.user or args.users_from or args.history):
         raise ConfigError("--all-users goes without --user, --users-from and --history")
     trained = load_run(args.folder, args.device)
-    ids = [*args.user, *_ids_from(args.users_from, trained.config.run.data)]
+    ids = [*args.user, *(ids_from(args.users_from, trained, _warn) if args.users_from else [])]
     users = _new_users(trained, args.history, ids) if args.history else None if args.all_users else ids
     rows = recommend(trained, users, args.k, args.kind, _warn)
     if args.out:
-        write_whole(args.out, lambda path: _write(rows, path, args.out.suffix.lower()))
+        named = with_names_of_data(rows, trained.config.run.data)
+        write_whole(args.out, lambda path: _write(named, path, args.out.suffix.lower()))
         print(f"{len(rows):,} rows in {args.out}")
     else:
         print(_shown(rows))
@@ -105,23 +104,6 @@ def _new_users(trained: Trained, history: Path, ids: list[str]) -> NewUsers:
             f"the file's column '{column}'; a file without it is the history of one user, whom --user names."
         )
     return new.take(ids)
-
-
-def _ids_from(path: Path | None, settings: DataSettings) -> list[str]:
-    """User ids from a file: lines of a .txt file; of a table the column of user ids, or its only one."""
-    if path is None:
-        return []
-    if path.suffix.lower() == ".txt":
-        require_file(path, "--users-from")
-        try:
-            lines = text_of(path.read_bytes()).splitlines()
-        except ValueError as error:
-            raise DataError(f"{path}{error}") from None
-        return [line.strip() for line in lines if line.strip()]
-    sheet = read_sheet(path, "--users-from", lambda name: True)
-    name = sheet.header[0] if len(sheet.header) == 1 else settings.USER_ID_FIELD
-    sheet.column(name, "Name the column of user ids so.")
-    return [one for one in typed(sheet, name, encoding.as_names).to_pylist() if one is not None]
 
 
 def _check_out(path: Path | None) -> None:

@@ -80,8 +80,11 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
         if out.exists() and not args.force:
             raise PrepareError(f"{out} is there already: --force replaces it.")
         _require_own_settings(out, args.force)
-        prepared = build(args.folder or download(files, out.parent / ".downloads"))
+        downloads = out.parent / ".downloads"
+        prepared = build(args.folder or download(files, downloads))
         write(prepared, out)
+        if args.folder is None:
+            record_checksums(files, downloads)
     except PrepareError as error:
         print(error, file=sys.stderr)
         return 1
@@ -97,23 +100,80 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
 # ------------------------------------------------------------------------------------------- getting files
 
 
+RECORDED = "checksums.json"
+"""In the folder of downloads: name of a file -> the checksum that it had when tables were first made from it."""
+
+
 def download(files: Mapping[str, Source], folder: Path) -> Path:
-    """Bring the files into ``folder`` (those that are there are not fetched again) and return it."""
+    """Bring the files into ``folder`` (those that are there are not fetched again) and return it.
+
+    A file whose checksum is published, or recorded from an earlier download, must have it: PrepareError.
+    """
     import pooch
 
     pooch.get_logger().setLevel("WARNING")  # it would print every checksum that it was not given; so do we, below
+    recorded = _recorded_checksums(folder)
     for name, source in files.items():
         try:
-            path = pooch.retrieve(source.url, source.checksum, fname=name, path=folder, progressbar=True)
-        except (OSError, ValueError) as error:  # no connection or no such page; not the file of that checksum
+            checksum = source.checksum or recorded.get(name)
+            pooch.retrieve(source.url, checksum, fname=name, path=folder, progressbar=True)
+        except ValueError as error:
+            raise PrepareError(_other_checksum(name, source, folder, str(error))) from error
+        except OSError as error:  # no connection or no such page
             reason = textwrap.shorten(str(error), 160)
             raise PrepareError(
                 f"Could not download {source.url} ({type(error).__name__}: {reason}); get the files by other means "
                 f"and give their folder with --from FOLDER. It should hold: {', '.join(files)}."
             ) from error
-        if source.checksum is None:
-            print(f"{name}: no checksum is known for it; its sha256 is {pooch.file_hash(path)}")
     return folder
+
+
+def _other_checksum(name: str, source: Source, folder: Path, error: str) -> str:
+    known = "published" if source.checksum else f"recorded at the first download, in {folder / RECORDED}"
+    remedy = (
+        "Try again later" if source.checksum else f"Try again later, or delete the line of {name} to trust the new file"
+    )
+    return (
+        f"{source.url}: the file does not have the checksum that is {known} ({textwrap.shorten(error, 400)}). It was "
+        f"damaged on the way, or it was replaced. {remedy}; a file you trust can be given with --from FOLDER."
+    )
+
+
+def record_checksums(files: Mapping[str, Source], folder: Path) -> None:
+    """Write down the sha256 of files without a published checksum, which later downloads must have.
+
+    Called once tables were made from them: a page in place of the file, or half of it, is not what to trust.
+    """
+    import pooch
+
+    recorded = _recorded_checksums(folder)
+    new = {n: f"sha256:{pooch.file_hash(folder / n)}" for n, s in files.items() if not s.checksum and n not in recorded}
+    for name, checksum in new.items():
+        sha = checksum.removeprefix("sha256:")
+        print(f"{name}: no checksum is known for it; its sha256 is {sha}, which later downloads must have")
+    if new:
+        part = folder / f"{RECORDED}.part"
+        part.write_text(json.dumps(recorded | new, indent=2) + "\n", encoding="utf-8")
+        part.replace(folder / RECORDED)
+        print(f"recorded in {folder / RECORDED}")
+
+
+def _recorded_checksums(folder: Path) -> dict[str, str]:
+    """Name of a file -> its checksum, of earlier downloads. Raises PrepareError where the record cannot be read."""
+    path = folder / RECORDED
+    if not path.exists():
+        return {}
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PrepareError(f"{path} cannot be read ({textwrap.shorten(str(error), 160)}). Delete it.") from error
+    if not isinstance(recorded, dict) or not all(_is_checksum(value) for value in recorded.values()):
+        raise PrepareError(f"{path} does not map names of files to checksums such as sha256:50d2... Delete it.")
+    return recorded
+
+
+def _is_checksum(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("sha256:[0-9a-f]{64}", value) is not None
 
 
 def find(folder: Path, *names: str) -> Path | None:

@@ -15,7 +15,8 @@ import html
 import json
 import re
 import sys
-from collections.abc import Container, Iterator
+import zlib
+from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ PUBLISHED = {
 }
 PLACE = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 NAMES = [name for published in PUBLISHED.values() for name in (f"reviews_{published}_5", f"meta_{published}")]
-FILES = {f"{name}.json.gz": Source(f"{PLACE}/{name}.json.gz") for name in NAMES}
+CHECKSUMS: dict[str, str] = {}
+"""Name -> 'sha256:...'. The publishers give none; a file that is not here must stay as it was at its first download."""
+FILES = {f"{name}.json.gz": Source(f"{PLACE}/{name}.json.gz", CHECKSUMS.get(name)) for name in NAMES}
 
 # What is known of each kind. S3-Rec numbered the attributes of each kind on their own, so each has its own column.
 COLUMNS = {
@@ -108,8 +111,8 @@ def product(record: dict[str, Any]) -> dict[str, Any]:
 
 def objects(path: Path, wanted: Container[str] | None = None) -> Iterator[dict[str, Any]]:
     """The objects of a .json.gz with one a line, JSON or Python's own spelling; only those of ``wanted`` products."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(_whole(path, file), 1):
             # looking for the id is much faster than reading the object, and most products were not bought
             if wanted is not None and ((found := ASIN.search(line)) is None or found[1] not in wanted):
                 continue
@@ -117,6 +120,14 @@ def objects(path: Path, wanted: Container[str] | None = None) -> Iterator[dict[s
                 yield parse(line)
             except (ValueError, SyntaxError) as error:
                 raise PrepareError(f"{path}, line {number}: neither JSON nor a Python literal.") from error
+
+
+def _whole(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    """The lines; PrepareError where the archive is cut short, damaged or none at all."""
+    try:
+        yield from lines
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise PrepareError(f"{path} is not a whole gzip file ({error}). Delete it and fetch it again.") from error
 
 
 def parse(line: str) -> dict[str, Any]:

@@ -28,7 +28,9 @@ from _prepare import (
     without_repeats,
 )
 
-FILES = {"epinions.zip": Source("https://www.cse.msu.edu/~tangjili/datasetcode/epinions.zip")}
+CHECKSUM: str | None = None
+"""'sha256:...' of the archive. The publisher gives none; till then it must stay as it was at its first download."""
+FILES = {"epinions.zip": Source("https://www.cse.msu.edu/~tangjili/datasetcode/epinions.zip", CHECKSUM)}
 CATEGORIES = {"book": 4, "film": 3, "music": 5}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -493,6 +495,43 @@ def test_a_history_that_cannot_be_read_is_told_with_its_place(finished, shop, hi
     assert sentence in str(error.value)
 
 
+def of_parquet(folder: Path, **columns: Any) -> Path:
+    """A history of the items 500, 501 and 502 in a parquet file."""
+    pq.write_table(pa.table({"item_id": [500, 501, 502], **columns}), folder / "history.parquet")
+    return folder / "history.parquet"
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_rating_of_a_history_at_the_threshold_is_not_above_it(finished, shop, tmp_path, kind):
+    path = of_parquet(tmp_path, rating=np.array([3.2, 3.3, 3.4], kind))
+    new, _ = told(finished, shop, path, label={"from": "rating", "above": 3.3})
+    assert new.rows.label.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0)])
+def test_whole_numbers_of_64_bits_in_a_history_are_ratings_and_times(finished, shop, tmp_path, kind):
+    big = pa.array([2**53 + 1, 1, 2**63 - 1], pa.decimal128(38, 0)).cast(kind)
+    new, _ = told(finished, shop, of_parquet(tmp_path, rating=big, timestamp=big))
+    assert new.rows.rating.tolist() == [2.0**53, 1, 2.0**63] and new.rows.label.tolist() == [1, 0, 1]
+    with pytest.raises(DataError, match=r"row 1, column 'label': .* is no label"):
+        told(finished, shop, of_parquet(tmp_path, label=big))
+
+
+def test_uuids_and_bytes_in_a_history_are_ids_of_users_or_refused(finished, shop, tmp_path):
+    ids = [uuid.UUID(int=one << 64) for one in (7, 7, 5)]
+    new, _ = told(finished, shop, of_parquet(tmp_path, user_id=pa.array([one.bytes for one in ids], pa.uuid())))
+    assert new.ids.tolist() == [str(ids[0]), str(ids[2])] and new.rows.user.tolist() == [0, 0, 1]
+    with pytest.raises(DataError, match=r"history.parquet, column 'user_id': holds binary, and its bytes are not text"):
+        told(finished, shop, of_parquet(tmp_path, user_id=[one.bytes for one in ids]))
+
+
+def test_a_history_that_is_a_pipe_or_a_device_is_refused(finished, shop, tmp_path):
+    os.mkfifo(tmp_path / "history.csv")
+    for path in (tmp_path / "history.csv", Path("/dev/null")):
+        with pytest.raises(DataError, match=f"{path}: is a pipe or a device.* --history"):
+            told(finished, shop, path)
+
+
 # -------------------------------------------------------------------------------------------- vectors
 
 
@@ -658,15 +697,94 @@ def test_the_command_writes_csv_and_parquet(finished, tmp_path, capsys):
     assert main(["recommend", run, *chosen, str(tmp_path / "some.csv"), "--out", str(tmp_path / "a.parquet")]) == 0
     assert capsys.readouterr().out.startswith(f"30 rows in {tmp_path / 'a.csv'}")
     text, packed = pd.read_csv(tmp_path / "a.csv"), pd.read_parquet(tmp_path / "a.parquet")
-    assert list(dict.fromkeys(text["user"])) == ["u3", "u4", "u5"] and list(dict.fromkeys(packed["user"])) == [
-        "u3",
-        "u4",
-        "u6",
-    ]
-    assert text["item"][:20].tolist() == packed["item"][:20].tolist() and list(text) == list(packed)
+    assert list(text) == list(packed) == ["user_id", "rank", "item_id", "kind", "score"]
+    assert [list(dict.fromkeys(rows["user_id"])) for rows in (text, packed)] == [["u3", "u4", "u5"], ["u3", "u4", "u6"]]
+    assert text["item_id"][:20].tolist() == packed["item_id"][:20].tolist()
     assert np.allclose(text["score"][:20], packed["score"][:20])
     assert main(["recommend", run, "--all-users", "--k", "1", "--out", str(tmp_path / "all.csv")]) == 0
     assert len(pd.read_csv(tmp_path / "all.csv")) == 120
+
+
+BOM = b"\xef\xbb\xbf"
+# name and content of a file of ids -> the users of the lists, and what the warning says
+USERS_FROM = {
+    "a byte order mark in front of lines": ("a.txt", BOM + b"u3\nu4\n", ["u3", "u4"], ""),
+    "a byte order mark in front of a table": ("a.csv", BOM + b"user_id\nu3\nu4\n", ["u3", "u4"], ""),
+    "a byte order mark and no header": ("a.csv", BOM + b"u3\nu4\n", ["u3", "u4"], "'u3' is read as the id of a user"),
+    "no header": ("a.tsv", b"u3\r\nu4\r\n", ["u3", "u4"], "'u3' is read as the id of a user"),
+    "one id and no header": ("a.csv", b"u3\n", ["u3"], "'u3' is read as the id of a user"),
+    "lines with the header of a table": ("a.txt", b"user_id\n\n u3 \nu4", ["u3", "u4"], ""),
+    "another header": ("a.csv", b"customer\nu3\n", ["u3"], "'customer' is read as the header; if it is the id"),
+    "lists as recommend returns them": ("a.csv", b"user,rank,item\nu3,1,film_1\n", ["u3"], ""),
+    "the column by its name among others": ("a.csv", b"rank,user_id\n1,u3\n2,u4\n", ["u3", "u4"], ""),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "users", "warning"), USERS_FROM.values(), ids=USERS_FROM)
+def test_users_from_a_file_however_it_begins(finished, tmp_path, capsys, name, content, users, warning):
+    (tmp_path / name).write_bytes(content)
+    assert main(["recommend", str(finished("fism")), "--users-from", str(tmp_path / name), "--k", "1"]) == 0
+    done = capsys.readouterr()
+    assert [row.split()[0] for row in done.out.splitlines()[2:]] == users
+    assert warning in done.err if warning else done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b""),
+        ("a.txt", BOM + b"\n \n"),
+        ("a.txt", b"user_id\n"),
+        ("a.csv", b""),
+        ("a.csv", BOM),
+        ("a.csv", b"user_id\n"),
+        ("a.csv", b"user_id,rank\n,1\n"),
+        ("a.csv", b"u3,1\nu4,2\n"),
+    ],
+)
+@pytest.mark.parametrize("history", [False, True])
+def test_a_file_without_user_ids_is_refused_with_its_name(finished, tmp_path, capsys, name, content, history):
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "history.csv").write_text("user_id,item_id,rating\namy,book_1,5\n")
+    more = ["--history", str(tmp_path / "history.csv")] if history else []
+    assert main(["recommend", str(finished("duration")), "--users-from", str(tmp_path / name), *more]) == 2
+    done = capsys.readouterr()
+    assert done.out == "" and str(tmp_path / name) in done.err and "header" in done.err
+
+
+def test_the_lists_that_out_writes_can_be_read_by_users_from_and_history(finished, tmp_path, capsys):
+    run = str(finished("duration"))
+    for ending in ("csv", "parquet"):
+        path, again = tmp_path / f"lists.{ending}", tmp_path / f"again.{ending}"
+        assert main(["recommend", run, "--user", "u3", "u4", "--k", "2", "--out", str(path)]) == 0
+        assert main(["recommend", run, "--users-from", str(path), "--k", "2", "--out", str(again)]) == 0
+        assert path.read_bytes() == again.read_bytes()
+        assert main(["recommend", run, "--history", str(path), "--k", "1"]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_id_may_begin_with_a_dash(finished, tmp_path, capsys):
+    (tmp_path / "i.csv").write_text(
+        "user_id,item_id,type,label\n"
+        + "".join(f"-u{u},{i},{'-k' if i % 2 else 'm'},{(u + i) % 2}\n" for u in range(8) for i in range(12) if u != i)
+    )
+    section = json.dumps({"name": "t", "inter_feat_path": str(tmp_path / "i.csv"), "type": ["-k", "m"]})
+    run = str(finished("popularity", f"data={section}"))
+    for users, expected in (
+        (["--user", "-u1"], ["-u1"]),
+        (["--user", "-u1", "-u2", "--user", "-u3"], ["-u1", "-u2", "-u3"]),
+        (["--user=-u1", "--kind", "-k"], ["-u1"]),
+        (["--kind", "-k", "--user", "-u3", "-u1"], ["-u3", "-u1"]),
+    ):
+        for line in (["recommend", run, *users, "--k", "1"], ["recommend", *users, "--k", "1", run]):
+            assert main(line) == 0
+            assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == expected
+    for wrong in (["--user", "--k", "1"], ["--user", "--u1"], ["--user", "-u1", "--u2"]):
+        with pytest.raises(SystemExit):
+            main(["recommend", run, *wrong])
+        assert "is given as --user=ID" in capsys.readouterr().err
+    assert main(["recommend", run, "--user=--u1"]) == 2
+    assert "not in the data: '--u1'" in capsys.readouterr().err
 
 
 def test_the_command_answers_for_new_users(finished, tmp_path, capsys):

@@ -1,11 +1,14 @@
 """scripts/prepare_*.py: on tiny made-up originals, and on the real files where they are there."""
 
 import gzip
+import hashlib
 import importlib
 import json
 import lzma
 import os
+import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -511,6 +514,73 @@ def test_download_says_the_sha256_where_no_checksum_is_known(tmp_path, monkeypat
     assert asked == [("https://www.cse.msu.edu/~tangjili/datasetcode/epinions.zip", None)]
     assert "epinions.zip: no checksum is known for it; its sha256 is " in capsys.readouterr().out
     assert len(table("epinions", "interactions")) == 5
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Epinions' archive as a server gives it, where pooch looks in place of the network; its checksum is checked."""
+    write_mats(tmp_path / "mats")
+    archive = tmp_path / "published.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for mat in Path("mats").iterdir():
+            packed.write(mat, mat.name)
+    source = epinions.FILES["epinions.zip"]
+    monkeypatch.setitem(epinions.FILES, "epinions.zip", replace(source, url="https://example.org/epinions.zip"))
+    monkeypatch.setattr(
+        "pooch.core.choose_downloader", lambda url, **_: lambda url, out, pooch: shutil.copyfile(archive, out)
+    )
+    return archive
+
+
+def test_a_later_download_must_be_the_file_of_the_first(published, capsys):
+    assert epinions.main([]) == 0
+    record = Path("data/.downloads/checksums.json")
+    sha = hashlib.sha256(published.read_bytes()).hexdigest()
+    assert json.loads(record.read_text()) == {"epinions.zip": f"sha256:{sha}"} and sha in capsys.readouterr().out
+    before = record.read_bytes()
+    Path("data/.downloads/epinions.zip").write_bytes(b"PK\x03\x04 damaged here")  # so it is fetched again
+    assert epinions.main(["--force"]) == 0 and record.read_bytes() == before
+    Path("data/.downloads/epinions.zip").unlink()
+    published.write_bytes(published.read_bytes() + b"more")
+    capsys.readouterr()
+    assert epinions.main(["--force"]) == 1
+    said = capsys.readouterr().err
+    assert "https://example.org/epinions.zip: the file does not have the checksum" in said
+    assert f"{record}" in said and "--from FOLDER" in said
+    assert not Path("data/.downloads/epinions.zip").exists() and record.read_bytes() == before
+
+
+def test_a_published_checksum_wins_and_is_not_recorded(published, monkeypatch, capsys):
+    sha = hashlib.sha256(published.read_bytes()).hexdigest()
+    known = replace(epinions.FILES["epinions.zip"], checksum=f"sha256:{sha}")
+    monkeypatch.setitem(epinions.FILES, "epinions.zip", known)
+    assert epinions.main([]) == 0 and not Path("data/.downloads/checksums.json").exists()
+    monkeypatch.setitem(epinions.FILES, "epinions.zip", replace(known, checksum=f"sha256:{'0' * 64}"))
+    assert epinions.main(["--force"]) == 1
+    assert "does not have the checksum that is published" in capsys.readouterr().err
+
+
+def test_what_no_tables_can_be_made_from_is_not_trusted(published, capsys):
+    published.write_bytes(b"<html>moved</html>")
+    assert epinions.main([]) == 1
+    assert "is not a whole zip file" in capsys.readouterr().err
+    assert not Path("data/.downloads/checksums.json").exists()
+
+
+@pytest.mark.parametrize("record", ["[]", '{"epinions.zip": 5}', '{"epinions.zip": "50d2"}', "{", "[" * 100_000])
+def test_a_record_of_checksums_that_cannot_be_read_is_named(published, capsys, record):
+    Path("data/.downloads").mkdir(parents=True)
+    Path("data/.downloads/checksums.json").write_text(record)
+    assert epinions.main([]) == 1
+    said = capsys.readouterr().err
+    assert "checksums.json" in said and "Delete it" in said
+
+
+@pytest.mark.parametrize("content", [b"<html>moved</html>", gzip.compress(b'{"asin": "a"}\n' * 1000)[:-20]])
+def test_a_cut_gzip_is_named(content, tmp_path):
+    (tmp_path / "meta.json.gz").write_bytes(content)
+    with pytest.raises(common.PrepareError, match=r"meta\.json\.gz is not a whole gzip file .*Delete it"):
+        list(amazon.objects(tmp_path / "meta.json.gz"))
 
 
 def test_a_failed_download_names_the_address_and_the_way_out(monkeypatch, capsys):

@@ -1,6 +1,6 @@
-"""What the README says is so: its examples run, its commands are those of .ci/run, its tables and its tree are true.
+"""README and docs are true: their examples run, their commands and settings exist, their tables, tree and links hold.
 
-A worked file in the README is a fenced block under a line that holds its path in bold alone: **`configs/mine.json`**.
+A worked file is a fenced block under a line that holds its path in bold alone: **`configs/mine.json`**.
 A path in bold with words behind it is a line to be added to the table of models.
 """
 
@@ -22,21 +22,37 @@ from hrec.datasets import load
 from hrec.models import MODELS, find_model
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = "docs/guide"
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "NOTES.md", "data/README.md", "output/README.md")
+DOCUMENTS = [*TOP, *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
+WRITTEN = [name for name in DOCUMENTS if not re.match(r"docs/results/.+/|CHANGELOG|NOTES|output/", name)]
+"""The documents that people write; scripts/reproduce.py writes the reports in docs/results."""
 FILE = re.compile(r"^\*\*`(?P<path>[^`]+)`\*\*(?P<more>[^\n]*)\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDED = ("hrec", "configs", "tests", "train_hete.py", "train_homo.py", "pyproject.toml")
 
 
-def section(title: str) -> str:
+def page(name: str) -> str:
+    """The text of a document, by its path in the repository."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(name: str, title: str) -> str:
     """The text under a heading of the second level."""
-    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", page(name), re.MULTILINE | re.DOTALL)
     return found
 
 
 def commands(text: str) -> list[str]:
     """The lines of its shell blocks, without the comments behind them."""
     return [line.split("  #")[0].strip() for block in SHELL.findall(text) for line in block.splitlines() if line]
+
+
+def training_runs(text: str) -> list[list[str]]:
+    """The words behind train_hete.py or train_homo.py, of each command that names a config."""
+    lines = [part.strip() for command in commands(text) for part in command.split("&&")]
+    found = [shlex.split(line)[2:] for line in lines if re.match(r"python train_(hete|homo)\.py ", line)]
+    return [words for words in found if not words[0].startswith("--")]
 
 
 def checkout(folder: Path, example: str) -> Path:
@@ -60,7 +76,7 @@ def checkout(folder: Path, example: str) -> Path:
 
 
 def run(command: str, folder: Path) -> str:
-    """What a command of the README prints when it is run in ``folder``; ``python`` is the one that runs this test."""
+    """What a command prints when it is run in ``folder``; ``python`` is the one that runs this test."""
     words = shlex.split(command)
     assert words[0] == "python"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -71,7 +87,7 @@ def run(command: str, folder: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # a guard against hanging; seconds on idle cores
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -86,8 +102,20 @@ def result(folder: Path) -> dict:
 # ------------------------------------------------------------------------------ the worked examples
 
 
+def test_the_first_example_of_the_readme_runs(tmp_path: Path):
+    example = section("README.md", "Your own data")
+    train, lists = commands(example)
+    run(train, checkout(tmp_path, example))
+    assert result(tmp_path)["data"] == "shop"
+    (folder,) = tmp_path.glob("output/BPRMF-shop-*")
+    printed = run(lists.replace("output/BPRMF-shop-*", str(folder)), tmp_path).splitlines()
+    data = Path(tmp_path / "data/shop/interactions.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split()[0] for line in printed[2:5]] == ["ann", "bob", "cat"]
+    assert not {",".join((line.split()[0], *line.split()[2:4])) for line in printed[2:5]} & set(data)
+
+
 def test_the_example_of_own_data_runs(tmp_path: Path):
-    example = section("Bring your own data")
+    example = section(f"{GUIDE}/your-data.md", "Bring your own data")
     (command,) = commands(example)
     printed = run(command, checkout(tmp_path, example))
     assert not re.search("left out|warning", printed, re.IGNORECASE), printed
@@ -98,7 +126,7 @@ def test_the_example_of_own_data_runs(tmp_path: Path):
 
 
 def test_every_column_of_the_example_of_own_data_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(checkout(tmp_path, section("Bring your own data")))
+    monkeypatch.chdir(checkout(tmp_path, section(f"{GUIDE}/your-data.md", "Bring your own data")))
     data = load(config.load("duration", find_model, ["data=mine"]).run.data, None)
     sheets = {"users": data.users, "articles": data.kinds["article"], "videos": data.kinds["video"]}
     for name, table in sheets.items():
@@ -108,7 +136,8 @@ def test_every_column_of_the_example_of_own_data_is_read(tmp_path: Path, monkeyp
 
 
 def test_the_example_of_a_trained_model_runs(tmp_path: Path):
-    own, example = section("Bring your own data"), section("Use a trained model")
+    own = section(f"{GUIDE}/your-data.md", "Bring your own data")
+    example = section(f"{GUIDE}/recommend-and-export.md", "Use a trained model")
     checkout(tmp_path, own)
     run(commands(own)[0], tmp_path)
     for found in FILE.finditer(example):
@@ -118,8 +147,8 @@ def test_the_example_of_a_trained_model_runs(tmp_path: Path):
         run(c.replace("output/DURation-mine-*", str(folder)), tmp_path).splitlines() for c in commands(example)
     )
     shown = [line.split()[:2] for line in known]
-    (told,) = re.findall(r"```text\n(.*?)```", example, re.DOTALL)
-    assert shown == [line.split()[:2] for line in told.splitlines()]
+    (printed,) = re.findall(r"```text\n(.*?)```", example, re.DOTALL)
+    assert shown == [line.split()[:2] for line in printed.splitlines()]
     assert [line.split()[0] for line in new[2:]] == ["zoe", "zoe"] and all(" video " in line for line in new[2:])
     assert sorted(export) == sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "vectors").iterdir())
     (program,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
@@ -129,7 +158,7 @@ def test_the_example_of_a_trained_model_runs(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_path: Path):
-    example = section("Add a model")
+    example = page(f"{GUIDE}/add-a-model.md")
     train, check = commands(example)
     checkout(tmp_path, example)
     run(train, tmp_path)
@@ -139,21 +168,33 @@ def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_p
     assert passed and int(passed[1]) > 20
 
 
-@pytest.mark.parametrize("name", ["duration", "deepmf"])
-def test_settings_that_the_command_line_examples_name_exist(name: str, monkeypatch):
+@pytest.mark.parametrize("name", WRITTEN)
+def test_settings_that_a_document_names_exist(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)  # data= names a file in configs/data/
-    lines = [shlex.split(c) for c in commands(section("The command line")) if f" {name} " in c and "train_" in c]
-    assert lines
-    for words in lines:
-        overrides = [w for w in words[3:] if re.match(r"[a-z_.]+=", w)]
-        config.load(name, find_model, overrides)
+    made = {path.stem for found in FILE.finditer(page(name)) if (path := Path(found["path"])).parts[0] == "configs"}
+    for config_name, *overrides in training_runs(page(name)):
+        settings = [word for word in overrides if re.match(r"[a-zA-Z_.]+=", word)]
+        if not made & {config_name, *(word.removeprefix("data=") for word in settings)}:
+            config.load(config_name, find_model, settings)
 
 
-# ---------------------------------------------------------------------------------- what it lists
+def test_the_guides_have_commands_that_train():
+    found = {name for name in WRITTEN if training_runs(page(name))}
+    assert {"README.md", f"{GUIDE}/runs.md", f"{GUIDE}/splits.md", "docs/log/movielens.md"} <= found
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_scripts_that_a_document_names_exist(name: str):
+    named = set(re.findall(r"\bscripts/\w+\.py\b", page(name)))
+    now = {path for path in named if (ROOT / path).exists()}
+    assert named == now
+
+
+# ------------------------------------------------------------------------------ what they list
 
 
 def test_the_two_first_commands_are_those_that_the_checks_run():
-    first = README.split("\n## ")[0]
+    first = page("README.md").split("\n## ")[0]
     install = "pip install -r requirements.txt && "
     train, test = (c for c in commands(first))
     assert (train, test) == (f"{install}python train_hete.py duration", f"{install}python -m pytest -n auto")
@@ -162,10 +203,16 @@ def test_the_two_first_commands_are_those_that_the_checks_run():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
+def test_the_readme_is_short_and_has_a_result_first():
+    lines = page("README.md").splitlines()
+    assert len(lines) <= 200
+    assert next(i for i, line in enumerate(lines) if line.startswith("| --- ")) < 20
+    assert next(i for i, line in enumerate(lines) if line == "```sh") < 40
+
+
 def test_the_table_of_models_is_that_of_the_code():
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in section("Models").splitlines() if "| `" in line
-    ]
+    table = section("README.md", "Models")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "| `" in line]
     assert {row[0].strip("`") for row in rows} == MODELS.keys()
     for name, family, paper, file, settings, reads in rows:
         module = MODELS[name.strip("`")].split(":")[0]
@@ -177,7 +224,7 @@ def test_the_table_of_models_is_that_of_the_code():
 
 def in_the_tree() -> set[str]:
     """Every path that the tree names."""
-    (tree,) = re.findall(r"```text\n\.\n(.*?)```", section("The tree"), re.DOTALL)
+    (tree,) = re.findall(r"```text\n\.\n(.*?)```", section("docs/architecture.md", "The tree"), re.DOTALL)
     above: list[str] = []
     found = set()
     for line in tree.splitlines():
@@ -198,25 +245,45 @@ def test_every_path_in_the_tree_exists():
 
 
 def test_every_file_of_the_package_is_in_the_tree_or_in_the_table_of_models():
-    """Files of a family of models are told by the table; an __init__.py needs no line."""
+    """Files of a family of models are in the table; an __init__.py needs no line."""
     families = {module.split(".")[2] for module in MODELS.values()} | {"context", "cross_domain", "content"}
     files = [p.relative_to(ROOT) for p in [*(ROOT / "hrec").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]]
-    told = {
+    listed = {
         p.as_posix() for p in files if p.name == "__init__.py" or (p.parts[1] == "models" and p.parts[2] in families)
     }
-    assert not {p.as_posix() for p in files} - told - in_the_tree()
+    assert not {p.as_posix() for p in files} - listed - in_the_tree()
 
 
-def test_every_link_leads_to_a_file_and_a_heading():
-    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "NOTES.md", "data/README.md", "output/README.md"):
-        text = (ROOT / page).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
-            if target.startswith("http"):
-                continue
+def links(name: str) -> list[tuple[Path, str]]:
+    """The files of the repository that a document links to, each with its anchor or ''."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page(name)):
+        if not target.startswith("http"):
             path, _, anchor = target.partition("#")
-            linked = (ROOT / page).parent / path if path else ROOT / page
-            assert linked.exists(), f"{page}: {target}"
-            if anchor:
-                headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
-                slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
-                assert anchor in slugs, f"{page}: {target}"
+            found.append((((ROOT / name).parent / path if path else ROOT / name).resolve(), anchor))
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings of a document."""
+    without_code = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", without_code, re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(set(slugs)) == len(slugs), "two headings have one anchor"
+    return set(slugs)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_to_a_file_and_a_heading(name: str):
+    for path, anchor in links(name):
+        assert path.exists(), path
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), f"{path.name}#{anchor}"
+
+
+def test_every_document_can_be_reached_from_the_readme():
+    reached, new = set(), {"README.md"}
+    while new:
+        reached |= new
+        paths = {path for name in new for path, _ in links(name) if path.suffix == ".md"}
+        new = {path.relative_to(ROOT).as_posix() for path in paths} - reached
+    assert set(DOCUMENTS) - reached - {"NOTES.md", "output/README.md"} == set()

@@ -255,8 +255,8 @@ def test_a_trial_behind_the_median_is_stopped_after_an_epoch():
 # ----------------------------------------------------------------------------------------- the spaces
 
 
-def test_the_space_in_the_readme_can_be_searched(tmp_path: Path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Search settings\n")[1]
+def test_the_space_in_the_guide_can_be_searched(tmp_path: Path):
+    text = (ROOT / "docs/guide/search.md").read_text(encoding="utf-8")
     path = tmp_path / "space.json"
     path.write_text(text.split("```json\n")[1].split("```")[0], encoding="utf-8")
     check_space(path, read_space(path), "duration", [])
@@ -340,7 +340,7 @@ def test_a_bad_space_is_told_with_file_key_and_remedy(
     ("more", "message"),
     [
         (["--space", "configs/sweeps/duratoin.json"], "Did you mean 'configs/sweeps/duration.json'?"),
-        (["--space", "configs/sweeps/popularity.json"], "no file configs/sweeps/popularity.json. README.md"),
+        (["--space", "configs/sweeps/popularity.json"], "no file configs/sweeps/popularity.json. docs/guide/search.md"),
         (["--metric", "auk"], "--metric: no metric 'auk'. Did you mean 'auc'?"),
         (["--metric", "auc/bok"], "--metric: no 'auc/bok'. Did you mean 'auc/book'?"),
         (["--metric", "recal@10"], "--metric: no metric 'recal@k'. Did you mean 'recall'?"),

@@ -26,7 +26,7 @@ from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, 
 from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
 
-FORMAT = 3  # raise it when what is stored, or how files are parsed, changes
+FORMAT = 4  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
 COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
 CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, *COLUMNS)}
@@ -114,6 +114,9 @@ def is_unchanged(path: Path, known: Mapping[str, Any] | None) -> bool:
 
 
 def digest(path: Path) -> str:
+    """Of the content of a regular file. Raises OSError, also for a pipe or a device, which may never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

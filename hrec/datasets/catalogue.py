@@ -53,7 +53,7 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
     paths = settings.item_feat_path
     if paths is None:
         refuse_columns(settings, "item", "data.item_feat_path")
-        return _from_interactions(settings, interactions)
+        return _from_interactions(settings, interactions, log)
     if isinstance(paths, str):
         path = Path(paths).expanduser()
         sheets, absent = _split_by_kind(settings, read_sheet(path, "data.item_feat_path", wanted), log), list[str]()
@@ -121,6 +121,7 @@ def _split_by_kind(settings: DataSettings, sheet: Sheet, log: Log) -> dict[str, 
     kinds = _kind_column(settings, sheet)
     if kinds is None:
         return {_only_kind(settings): sheet}
+    assert settings.TYPE_FIELD is not None  # it named the column of kinds
     check = RowCheck(sheet, settings.drop_bad_rows, log)
     check.refuse(kinds.is_null().to_numpy(zero_copy_only=False), settings.TYPE_FIELD, "names no kind")
     return {
@@ -129,7 +130,7 @@ def _split_by_kind(settings: DataSettings, sheet: Sheet, log: Log) -> dict[str, 
     }
 
 
-def _from_interactions(settings: DataSettings, sheet: Sheet) -> Catalogue:
+def _from_interactions(settings: DataSettings, sheet: Sheet, log: Log) -> Catalogue:
     """No item file: the items are those of the interactions, in the order of their ids."""
     _require_named_type(settings, [sheet])
     items = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_names)
@@ -139,22 +140,46 @@ def _from_interactions(settings: DataSettings, sheet: Sheet) -> Catalogue:
     else:
         ids = {kind: _sorted(items.filter(pc.equal(kinds, kind))) for kind in _sorted(kinds).to_pylist()}
     used = used_kinds(settings, ids)
+    if len(ids) > 1 and not settings.type:
+        _warn_of_kinds(settings, sheet, ids, log)
     return Catalogue({k: ids[k] for k in [*used, *ids]}, used, {}, {}, True, (sheet.path,))
+
+
+def _warn_of_kinds(settings: DataSettings, sheet: Sheet, ids: Mapping[str, pa.Array], log: Log) -> None:
+    """Nothing but a column of the interactions says that there are kinds, and it may be a column of events."""
+    every = pa.concat_arrays(list(ids.values()))
+    several = pc.sum(pc.greater(every.value_counts().field("counts"), 1)).as_py()
+    shown = list(ids)[:5]
+    log(
+        f"warning: {sheet.path}: column '{settings.TYPE_FIELD}' makes {len(ids):,} kinds of item: {_listed(shown)}"
+        f"{', ...' if len(ids) > len(shown) else ''}. Of {len(every.unique()):,} item ids {several:,} are in several "
+        "kinds, and are a different item in each. If the column holds events (click, cart, order), set "
+        "data.TYPE_FIELD=null; if it holds kinds, list them in data.type, which ends this warning"
+    )
 
 
 def _kind_column(settings: DataSettings, sheet: Sheet) -> pa.Array | None:
     """Each row's kind as text, or None where there is one kind only. Raises DataError where kinds cannot be told."""
-    several = settings.single_type is not None or len(settings.type or ()) > 1
-    if settings.TYPE_FIELD not in sheet.cells and not several:
+    several, name = settings.single_type is not None or len(settings.type or ()) > 1, settings.TYPE_FIELD
+    if name is None and several:
+        raise DataError(
+            f"{sheet.path}: no column tells the kinds, as data.TYPE_FIELD is null. Name the column there, or leave out "
+            "data.type and data.single_type."
+        )
+    if name is None or (name not in sheet.cells and not several):
         return None
-    sheet.column(settings.TYPE_FIELD, "It tells the kinds apart: correct data.TYPE_FIELD, or leave out data.type.")
-    return typed(sheet, settings.TYPE_FIELD, encoding.as_names)
+    sheet.column(name, "It tells the kinds apart: correct data.TYPE_FIELD, or leave out data.type.")
+    return typed(sheet, name, encoding.as_names)
 
 
 def _require_named_type(settings: DataSettings, sheets: Sequence[Sheet]) -> None:
     """A column of kinds is optional under its usual name alone. Raises DataError where none of the files has it."""
     name = settings.TYPE_FIELD
-    if name != DataSettings.model_fields["TYPE_FIELD"].default and not any(name in s.header for s in sheets):
+    if (
+        name is not None
+        and name != DataSettings.model_fields["TYPE_FIELD"].default
+        and not any(name in s.header for s in sheets)
+    ):
         sheets[0].column(name, "Correct data.TYPE_FIELD, or leave it out.")
 
 

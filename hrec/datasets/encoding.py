@@ -23,12 +23,42 @@ def as_text(cells: pa.Array) -> pa.Array:
     """Cells as text, null where missing. Raises NotText for lists and the like."""
     if pa.types.is_nested(cells.type) or pa.types.is_dictionary(cells.type):
         raise NotText(f"holds {cells.type}, not one value per row")
+    cells = without_extension(cells)
     try:
         text = cells.cast(pa.string())
     except pa.ArrowException as error:
         raise NotText(f"holds {cells.type}, which is not text ({str(error).splitlines()[0]})") from None
+    if _is_binary(cells.type) and pc.any(pc.match_substring_regex(text, CONTROL)).as_py():
+        raise NotText(f"holds {cells.type}, and its bytes are not text")
     text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.is_in(text, value_set=EMPTY), pa.scalar(None, pa.string()), text)
+
+
+CONTROL = r"[\x00-\x08\x0e-\x1f\x7f]"
+"""Characters that no text holds: bytes with them are numbers or hashes, even where they can be decoded."""
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    types = pa.types
+    return any(is_kind(kind) for is_kind in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)) or (
+        kind == pa.binary_view()
+    )
+
+
+def without_extension(cells: pa.Array) -> pa.Array:
+    """Cells of an Arrow extension type as its plain type; UUIDs as text, as in 00000000-0000-0000-0000-000000000007."""
+    if not isinstance(cells.type, pa.BaseExtensionType):
+        return cells
+    return _uuid_text(cells.storage) if cells.type.extension_name == "arrow.uuid" else cells.storage
+
+
+def _uuid_text(cells: pa.Array) -> pa.Array:
+    """binary[16] -> text of 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12, null where null."""
+    filled = pc.fill_null(cells, bytes(16)).cast(pa.binary()).to_numpy(zero_copy_only=False)
+    digits = np.frombuffer(b"".join(filled).hex().encode(), np.uint8).reshape(-1, 32)
+    text = np.insert(digits, (8, 12, 16, 20), ord("-"), axis=1)
+    out = pa.Array.from_buffers(pa.binary(36), len(text), [None, pa.py_buffer(text.tobytes())]).cast(pa.string())
+    return pc.if_else(cells.is_valid(), out, pa.scalar(None, pa.string()))
 
 
 EXACT = {"float": 2**24, "double": 2**53, "halffloat": 2**11}
@@ -59,13 +89,33 @@ def without_point_zero(text: pa.Array) -> pa.Array:
 
 def as_numbers(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(float64[n], NaN where missing or bad; bool[n], true where a cell is no number within float32's range)."""
-    if (pa.types.is_primitive(cells.type) and not pa.types.is_temporal(cells.type)) or pa.types.is_decimal(cells.type):
-        numbers = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if _is_number(cells.type):
+        # not safe: a whole number above 2**53 becomes the nearest that float64 holds
+        numbers = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         unreadable = np.zeros(len(numbers), bool)
     else:
         numbers, unreadable = _parse_numbers(as_text(cells))
     bad = unreadable | (np.abs(numbers) > LARGEST)
     return np.where(bad, np.nan, numbers), bad
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    """Whether Arrow casts the type to the nearest float64, as it does not decimals: 0.6 becomes 0.6000000000000001."""
+    is_one_of = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    return any(is_kind(kind) for is_kind in is_one_of)
+
+
+def as_precise_as(kind: pa.DataType, number: float) -> float:
+    """The number as a column of this type holds it: .6 in float32 is .60000002, which is what its cells compare to."""
+    if not pa.types.is_floating(kind):
+        return number
+    with np.errstate(over="ignore"):  # beyond the range of the type it is infinite, and no cell is above it
+        return float(np.dtype(kind.to_pandas_dtype()).type(number))
+
+
+def above(cells: pa.Array, numbers: np.ndarray, threshold: float) -> np.ndarray:
+    """bool[n]: ``numbers`` float64[n], which are those of ``cells``, that exceed the threshold."""
+    return numbers > as_precise_as(cells.type, threshold)
 
 
 def as_labels(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -87,30 +137,6 @@ def _parse_numbers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         objects = text.to_numpy(zero_copy_only=False)
         numbers = pd.to_numeric(pd.Series(objects, dtype=object), errors="coerce").to_numpy(np.float64)
     return numbers, np.isnan(numbers) & text.is_valid().to_numpy(zero_copy_only=False)
-
-
-def as_seconds(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Times as as_numbers gives numbers: numbers as they are, dates (ISO 8601) as seconds since 1970, UTC."""
-    if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
-        micros = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False).cast(pa.int64())
-        seconds = micros.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / 1e6
-        return seconds, np.zeros(len(seconds), bool)
-    numbers, bad = as_numbers(cells)
-    if not bad.any():
-        return numbers, bad
-    import pandas as pd
-
-    dates = pd.DatetimeIndex(
-        pd.to_datetime(
-            pd.Series(as_text(cells).to_numpy(zero_copy_only=False)[bad], dtype=object),
-            format="ISO8601",
-            errors="coerce",
-            utc=True,
-        )
-    )
-    numbers[bad] = (dates - pd.Timestamp(0, tz="UTC")).total_seconds()
-    bad[bad] = np.isnan(numbers[bad])
-    return numbers, bad
 
 
 def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.ndarray]:

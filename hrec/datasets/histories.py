@@ -101,11 +101,18 @@ def transposed(history: History) -> History:
 
 
 def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int, width: int) -> History:
+    """Each cell once: one that comes several times (data.repeats=keep) holds the mean."""
     keep = np.flatnonzero(np.isfinite(value))
     keep = keep[np.lexsort((column[keep], row[keep]))]
+    row, column, value = row[keep], column[keep], value[keep]
+    new = np.append(True, (row[1:] != row[:-1]) | (column[1:] != column[:-1]))[: len(row)]
+    if not new.all():
+        start = np.flatnonzero(new)
+        count = np.diff(np.append(start, len(row)))
+        row, column, value = row[new], column[new], (np.add.reduceat(value, start) / count).astype(value.dtype)
     offset = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(row[keep], minlength=n), out=offset[1:])
-    return History(offset, column[keep].astype(np.int32), value[keep], width)
+    np.cumsum(np.bincount(row, minlength=n), out=offset[1:])
+    return History(offset, column.astype(np.int32), value, width)
 
 
 def thinned(history: History, most: int | None, seed: int = 0) -> History:

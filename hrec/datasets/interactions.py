@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrec.datasets import encoding
+from hrec.datasets import encoding, times
 from hrec.datasets.catalogue import Catalogue
 from hrec.datasets.columns import Column
 from hrec.datasets.problems import DataError, Log, RowCheck, plural
 from hrec.datasets.recdata import Interactions
+from hrec.datasets.repeats import settle_repeats
 from hrec.datasets.sheets import Sheet
 from hrec.datasets.tables import typed
 from hrec.settings import ColumnSplit, DataSettings
@@ -27,8 +28,9 @@ def require_named_columns(sheet: Sheet, settings: DataSettings) -> None:
 
 
 def columns_to_read(settings: DataSettings) -> set[str]:
-    names = {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD, settings.LABEL_FIELD}
+    names = {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.LABEL_FIELD}
     names |= {settings.RATING_FIELD, settings.TIME_FIELD}
+    names |= {settings.TYPE_FIELD} if settings.TYPE_FIELD is not None else set()
     names |= {settings.label.source} if settings.label and settings.label.source else set()
     return names | ({column} if (column := split_column(settings)) else set())
 
@@ -47,19 +49,23 @@ def build_interactions(
 ) -> tuple[Interactions, pa.Array]:
     """(interactions, raw ids of the users): the users of ``users``, or those of the interactions, sorted.
 
-    Raises DataError for any row that cannot be used (or leaves it out, with settings.drop_bad_rows), for a kind
-    without interactions and for labels that are all the same.
+    Raises DataError for any row that cannot be used (or leaves it out, with settings.drop_bad_rows), for a user and an
+    item that occur twice (or as settings.repeats says), for a kind without interactions and for labels that are all the
+    same.
     """
-    check = RowCheck(sheet, settings.drop_bad_rows, log)
+    check, how = RowCheck(sheet, settings.drop_bad_rows, log), settings.label
+    made = how is not None and how.source is not None
     kind, item = _place_items(check, settings, catalogue, log)
     user, user_ids = _place_users(check, settings, users)
     rating = _ratings(check, settings)
-    label = _labels(check, settings, log)
+    values = _label_values(check, settings, log)
     time = _times(check, settings)
-    _refuse_repeated(check, settings, user, item)
+    ratings = [numbers for numbers in (rating, values if made else None) if numbers is not None]
+    settle_repeats(check, settings, user.astype(np.int64) << 32 | item, time, ratings, None if how else values)
+    label = _labels(check, values, settings)
     rows = np.flatnonzero(check.good)
     _require_every_kind(sheet, kind[rows], catalogue)
-    if settings.label is None or settings.label.source:
+    if how is None or made:
         _require_both_labels(check, settings, label, kind, catalogue, log)
 
     def pick(array: np.ndarray | None, dtype: type) -> np.ndarray | None:
@@ -112,7 +118,7 @@ def _place_items(
 def _kinds_of_rows(check: RowCheck, settings: DataSettings, catalogue: Catalogue, log: Log) -> np.ndarray | None:
     """Position of each row's kind in catalogue.ids (past the end: not used), or None where the items have to tell."""
     name, sheet = settings.TYPE_FIELD, check.sheet
-    if name not in sheet.cells:
+    if name is None or name not in sheet.cells:
         return None
     text = typed(sheet, name, encoding.as_names)
     known = list(catalogue.ids)
@@ -146,9 +152,10 @@ def _by_item(check: RowCheck, ids: pa.Array, settings: DataSettings, catalogue: 
         shared = among.filter(pa.array(encoding.repeated(encoding.numbered(among)))).unique()
         told = _both_kinds(shared, settings, catalogue)
         if not settings.drop_bad_rows:
+            named = f"a column '{settings.TYPE_FIELD}'" if settings.TYPE_FIELD else "a column (data.TYPE_FIELD)"
             raise DataError(
-                f"{told}; its interactions do not tell which. Give them a column '{settings.TYPE_FIELD}' with the kind "
-                "of each row, make the ids differ, or set data.drop_bad_rows=true to leave out the rows of such items."
+                f"{told}; its interactions do not tell which. Give them {named} with the kind of each row, "
+                "make the ids differ, or set data.drop_bad_rows=true to leave out the rows of such items."
             )
         bad = pc.is_in(ids, shared).to_numpy(zero_copy_only=False)
         check.leave_out(bad, f"that of an item of two kinds: {told}")
@@ -209,8 +216,8 @@ def _ratings(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     return _numbers(check, name, remedy, needed)
 
 
-def _labels(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
-    """float64[n] of 1 and 0."""
+def _label_values(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
+    """float64[n]: the labels of the file, the ratings they are made from, or ones where every row is liked."""
     name, how = settings.LABEL_FIELD, settings.label
     if how is not None and name in check.sheet.cells:
         log(f"{check.sheet.path}: column '{name}' is not used, because data.label makes the labels")
@@ -223,10 +230,17 @@ def _labels(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
         remedy = 'Write 1 or 0, or set data.label={"from": <column of ratings>, "above": <number>}'
         check.refuse((label != 0) & (label != 1), name, "is no label, which is 1 (liked) or 0 (not liked)", remedy)
         return label
-    if how.source is None or how.above is None:
+    if how.source is None:
         return np.ones(len(check.sheet))
-    rating = _numbers(check, how.source, "Correct 'from' in data.label.", required=True)
-    return (rating > how.above).astype(np.float64)
+    return _numbers(check, how.source, "Correct 'from' in data.label.", required=True)
+
+
+def _labels(check: RowCheck, values: np.ndarray, settings: DataSettings) -> np.ndarray:
+    """float64[n] of 1 and 0, from what ``_label_values`` gives."""
+    how = settings.label
+    if how is None or how.source is None or how.above is None:
+        return values
+    return encoding.above(check.sheet.cells[how.source], values, how.above).astype(np.float64)
 
 
 def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
@@ -234,24 +248,24 @@ def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     name = settings.TIME_FIELD
     if name not in check.sheet.cells:
         return None
-    seconds, bad = typed(check.sheet, name, encoding.as_seconds)
+    seconds, bad, date = typed(check.sheet, name, times.as_seconds)
     if needs_time(settings):
         bad |= np.isnan(seconds)
     check.refuse(bad, name, "is neither a number nor a date such as 2024-01-31 12:00:00")
+    if found := times.two_forms(seconds, date, check.good):
+        raise _two_forms_of_time(check.sheet, name, found)
     return seconds
 
 
-def _refuse_repeated(check: RowCheck, settings: DataSettings, user: np.ndarray, item: np.ndarray) -> None:
-    """A user and an item may stand together once."""
-    rows = np.flatnonzero(check.good)
-    bad = np.zeros(len(check.good), bool)
-    bad[rows] = encoding.repeated(user[rows].astype(np.int64) << 32 | item[rows])
-    if bad.any():
-        first = int(bad.argmax())
-        shown = check.sheet.show(first, settings.ITEM_ID_FIELD)
-        again = rows[(user[rows] == user[first]) & (item[rows] == item[first]) & (rows > first)][0]
-        why = f"and item {shown} stand together again in {check.sheet.place(int(again))}"
-        check.refuse(bad, settings.USER_ID_FIELD, why, "Leave one of the rows (dropping keeps the last)")
+def _two_forms_of_time(sheet: Sheet, name: str, found: times.TwoForms) -> DataError:
+    one, other = (
+        f"{sheet.place(row)} holds {sheet.show(row, name)} ({form})"
+        for row, form in sorted(zip(found.rows, found.forms, strict=True))
+    )
+    return DataError(
+        f"{sheet.path}, column '{name}': two forms of time in one column do not sort. {one[0].upper()}{one[1:]}; "
+        f"{other}. Write all times in one form, or set data.TIME_FIELD to another column."
+    )
 
 
 def _require_every_kind(sheet: Sheet, kind: np.ndarray, catalogue: Catalogue) -> None:

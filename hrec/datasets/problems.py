@@ -80,6 +80,11 @@ def require_file(path: Path, setting: str) -> None:
         return
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file. Correct {setting}.")
+    if path.exists():
+        raise DataError(
+            f"{path}: is a pipe or a device, which cannot be read twice. Write its content to a file, and name that in "
+            f"{setting}."
+        )
     folder = path.parent
     if not folder.is_dir():
         raise DataError(

@@ -94,7 +94,8 @@ def _wanted(settings: DataSettings, paths: str | dict[str, str] | None) -> Calla
     texts = paths.values() if isinstance(paths, dict) else [paths or ""]
     if not named and any(map(is_atomic, texts)):
         return lambda name: True
-    return (named | {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD}).__contains__
+    fixed = (settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD)
+    return (named | {name for name in fixed if name is not None}).__contains__
 
 
 def _what_matters(settings: DataSettings) -> dict[str, Any]:

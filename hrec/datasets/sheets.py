@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv as pa_csv
 
-from hrec.datasets import textfiles
+from hrec.datasets import encoding, textfiles
 from hrec.datasets.problems import DataError, missing_column, require_file
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".user": "\t", ".item": "\t"}
@@ -214,7 +214,7 @@ def _sheet(path: Path, table: pa.Table, names: dict[str, str], header: tuple[str
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    return column.combine_chunks()
+    return encoding.without_extension(column.combine_chunks())
 
 
 def header_place(path: Path) -> str:

@@ -34,6 +34,7 @@ from hrec.settings import (
 TRAIN, VALID, TEST, DROPPED = range(4)
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
 """What a column that tells the parts may say."""
+NAME_OF = {TRAIN: "training", VALID: "validation", TEST: "test"}
 
 AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems | InMatrix | ColumnSplit
 Log = Callable[[str], None]
@@ -124,7 +125,23 @@ def _time(settings: TimeSplit, data: RecData, rng: np.random.Generator, log: Log
     oldest_first = _by_time(data)
     if oldest_first is None:
         raise ValueError(f"'{data.name}' has no times to split by: name their column in data.TIME_FIELD")
-    return cut(_one_group(data), oldest_first, settings.ratio)
+    part = cut(_one_group(data), oldest_first, settings.ratio)
+    _say_where_times_are_cut(data, part[oldest_first], oldest_first, log)
+    return part
+
+
+def _say_where_times_are_cut(data: RecData, part: np.ndarray, order: np.ndarray, log: Log) -> None:
+    """Say so where rows of the same time fall to two parts: part int8[N], in ``order``, which is that of time."""
+    assert data.interactions.time is not None
+    time = data.interactions.time[order]
+    for first in np.flatnonzero((part[1:] != part[:-1]) & (time[1:] == time[:-1])):
+        same = part[time == time[first]]
+        sizes = ", ".join(f"{np.sum(same == number):,} {name}" for name, number in NAMES.items())
+        log(
+            f"warning: split by time: {len(same):,} of {len(part):,} rows have the same time as the cut between "
+            f"{NAME_OF[part[first]]} and {NAME_OF[part[first + 1]]}, {time[first]:.15g} s; they are divided in the "
+            f"order of the file ({sizes})"
+        )
 
 
 @assign.register
@@ -139,7 +156,23 @@ def _leave_one_out(settings: LeaveOneOut, data: RecData, rng: np.random.Generato
         log(f"leave one out: {few:,} users with fewer than 3 rows stay in the training part whole")
     from_the_end = size[user] - 1 - position
     part = np.select([size[user] < 3, from_the_end == 0, from_the_end == 1], [TRAIN, TEST, VALID], TRAIN)
+    if data.interactions.time is not None:
+        _say_whose_times_are_cut(data, part, order, log)
     return part.astype(np.int8)
+
+
+def _say_whose_times_are_cut(data: RecData, part: np.ndarray, oldest_first: np.ndarray, log: Log) -> None:
+    """Say of how many users rows of the same time fall to two parts: part int[N]."""
+    x = data.interactions
+    assert x.time is not None
+    order = oldest_first[np.argsort(x.user[oldest_first], kind="stable")]
+    user, time, part = x.user[order], x.time[order], part[order]
+    cut_here = (user[1:] == user[:-1]) & (time[1:] == time[:-1]) & (part[1:] != part[:-1])
+    if several := len(np.unique(user[1:][cut_here])):
+        log(
+            f"warning: leave one out: {several:,} of {len(np.unique(user)):,} users have rows of the same time in "
+            "different parts; of equal times the row further down in the file counts as the later one"
+        )
 
 
 @assign.register
@@ -245,7 +278,7 @@ def _one_group(data: RecData) -> np.ndarray:
 
 
 def _by_time(data: RecData) -> np.ndarray | None:
-    """The rows from old to new, ties in row order; None where the data has no times."""
+    """The rows from old to new, of equal times in row order; None where the data has no times."""
     time = data.interactions.time
     if time is None:
         return None

@@ -53,11 +53,8 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
     """
     named = named_columns(settings)
     if not named:
-        return [
-            Field(name, kind, source)
-            for name, kind in _header_types(sheets).items()
-            if name not in (settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TYPE_FIELD)
-        ]
+        no_feature = (settings.USER_ID_FIELD,) if source == "user" else (settings.ITEM_ID_FIELD, settings.TYPE_FIELD)
+        return [Field(name, kind, source) for name, kind in _header_types(sheets).items() if name not in no_feature]
     out = []
     for name, feat in settings.feat.items():
         if name not in named or not feat.source.startswith(source):
@@ -69,8 +66,12 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
 
 
 def named_columns(settings: DataSettings) -> set[str]:
-    """The names in data.feat that are columns, that is all but the ids."""
-    return set(settings.feat) - {settings.USER_ID_FIELD, settings.ITEM_ID_FIELD}
+    """The names in data.feat that are columns: all but the id of a user in the user file, of an item in those of items.
+
+    A user file may have a feature with the name of the item id (a favourite), and an item file one of the user id.
+    """
+    own = {"user": settings.USER_ID_FIELD}
+    return {name for name, feat in settings.feat.items() if name != own.get(feat.source, settings.ITEM_ID_FIELD)}
 
 
 def _header_types(sheets: Mapping[str, Sheet]) -> dict[str, str]:

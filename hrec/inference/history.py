@@ -117,7 +117,7 @@ def _items(sheet: Sheet, trained: Trained, log: Log) -> np.ndarray:
     """int32[n]: the item of each row, -1 where it is unknown. Raises DataError where all are."""
     settings, data = trained.config.run.data, trained.data
     text, known = _ids(sheet, settings.ITEM_ID_FIELD), pa.array(item_ids(data), pa.string())
-    if settings.TYPE_FIELD in sheet.cells:
+    if settings.TYPE_FIELD is not None and settings.TYPE_FIELD in sheet.cells:
         item = _by_kind(sheet, settings.TYPE_FIELD, text, trained)
     else:
         item = encoding.positions(text, known)
@@ -158,7 +158,8 @@ def _refuse_shared(sheet: Sheet, text: pa.Array, item: np.ndarray, trained: Trai
     if bad.any():
         one = text[int(bad.argmax())].as_py()
         of = " and ".join(item_kinds(trained.data)[names == one][:2])
-        remedy = f"is an item of {of}; add a column '{settings.TYPE_FIELD}' with the kind of each row"
+        added = f"add a column '{settings.TYPE_FIELD}'" if settings.TYPE_FIELD else "name a column in data.TYPE_FIELD"
+        remedy = f"is an item of {of}; {added} with the kind of each row"
         _refuse(sheet, settings.ITEM_ID_FIELD, bad, remedy)
 
 
@@ -203,7 +204,7 @@ def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarra
     name, how = settings.LABEL_FIELD, settings.label
     if how is not None and how.above is not None and rated is not None and rating is not None:
         _refuse(sheet, rated, np.isnan(rating), "is not a number, so it does not tell whether the item is liked")
-        return (rating > how.above).astype(np.float64)
+        return encoding.above(sheet.cells[rated], rating, how.above).astype(np.float64)
     if name in sheet.cells:
         label = _numbers(sheet, name, encoding.as_labels)
         _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (liked) or 0 (not liked)")

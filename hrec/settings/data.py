@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -184,7 +185,9 @@ class DataSettings(Settings):
     USER_ID_FIELD: str = "user_id"
     ITEM_ID_FIELD: str = "item_id"
     LABEL_FIELD: str = "label"
-    TYPE_FIELD: str = "type"
+    TYPE_FIELD: str | None = "type"
+    """The column of the kind of each row; null: no column tells kinds, for files whose column ``type`` means something
+    else, such as the event."""
     RATING_FIELD: str = "rating"
     TIME_FIELD: str = "timestamp"
     type: tuple[str, ...] | None = None
@@ -208,6 +211,9 @@ class DataSettings(Settings):
     single_type: str | None = None
     """Use this one kind alone. Its rows fall to the parts that they fall to among all kinds."""
     split: SplitSettings = RandomSplit()
+    repeats: Literal["refuse", "first", "last", "mean", "keep"] | None = None
+    """Rows of one user and one item: refuse them; keep the first or the last, by time where there are times; keep one
+    row with the mean rating; or keep all. Left out: refuse, or with drop_bad_rows the last in the file."""
     drop_bad_rows: bool = False
     """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
 
@@ -250,6 +256,16 @@ class DataSettings(Settings):
     @classmethod
     def _split_at_random_where_not_said(cls, value: Any) -> Any:
         return {"by": "ratio"} | value if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _a_column_for_each_purpose(self) -> DataSettings:
+        """Labels alone may be in the column of ratings."""
+        keys = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TYPE_FIELD", "TIME_FIELD", "LABEL_FIELD", "RATING_FIELD")
+        for key, other in combinations(keys, 2):
+            name = getattr(self, key)
+            if name is not None and name == getattr(self, other) and key != "LABEL_FIELD":
+                raise ValueError(f"{key} and {other} both name the column '{name}'; each needs a column of its own")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSettings:

@@ -117,7 +117,7 @@ def read_space(path: Path) -> Space:
         # names alone are compared, as paths and endings are alike in any case
         near = did_you_mean(path.stem, sorted(p.stem for p in path.parent.glob("*.json")))
         near = near.replace("'", f"'{path.parent.as_posix()}/", 1).replace("'?", ".json'?")
-        raise ConfigError(f"--space: no file {path}.{near} README.md, 'Search settings', shows one")
+        raise ConfigError(f"--space: no file {path}.{near} docs/guide/search.md shows one")
     space, problems = {}, []
     for key, raw in read_json(path).items():
         parameter, more = _parameter(key, raw)

@@ -139,3 +139,16 @@ def test_each_file_is_split_as_its_own_format_says(atomic, tmp_path, first):
     assert {k: sorted(v) for k, v in entries.items()} == {"film": ["Crime", "Drama"], "article": ["food", "red wine"]}
     assert kinds["film"].columns["place"].value.tolist() == [[1, 2]]
     assert kinds["article"].columns["place"].value.tolist() == [[3, 4]]
+
+
+def test_a_feature_may_have_the_name_of_an_id_or_kind_of_the_other_file(atomic):
+    settings, write = atomic
+    settings |= {"user_feat_path": write("user", "user_id:token\titem_id:token\ttype:token\n1\t10\tpro\n2\t11\tfree\n")}
+    data = load(settings)
+    assert list(data.users.columns) == ["item_id", "type"] and "item_id" not in data.kinds["item"].columns
+    feat = {name: {"type": "token", "source": "user"} for name in ("user_id", "item_id")}
+    chosen = load(settings, feat=feat).users.columns
+    assert list(chosen) == ["item_id"] and chosen["item_id"].values.tolist() == ["10", "11"]
+    feat = {"item_id": {"type": "token", "source": "item"}, "user_id": {"type": "token", "source": "item"}}
+    settings |= {"item_feat_path": write("item", "item_id:token\tuser_id:token\n10\tann\n11\tbob\n")}
+    assert list(load(settings, feat=feat).kinds["item"].columns) == ["user_id"]

@@ -37,7 +37,10 @@ DROPPABLE = {
     "no user id": (("rates.csv", "u3,b3", ",b3"), ["line 5, column 'user_id': an empty cell is no id", DROP]),
     "pair again": (
         ("rates.csv", "u2,0000031887", "u1,0000031887"),
-        ["line 2, column 'user_id': 'u1' and item '0000031887' stand together again", "keeps the last", DROP],
+        [
+            "line 2, column 'user_id': 'u1' and item '0000031887' occur again in line 7",
+            "set data.repeats: first or last",
+        ],
     ),
     "user row again": (
         ("users.csv", "u3,Rome", "u2,Rome"),
@@ -66,8 +69,8 @@ def test_bad_row_is_left_out_and_counted(files, spoilt):
     assert data.interactions.user.min() >= 0 and data.interactions.item.min() >= 0
 
 
-def test_dropping_keeps_the_last_of_a_pair(files):
-    files.spoil("rates.csv", "u2,0000031887,1,4", "u1,0000031887,1,3")
+def test_dropping_keeps_the_last_of_a_pair_in_the_file_whatever_the_time(files):
+    files.spoil("rates.csv", "u2,0000031887,1,4,400", "u1,0000031887,1,3,4")
     rows = files.read(drop_bad_rows=True).interactions
     assert len(rows) == 5 and 3 in rows.rating and not ((rows.user == 0) & (rows.rating == 5)).any()
 

@@ -1,5 +1,8 @@
 """Cells -> codes, numbers and lists."""
 
+import decimal
+import uuid
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -73,11 +76,52 @@ def test_lists_of_two_files_share_a_vocabulary():
     assert two.offset.tolist() == [0, 2, 2]
 
 
-def test_seconds():
-    texts = pa.array(["12.5", "1970-01-02", "1970-01-01T01:00:00+01:00", None, "soon"])
-    seconds, bad = encoding.as_seconds(texts)
-    np.testing.assert_array_equal(seconds, [12.5, 86400, 0, np.nan, np.nan])
-    assert bad.tolist() == [False, False, False, False, True]
+def test_whole_numbers_above_2_to_the_53_become_the_nearest_float():
+    for kind in (pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.string()):
+        numbers, bad = encoding.as_numbers(pa.array([2**60 + 1, None, 2**63 - 1]).cast(kind))
+        np.testing.assert_array_equal(numbers, [2.0**60, np.nan, 2.0**63])
+        assert not bad.any()
+    assert encoding.as_numbers(pa.array([2**64 - 1], pa.uint64()))[0].tolist() == [2.0**64]
+    assert encoding.as_names(pa.array([2**64 - 1], pa.uint64())).to_pylist() == ["18446744073709551615"]
+
+
+def test_decimals_are_the_nearest_float():
+    tenths = [decimal.Decimal(k) / 10 for k in range(100)]
+    for kind in (pa.decimal128(20, 1), pa.decimal256(50, 1)):
+        assert encoding.as_numbers(pa.array(tenths, kind))[0].tolist() == [k / 10 for k in range(100)]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.6, 0.7, 2.9, 3.3, 4.1])
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64(), pa.decimal128(5, 1), pa.string()])
+def test_a_number_is_not_above_itself_in_any_type_of_file(kind, threshold):
+    around = np.round([threshold - 0.1, threshold, threshold + 0.1], 1)
+    if pa.types.is_floating(kind):
+        cells = pa.array(around.astype(kind.to_pandas_dtype()))
+    else:
+        cells = pa.array([decimal.Decimal(str(one)) for one in around], pa.decimal128(5, 1)).cast(kind)
+    numbers, _ = encoding.as_numbers(cells)
+    assert encoding.above(cells, numbers, threshold).tolist() == [False, False, True]
+
+
+def test_a_threshold_beyond_the_type_has_nothing_above_it():
+    cells = pa.array(np.array([60000], np.float16))
+    assert encoding.above(cells, np.array([60000.0]), 1e6).tolist() == [False]
+
+
+def test_uuids_are_text():
+    one, two = uuid.UUID(int=7 << 64), uuid.UUID(int=0x61 << 120)
+    cells = pa.array([two.bytes, None, one.bytes, two.bytes], pa.uuid())
+    assert encoding.as_names(cells).to_pylist() == [str(two), None, str(one), str(two)]
+    assert encoding.as_names(cells[2:]).to_pylist() == [str(one), str(two)]
+    assert encoding.as_names(cells[:0]).to_pylist() == []
+
+
+def test_binary_ids_are_text_or_refused():
+    for kind in (pa.binary(), pa.large_binary(), pa.binary(2)):
+        assert encoding.as_names(pa.array([b"u1", None, b"u2"], kind)).to_pylist() == ["u1", None, "u2"]
+        for spoilt in (b"\xff\xfe", b"a\x00", b"\x01\x02"):
+            with pytest.raises(encoding.NotText, match="not text"):
+                encoding.as_names(pa.array([b"u1", spoilt], kind))
 
 
 def test_repeated_marks_all_but_the_last():

@@ -257,9 +257,9 @@ def test_empty_rating_is_a_gap_unless_ratings_are_needed(files):
 
 
 def test_dates_become_seconds(files):
-    for old, new in (("100", "1970-01-01T00:01:40"), (",200", ",1970-01-01 00:03:20"), ("50\n", "50\n")):
-        files.spoil("rates.csv", old, new)
-    assert files.read().interactions.time[:3].tolist() == [100, 200, 300]
+    for second in (100, 200, 300, 150, 50, 400):
+        files.spoil("rates.csv", f",{second}\n", f",1970-01-01 00:{second // 60:02}:{second % 60:02}\n")
+    assert files.read().interactions.time.tolist() == [100, 200, 300, 150, 50, 400]
     table = pd.read_csv(files.folder / "rates.csv").assign(timestamp=pd.to_datetime("2001-09-09 01:46:40.5"))
     table.to_parquet(files.folder / "rates.parquet")
     times = files.read(inter_feat_path=str(files.folder / "rates.parquet")).interactions.time

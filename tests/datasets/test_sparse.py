@@ -126,3 +126,92 @@ def test_fields_pool_a_sparse_vector_by_its_values():
     missing, first = weight[0], weight[2:]
     expected = torch.stack([(2 * first[0] + first[2]) / 3, missing, first[1]])
     torch.testing.assert_close(fields(torch.arange(3)), expected)
+
+
+# ------------------------------------------------------------------------------- files that lie about indices
+
+CSR = {"format": b"csr", "shape": [3, 4], "data": [1.0, 1, 1], "indices": [0, 1, 2], "indptr": [0, 1, 2, 3]}
+CSC = {"format": b"csc", "shape": [3, 4], "data": [1.0, 1], "indices": [0, 2], "indptr": [0, 1, 2, 2, 2]}
+BSR = {"format": b"bsr", "shape": [3, 4], "data": np.ones((2, 1, 2)), "indices": [0, 1], "indptr": [0, 1, 2, 2]}
+COO = {"format": b"coo", "shape": [3, 4], "data": [1.0, 1], "row": [0, 2], "col": [1, 3]}
+DIA = {"format": b"dia", "shape": [3, 4], "data": np.ones((2, 4)), "offsets": [0, 1]}
+WRAPPED = 2**32 + 1
+FAULTS = {
+    "negative": (CSR | {"indices": [0, -3, 2]}, "row 2: column index -3 is outside of its shape, which has 0 to 3"),
+    "beyond": (CSR | {"indices": [25, 25, 0]}, "row 1: column index 25 is outside of its shape, which has 0 to 3 (2"),
+    "just beyond": (CSR | {"indices": [0, 1, 4]}, "row 3: column index 4 is outside"),
+    "wrapped": (CSR | {"indices": [0, WRAPPED, 1]}, f"row 2: column index {WRAPPED} is outside"),
+    "unsigned": (CSR | {"indices": np.array([0, 1, 2**64 - 1], np.uint64)}, f"column index {2**64 - 1} is outside"),
+    "fractions": (CSR | {"indices": [0.0, 1.0, 2.0]}, "its array 'indices' is not one line of whole numbers"),
+    "too few indices": (CSR | {"indices": [0, 1]}, "'indptr' ends at 3, but there are 2 indices"),
+    "too few values": (CSR | {"data": [1.0, 1]}, "it has 3 indices, but 2 values"),
+    "falling": (CSR | {"indptr": [0, 2, 1, 3]}, "'indptr' falls at entry 3"),
+    "falling, unsigned": (CSR | {"indptr": np.array([0, 2, 1, 3], np.uint64)}, "'indptr' falls at entry 3"),
+    "late start": (CSR | {"indptr": [1, 1, 2, 3]}, "'indptr' starts at 1, not at 0"),
+    "negative start": (CSR | {"indptr": [-1, 1, 2, 3]}, "'indptr' starts at -1, not at 0"),
+    "past the end": (CSR | {"indptr": [0, 1, 2, 2**40]}, "'indptr' ends at 1,099,511,627,776, but"),
+    "short": (CSR | {"indptr": [0, 1, 3]}, "'indptr' has 3 entries, not one more than 3"),
+    "two axes": (CSR | {"indices": [[0, 1, 2]]}, "its array 'indices' is not one line of whole numbers"),
+    "values on two axes": (CSR | {"data": [[1.0, 1, 1]]}, "its array 'data' is not one line"),
+    "infinite": (CSR | {"data": [1, 1, np.inf]}, "row 3: a number is missing or infinite"),
+    "missing": (CSR | {"data": [1, np.nan, 1]}, "row 2: a number is missing or infinite"),
+    "too wide": (CSR | {"shape": [3, 2**31]}, "its shape has 2,147,483,648 columns"),
+    "no columns": (CSR | {"shape": [3, 0]}, "holds float64[3, 0], should hold numbers"),
+    "negative shape": (CSR | {"shape": [3, -4]}, "holds float64[3, -4], should hold numbers"),
+    "one axis": (CSR | {"shape": [3]}, "holds 1 axes, should hold rows and columns"),
+    "no indices": ({key: CSR[key] for key in CSR if key != "indices"}, "not a file of scipy.sparse.save_npz"),
+    "other format": (CSR | {"format": b"lil"}, "not a file of scipy.sparse.save_npz (its format is lil"),
+    "csc negative": (CSC | {"indices": [-1, 2]}, "column 1: row index -1 is outside of its shape, which has 0 to 2"),
+    "csc beyond": (CSC | {"indices": [0, 3]}, "column 2: row index 3 is outside"),
+    "bsr beyond": (BSR | {"indices": [0, 2]}, "row of blocks 2: column index 2 is outside"),
+    "bsr odd": (BSR | {"data": np.ones((2, 1, 3))}, "blocks of 1 x 3 do not fill its shape"),
+    "bsr no blocks": (BSR | {"data": [1.0, 1]}, "its array 'data' holds no blocks"),
+    "coo row": (COO | {"row": [0, -1]}, "cell 2: row index -1 is outside of its shape, which has 0 to 2"),
+    "coo column": (COO | {"col": [WRAPPED, 3]}, f"cell 1: column index {WRAPPED} is outside"),
+    "coo lengths": (COO | {"col": [1]}, "its arrays 'row', 'col' and 'data' differ in length"),
+    "dia beyond": (DIA | {"offsets": [0, 4]}, "diagonal 2: offset 4 is outside of its shape, which has -2 to 3"),
+    "dia wrapped": (DIA | {"offsets": [2**32, 1]}, f"diagonal 1: offset {2**32} is outside"),
+    "dia twice": (DIA | {"offsets": [1, 1]}, "names a diagonal twice"),
+}
+
+
+def written(files, arrays: dict) -> dict:
+    path = files.folder / "words.npz"
+    np.savez(path, **{name: np.asarray(array) for name, array in arrays.items()})
+    return {"words": {"type": "sparse", "source": "item_book", "path": str(path)}}
+
+
+@pytest.mark.parametrize(("arrays", "sentence"), FAULTS.values(), ids=FAULTS)
+def test_indices_that_the_shape_does_not_have_are_refused_at_reading(files, arrays, sentence):
+    refused(files, "words.npz", sentence, feat=written(files, arrays))
+
+
+@pytest.mark.parametrize("arrays", [CSR, CSC, BSR, COO, DIA], ids=["csr", "csc", "bsr", "coo", "dia"])
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint64])
+def test_indices_of_any_whole_type_are_read_as_scipy_reads_them(files, arrays, kind):
+    whole = [name for name in ("indices", "indptr", "row", "col", "offsets") if name in arrays]
+    if kind is not np.uint64 or "offsets" not in arrays:  # numpy has no unsigned diagonal
+        arrays = arrays | {name: np.asarray(arrays[name], kind) for name in whole}
+    feat = written(files, arrays)
+    expected = sparse.load_npz(files.folder / "words.npz").toarray()
+    np.testing.assert_array_equal(dense(files.read(feat=feat).kinds["book"].columns["words"]), expected)
+
+
+def test_cells_behind_the_last_row_are_no_cells(files):
+    spare = CSR | {"indices": [0, 1, 2, 99], "data": [1.0, 1, 1, np.nan]}  # scipy leaves them out too
+    np.testing.assert_array_equal(
+        dense(files.read(feat=written(files, spare)).kinds["book"].columns["words"]), np.eye(3, 4)
+    )
+
+
+def test_coordinates_may_stand_in_one_array(files):
+    both = {key: COO[key] for key in ("format", "shape", "data")} | {"coords": [[0, 2], [1, 3]]}
+    column = files.read(feat=written(files, both)).kinds["book"].columns["words"]
+    assert column.offset.tolist() == [0, 1, 1, 2] and column.index.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.float16, np.bool_])
+def test_cells_that_stand_twice_are_summed_beyond_their_type(files, kind):
+    big = np.array([100, 100, 100], np.float64).astype(kind)
+    column = files.read(feat=written(files, COO | {"data": big, "row": [1, 1, 1], "col": [2, 2, 2]})).kinds["book"]
+    assert column.columns["words"].value.tolist() == [3 * float(big[0])]

@@ -205,6 +205,31 @@ def test_time_split_puts_the_newest_rows_into_test_and_breaks_ties_by_row_order(
     assert parts(split(data, TimeSplit(by="time"))) == ([1, 2, 3, 4, 5, 6, 7], [8, 9], [0])
 
 
+def said_of_times(data: RecData, way: TimeSplit | LeaveOneOut) -> list[str]:
+    lines: list[str] = []
+    split(data, way, log=lines.append)
+    return [line for line in lines if "same time" in line]
+
+
+def test_time_split_says_how_many_rows_share_the_time_of_each_cut():
+    way = TimeSplit(by="time", ratio=(0.5, 0.3, 0.2))
+    time = [1.0, 2, 3, 4, 7, 7, 7, 7, 9, 9]
+    (line,) = said_of_times(of_users(*[0] * 10, time=time), way)  # the cut before 9 parts no rows of equal times
+    assert "4 of 10 rows have the same time as the cut between training and validation, 7 s" in line
+    assert "(1 train, 3 valid, 0 test)" in line
+    both = said_of_times(of_users(*[0] * 10, time=[5.0] * 10), way)
+    assert len(both) == 2 and all("10 of 10 rows" in line and "(5 train, 3 valid, 2 test)" in line for line in both)
+    assert not said_of_times(of_users(*[0] * 10, time=[1.0, 1, 2, 2, 3, 6, 7, 7, 9, 9]), way)
+
+
+def test_leave_one_out_says_of_how_many_users_equal_times_are_divided():
+    users, time = [0] * 3 + [1] * 4 + [2] * 3, [1.0, 2, 3, 1, 1, 2, 3, 4, 5, 5]
+    (line,) = said_of_times(of_users(*users, time=time), LeaveOneOut(by="leave_one_out"))
+    assert "1 of 3 users have rows of the same time" in line
+    assert not said_of_times(of_users(*users), LeaveOneOut(by="leave_one_out"))
+    assert not said_of_times(of_users(*users, time=[1.0, 2, 3, 1, 1, 2, 3, 4, 5, 6]), LeaveOneOut(by="leave_one_out"))
+
+
 def test_time_split_without_times_names_the_setting():
     with pytest.raises(ValueError, match=r"data\.TIME_FIELD"):
         split(of_users(0, 1, 2), TimeSplit(by="time"))

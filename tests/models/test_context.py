@@ -95,14 +95,28 @@ def test_one_side_alone_has_the_same_vectors():
 
 def test_of_several_kinds_only_what_all_share_is_a_field_and_the_rest_is_told():
     fields = PairFields(made(kinds=2), settings())
-    assert fields.names == {"user": ["user", "city", "age"], "item": ["item", "genre"]}
+    assert fields.names == {"user": ["user id", "city", "age"], "item": ["item id", "genre"]}
     assert fields.remarks == [
-        "fields of users: user, city, age",
-        "fields of items: item, genre",
+        "fields of users: user id, city, age",
+        "fields of items: item id, genre",
         "left out: column 'pages' is one of book alone",
     ]
     vectors, _ = fields(torch.tensor([0]), torch.tensor([2]))  # the first film
     torch.testing.assert_close(vectors[0, 4], fields.table.weight[7 + 4 + FIRST + 1, :-1])
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_a_column_may_have_the_name_of_an_id(side):
+    data, names = made(), ("user", "item", "user id", "item id", "kind")
+    table = data.users if side == "user" else data.kinds["book"]
+    added = {name: Categorical(np.zeros(table.count, np.int32), np.array(["x"])) for name in names}
+    grown = replace(table, columns={**table.columns, **added})
+    other = replace(data, users=grown) if side == "user" else replace(data, kinds={"book": grown})
+    plain, fields = PairFields(data, settings()), PairFields(other, settings())
+    assert fields.count == plain.count + len(names)
+    assert len(fields.table.weight) == len(plain.table.weight) + len(names) * (FIRST + 1)
+    own = fields.of(side, torch.arange(2))
+    assert not torch.equal(own[0, 0], own[1, 0])  # the field of the id still tells the rows apart
 
 
 def test_a_column_that_cannot_be_used_is_refused_where_the_settings_say_so():

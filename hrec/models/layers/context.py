@@ -66,12 +66,11 @@ class PairFields(nn.Module):
                 f"model.ids is false, and there is no column of the {bare}s to read: name some in data.feat, or set it "
                 "to true"
             )
-        self.names = {side: list(fields) for side, fields in sides.items()}
+        self.names = {side: [name for name, _ in fields] for side, fields in sides.items()}
         self.remarks = [f"fields of {side}s: {', '.join(names)}" for side, names in self.names.items()]
         self.remarks += [f"left out: {told}" for told in _by_reason(left_out)]
         self.width = settings.embedding_size
-        user_rows = sum(field.size for field in sides["user"].values())
-        item_rows = sum(field.size for field in sides["item"].values())
+        user_rows, item_rows = (sum(field.size for _, field in fields) for fields in sides.values())
         first = {"user": 0, "item": user_rows}
         self.users, self.items = (
             OwnRowOut(partial(_rows, fields_of[side], first[side]), columns[side]) for side in columns
@@ -134,24 +133,29 @@ def _shared(data: TrainData) -> tuple[dict[str, Column], dict[str, str]]:
     return shared, left_out
 
 
-def _fields(side: str, columns: Mapping[str, Column], count: int, settings: ContextSettings) -> dict[str, Entries]:
-    """The fields of one side by name, the side's own number first; vectors are no field."""
-    fields = {side: entries.of_codes(np.arange(count), count)} if settings.ids else {}
+def _fields(
+    side: str, columns: Mapping[str, Column], count: int, settings: ContextSettings
+) -> list[tuple[str, Entries]]:
+    """The fields of one side with their names, the side's own id first; vectors are no field.
+
+    A list, as a column may have any name: one called 'user' stays beside the id of the user.
+    """
+    fields = [(f"{side} id", entries.of_codes(np.arange(count), count))] if settings.ids else []
     for name, column in columns.items():
         if isinstance(column, Numeric) and settings.buckets:
-            fields[name] = entries.of_buckets(column, settings.buckets)
+            fields.append((name, entries.of_buckets(column, settings.buckets)))
         elif isinstance(column, Numeric):
-            fields[name] = entries.of_numbers(column, settings.clip)
+            fields.append((name, entries.of_numbers(column, settings.clip)))
         elif not isinstance(column, Dense | Sparse):
-            fields[name] = entries.of_categories(column)
+            fields.append((name, entries.of_categories(column)))
     return fields
 
 
 def _rows(
-    fields_of: Callable[[Mapping[str, Column]], dict[str, Entries]], first: int, columns: Mapping[str, Column]
+    fields_of: Callable[[Mapping[str, Column]], list[tuple[str, Entries]]], first: int, columns: Mapping[str, Column]
 ) -> RaggedRows:
     """The fields of all rows of one side; its part of the matrix begins at row ``first``."""
-    return RaggedRows(*entries.side_by_side(list(fields_of(columns).values()), first))
+    return RaggedRows(*entries.side_by_side([field for _, field in fields_of(columns)], first))
 
 
 def _listed(words: Sequence[str]) -> str:
