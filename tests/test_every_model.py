@@ -21,7 +21,7 @@ from hrec import config
 from hrec.datasets.batches import Draw, Pairs
 from hrec.datasets.histories import CELLS
 from hrec.datasets.queries import Queries, UnknownUserError
-from hrec.datasets.recdata import RecData, Split, Table
+from hrec.datasets.recdata import Feedback, RecData, Split, Table
 from hrec.datasets.sequences import Sequences
 from hrec.models import MODELS, find_model
 from hrec.models.base import BaseModel, InnerProductModel, Needs, Stage
@@ -128,6 +128,13 @@ def same_weights(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def weights(model: BaseModel) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+class Drawn:
+    """A sampler whose epochs are those of a function."""
+
+    def __init__(self, data: RecData, epoch: Callable[[Draw], Iterator[Any]]) -> None:
+        self.data, self.epoch = data, epoch
 
 
 @pytest.fixture(scope="module")
@@ -361,18 +368,18 @@ class Steps:
 
         def watched(data: RecData) -> Iterator[Stage]:
             for stage in stages(data):
-                yield replace(stage, sample=self._sample(stage), solve=self._solve(stage))
+                yield replace(stage, sampler=self._sampler(stage), solve=self._solve(stage))
 
         model.stages = watched  # type: ignore[method-assign]
         return model
 
-    def _sample(self, stage: Stage) -> Any:
-        def sample(data: RecData, draw: Draw) -> Iterator[Any]:
+    def _sampler(self, stage: Stage) -> Any:
+        def epoch(draw: Draw) -> Iterator[Any]:
             for batch in stage.sampler.epoch(draw):
                 self.count()
                 yield batch
 
-        return stage.sample and sample
+        return stage.sampler and Drawn(stage.sampler.data, epoch)
 
     def _solve(self, stage: Stage) -> Any:
         def solve() -> float:
@@ -576,14 +583,14 @@ def with_draws_of(model: BaseModel, data: RecData, twin: BaseModel, new: dict[in
     stages = twin.stages
 
     def both(own: Stage, stage: Stage) -> Stage:
-        def sample(moved: RecData, draw: Draw) -> Iterator[Any]:
+        def epoch(draw: Draw) -> Iterator[Any]:
             same = replace(draw, generator=draw.generator.clone_state())
-            if isinstance(next(own.sample(own.data, replace(draw, generator=torch.Generator())), None), Pairs):
-                yield from (renumbered(batch, data, new) for batch in own.sample(own.data, same))
+            if isinstance(next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs):
+                yield from (renumbered(batch, data, new) for batch in own.sampler.epoch(same))
             else:
-                yield from stage.sample(moved, draw)
+                yield from stage.sampler.epoch(draw)
 
-        return replace(stage, sample=stage.sample and sample)
+        return replace(stage, sampler=stage.sampler and Drawn(stage.sampler.data, epoch))
 
     twin.stages = lambda moved: map(both, model.stages(data), stages(moved))  # type: ignore[method-assign]
     return twin
@@ -615,7 +622,7 @@ def test_relabelled_ids_give_relabelled_scores(
 @each_model
 @pytest.mark.parametrize("cells", CELLS)
 def test_every_sort_of_history_cell_can_be_trained_on(name: str, cells: str, board: Split):
-    model = trained(name, replace(board.train, cells=cells), epochs=1)
+    model = trained(name, replace(board.train, feedback=Feedback(cells)), epochs=1)
     assert torch.isfinite(scored(model, board.train)).all()
 
 
@@ -630,7 +637,7 @@ def test_one_kind_alone_and_implicit_rows_can_be_trained_on(name: str, board: Sp
         assert torch.isfinite(scored(trained(name, alone, epochs=1), alone)).all()
     if not find_model(name).needs.ratings:
         liked = train.with_interactions(train.interactions.take(train.interactions.label > 0))
-        implicit = replace(with_labels(liked, None), cells="01", negatives=2)
+        implicit = replace(with_labels(liked, None), feedback=Feedback("01", negatives=2))
         assert torch.isfinite(scored(trained(name, implicit, epochs=1), implicit)).all()
 
 
@@ -657,7 +664,7 @@ def test_settings_go_to_json_and_back(name: str):
 @each_model
 def test_what_a_model_needs_and_the_data_lacks_is_said_in_a_sentence(name: str, board: Split):
     cls, train = find_model(name), board.train
-    without = replace(with_labels(train, None), cells="01", negatives=0)
+    without = replace(with_labels(train, None), feedback=Feedback("01"))
     if cls.needs.labels:
         with pytest.raises(ValueError, match=rf"^{cls.__name__} needs .*a label"):
             cls(cls.Config(), without)

@@ -30,7 +30,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import RecData, Split
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference.ids import item_ids
-from hrec.inference.new_users import answering, queries_of
+from hrec.inference.queries import answering, queries_of
 from hrec.models import MODELS, find_model
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.evaluator import Evaluator

@@ -14,7 +14,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import RecData
 from hrec.inference.history import NewUsers
 from hrec.inference.ids import ids_of, item_ids, item_kinds, user_numbers
-from hrec.inference.new_users import answering, queries_of
+from hrec.inference.queries import answering, queries_of
 from hrec.inference.trained import Trained
 from hrec.models.layers.top_k import top_k
 from hrec.pipeline.topn import Masked, masked_scores

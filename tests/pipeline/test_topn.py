@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.queries import Queries
-from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
+from hrec.datasets.recdata import Feedback, Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel, InnerProductModel
 from hrec.models.layers.top_k import top_k
 from hrec.pipeline.devices import Processes
@@ -54,7 +54,7 @@ def test_chunks_keep_to_the_budget_and_change_nothing():
     assert users_at_once(n, 0.1) == 6 and users_at_once(n, 1e-9) == 1
     found = []
     for memory in (0.1, 512):
-        chunks = list(masked_scores(lambda u: table[u].clone(), torch.arange(50), n, masked, memory))
+        chunks = list(masked_scores(lambda q: table[q.user].clone(), Queries(torch.arange(50)), n, masked, memory))
         found.append(torch.cat([scores for _, scores in chunks]))
         assert len(chunks) == math.ceil(50 / users_at_once(n, memory))
     assert torch.equal(*found) and (found[0].diagonal() == -INF).all()
@@ -63,8 +63,10 @@ def test_chunks_keep_to_the_budget_and_change_nothing():
 def test_nan_scores_are_refused_and_infinite_ones_are_not():
     masked = Masked.of(np.array([0]), np.array([0]), 2, torch.device("cpu"))
     with pytest.raises(ScoreError, match="1 of 6 scores are NaN"):
-        next(masked_scores(lambda u: torch.tensor([[1.0, math.nan, 2], [0, 0, 0]]), torch.arange(2), 3, masked, 1))
-    (_, scores), *_ = masked_scores(lambda u: torch.tensor([[1.0, -INF, INF]]), torch.tensor([1]), 3, masked, 1)
+        bad = torch.tensor([[1.0, math.nan, 2], [0, 0, 0]])
+        next(masked_scores(lambda queries: bad, Queries(torch.arange(2)), 3, masked, 1))
+    good, none = torch.tensor([[1.0, -INF, INF]]), Masked.of(np.array([]), np.array([]), 1, torch.device("cpu"))
+    (_, scores), *_ = masked_scores(lambda queries: good, Queries(torch.tensor([1])), 3, none, 1)
     assert top_k(scores, 3).tolist() == [[2, 0, -1]]
 
 
@@ -129,7 +131,7 @@ def test_validation_rows_are_hidden_in_test_lists_if_asked():
 
 def test_drawn_negatives_of_validation_are_not_hidden():
     valid = part([(0, 1), (0, 3)], [1, 0])
-    drawn = Split(replace(part(TRAIN), negatives=1), valid, part(TEST))
+    drawn = Split(replace(part(TRAIN), feedback=Feedback(negatives=1)), valid, part(TEST))
     assert Ranking(RankingSettings(mask_valid=True), ["hit@1"], drawn).hidden(drawn.test)[1].tolist() == [0, 2, 4, 1]
     explicit = Split(part(TRAIN), valid, part(TEST))
     hidden = Ranking(RankingSettings(mask_valid=True), ["hit@1"], explicit).hidden(explicit.test)

@@ -60,6 +60,13 @@ class Killed(BaseException):
     """Stands for kill -9: nothing is saved on the way out."""
 
 
+class Drawn:
+    """A sampler whose epochs are those of a function."""
+
+    def __init__(self, data: TrainData, epoch: Callable[[Draw], Iterator[Tensor]]) -> None:
+        self.data, self.epoch = data, epoch
+
+
 class Toy(BaseModel):
     """Two layers with dropout, fitted one after the other to a fixed target, then a number solved in sweeps."""
 
@@ -84,9 +91,9 @@ class Toy(BaseModel):
 
     def stages(self, data):
         every = {
-            "first": Stage("first", data, self.loss_a, self.draw, self.a.parameters(), group="first"),
-            "second": Stage("second", data, self.loss_b, self.draw, self.b.parameters(), group="second"),
-            "solve": Stage("solve", data, solve=self.sweep, group="solve"),
+            "first": Stage("first", self.loss_a, Drawn(data, self.draw), self.a.parameters(), group="first"),
+            "second": Stage("second", self.loss_b, Drawn(data, self.draw), self.b.parameters(), group="second"),
+            "solve": Stage("solve", solve=self.sweep, group="solve"),
         }
         for name in self.only:
             stage = every[name]
@@ -95,7 +102,7 @@ class Toy(BaseModel):
     def then(self, name: str) -> None:
         self.then_weights[name] = copy.deepcopy(self.state_dict())
 
-    def draw(self, data: RecData, draw: Draw) -> Iterator[Tensor]:
+    def draw(self, draw: Draw) -> Iterator[Tensor]:
         for rows in torch.randperm(40, generator=draw.generator).split(draw.batch_size):
             yield INPUTS[rows]
 
@@ -156,8 +163,8 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> RecData:
-    return planted.make("tiny", 0).data
+def tiny() -> TrainData:
+    return TrainData.of(planted.make("tiny", 0).data)
 
 
 def dmf(data: RecData) -> DMF:
@@ -287,9 +294,9 @@ class Lookup(BaseModel):
         self.table = WeightTable(rows, 2, 1.0)
 
     def stages(self, data):
-        yield Stage("train", data, self.loss, self.draw, list(self.parameters()))
+        yield Stage("train", self.loss, Drawn(data, self.draw), list(self.parameters()))
 
-    def draw(self, data: RecData, draw: Draw) -> Iterator[Tensor]:
+    def draw(self, draw: Draw) -> Iterator[Tensor]:
         yield torch.arange(draw.batch_size)
 
     def loss(self, batch: Tensor) -> dict[str, Tensor]:
@@ -599,7 +606,9 @@ class Alternating(Toy):
         self.calls = 0
 
     def stages(self, data):
-        yield Stage("first", data, self.loss_a, self.draw, self.a.parameters(), group="first", each_epoch=self.before)
+        yield Stage(
+            "first", self.loss_a, Drawn(data, self.draw), self.a.parameters(), group="first", each_epoch=self.before
+        )
 
     def before(self) -> None:
         self.calls += 1
@@ -772,6 +781,6 @@ def test_a_term_of_a_row_is_its_mean_over_the_steps_of_the_epoch():
 
 def test_a_stage_without_a_batch_is_refused_with_a_sentence():
     model = Toy(("first",))
-    model.draw = lambda data, draw: iter(())  # type: ignore[method-assign,assignment]
+    model.draw = lambda draw: iter(())  # type: ignore[method-assign,assignment]
     with pytest.raises(ConfigError, match="stage 'first' has no batch"):
         fit(model, opt())
