@@ -156,7 +156,7 @@ def _encode(text: pa.Array, row: np.ndarray, min_count: int) -> tuple[np.ndarray
     code_of[order.to_numpy()] = np.arange(FIRST, FIRST + len(order))
     code_of[-1] = MISSING  # where null becomes -1
     code = code_of[encoded.indices.fill_null(-1).to_numpy()]
-    values = as_unicode(encoded.dictionary.take(order))
+    values = as_objects(encoded.dictionary.take(order))
     if min_count > 1:
         code, kept = _drop_rare(code, row, len(values), min_count)
         values = values[kept]
@@ -172,9 +172,12 @@ def _drop_rare(code: np.ndarray, row: np.ndarray, n_values: int, min_count: int)
     return np.concatenate([[MISSING, UNSEEN], renumber]).astype(np.int32)[code], kept
 
 
-def as_unicode(text: pa.Array) -> np.ndarray:
-    """Text without nulls as a numpy unicode array, which can be memory-mapped."""
-    return text.to_numpy(zero_copy_only=False).astype(str)
+def as_objects(text: pa.Array) -> np.ndarray:
+    """Text without nulls as an array of Python strings.
+
+    An array of numpy's own strings gives each of them the width of the longest: one long text would take gigabytes.
+    """
+    return text.to_numpy(zero_copy_only=False)
 
 
 def positions(text: pa.Array, among: pa.Array) -> np.ndarray:

@@ -69,7 +69,7 @@ def _parse(settings: DataSettings, log: Log) -> RecData:
     rows, user_ids = build_interactions(interactions, settings, catalogue, users, log)
     columns = encode_columns({"user": users}, {"user": fields})["user"] if users else {}
     return RecData(
-        Table(len(user_ids), 0, columns, encoding.as_unicode(user_ids)),
+        Table(len(user_ids), 0, columns, encoding.as_objects(user_ids)),
         _tables(catalogue),
         rows,
     )
@@ -79,7 +79,7 @@ def _tables(catalogue: Catalogue) -> dict[str, Table]:
     columns: dict[str, dict[str, Column]] = encode_columns(catalogue.sheets, catalogue.fields)
     starts = catalogue.starts.tolist()
     return {
-        kind: Table(len(ids), start, columns.get(kind, {}), encoding.as_unicode(ids))
+        kind: Table(len(ids), start, columns.get(kind, {}), encoding.as_objects(ids))
         for (kind, ids), start in zip(catalogue.ids.items(), starts, strict=False)
         if kind in catalogue.used
     }

@@ -41,7 +41,7 @@ class NewUsers:
         place = {one: number for number, one in enumerate(dict.fromkeys(ids))}
         number = np.array([place.get(one, -1) for one in self.ids], np.int32)[self.rows.user]
         rows = replace(self.rows, user=number).take(number >= 0)
-        return NewUsers(np.array(list(place), str), rows)
+        return NewUsers(np.array(list(place), object), rows)
 
 
 def new_users(
@@ -89,8 +89,8 @@ def _sheet(history: str | Path | pa.Table, settings: DataSettings) -> Sheet:
 def _user_ids(sheet: Sheet, settings: DataSettings, name: str) -> np.ndarray:
     """text[n]: whose each row is."""
     if settings.USER_ID_FIELD not in sheet.cells:
-        return np.full(len(sheet), name)
-    return encoding.as_unicode(_ids(sheet, settings.USER_ID_FIELD))
+        return np.full(len(sheet), name, object)
+    return encoding.as_objects(_ids(sheet, settings.USER_ID_FIELD))
 
 
 def _numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
