@@ -137,6 +137,8 @@ def load(entry: Entry) -> tuple[RecData, list[str]]:
         manifest = json.loads(text)
         if manifest.pop("digest") != _digest_of(manifest):
             raise Damaged(f"{MANIFEST} is not as it was written")
+        if len(manifest["files"]) != len(entry.files):
+            raise Stale("the number of files")
         for path, known in zip(entry.files, manifest["files"], strict=True):
             if not is_unchanged(path, known):
                 raise Stale(path)

@@ -53,7 +53,7 @@ def new_users(
     Items that the run does not know are passed over. ``name``: of the one user of a file without user ids.
     Raises DataError where no item is known, or a cell cannot be read.
     """
-    sheet = _sheet(history, trained.config.run.data)
+    sheet = _sheet(history, trained.config.run.data, log)
     item = _items(sheet, trained, log)
     user_ids = _user_ids(sheet, trained.config.run.data, name)
     label, rating = _values(sheet, trained, log)
@@ -77,11 +77,12 @@ def new_users(
     return NewUsers(ids, rows)
 
 
-def _sheet(history: str | Path | pa.Table, settings: DataSettings) -> Sheet:
+def _sheet(history: str | Path | pa.Table, settings: DataSettings, log: Log) -> Sheet:
     if isinstance(history, pa.Table):
-        sheet = as_sheet(history, "history")
+        sheet = as_sheet(history, "history").without(settings.missing_values)
     else:
-        sheet = read_sheet(Path(history).expanduser(), "--history", lambda name: True)
+        path = Path(history).expanduser()
+        sheet = read_sheet(path, "--history", lambda name: True, log, settings.missing_values)
     sheet.column(settings.ITEM_ID_FIELD, "It holds the ids of the items in the history: name it so.")
     return sheet
 

@@ -209,7 +209,10 @@ class DataSettings(Settings):
     """Use this one kind alone. Its rows fall to the parts that they fall to among all kinds."""
     split: SplitSettings = RandomSplit()
     drop_bad_rows: bool = False
-    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
+    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort. A value of a
+    user or an item that cannot be read is left empty, and the row stays."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that mean "no value", such as "NULL" or "N/A"; an empty cell, nan and NaN always do."""
 
     @model_validator(mode="before")
     @classmethod
