@@ -106,7 +106,7 @@ def _read_files(
 ) -> tuple[dict[str, Sheet], list[str]]:
     """One file per kind -> (sheets, kinds that are not used and whose file is not there)."""
     used = used_kinds(settings, paths)
-    absent = [kind for kind, path in paths.items() if kind not in used and not path.exists()]
+    absent = [kind for kind, path in paths.items() if kind not in used and not (path.is_file() or path.is_dir())]
     sheets = {}
     for kind, path in paths.items():
         if kind in absent:

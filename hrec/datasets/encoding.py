@@ -15,6 +15,10 @@ EMPTY = pa.array(["", "nan", "NaN"])  # what pandas and others write for a missi
 LARGEST = float(np.finfo(np.float32).max)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
 class NotText(ValueError):
     """The column holds something that is neither text nor a number."""
 
@@ -113,8 +117,9 @@ def as_seconds(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return numbers, bad
 
 
-def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-    """(entries as text, int64 row of each entry, int64[n] entries in each row); empty entries are left out.
+def as_lists(cells: pa.Array, separator: str, missing: Sequence[str] = ()) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """(entries as text, int64 row of each entry, int64[n] entries in each row); empty entries are left out, and those
+    that are one of the texts in ``missing``.
 
     Text is split at ``separator`` and blanks around an entry are cut off; Arrow lists are taken as they are.
     """
@@ -122,6 +127,8 @@ def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.
     lists = cells if nested or pa.types.is_fixed_size_list(cells.type) else pc.split_pattern(as_text(cells), separator)
     entries = as_text(pc.list_flatten(lists))
     filled = pc.and_(entries.is_valid(), pc.greater(pc.utf8_length(entries), 0)).fill_null(False)
+    if missing:
+        filled = pc.and_not(filled, pc.is_in(entries, value_set=pa.array(missing, pa.string())))
     row = pc.list_parent_indices(lists).filter(filled).to_numpy(zero_copy_only=False).astype(np.int64)
     return entries.filter(filled), row, np.bincount(row, minlength=len(cells))
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hrec.datasets.encoding import is_text
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-AT_START = re.compile(rb"(?:\A|(?<=[\r\n]))(?:" + BYTE_ORDER_MARK + rb")+")
 
 
 def without_byte_order_marks(data: bytes) -> bytes:
     """The text without those at the start of a line: of the file, or of one that was joined to it."""
-    return AT_START.sub(b"", data) if BYTE_ORDER_MARK in data else data
+    for line_break in (b"\n", b"\r"):
+        while line_break + BYTE_ORDER_MARK in data:
+            data = data.replace(line_break + BYTE_ORDER_MARK, line_break)
+    while data.startswith(BYTE_ORDER_MARK):
+        data = data.removeprefix(BYTE_ORDER_MARK)
+    return data
 
 
 def repeated_headers(
@@ -27,7 +32,7 @@ def repeated_headers(
     """
     n = len(next(iter(cells.values()))) if cells else 0
     none = np.zeros(n, bool)
-    if not n or any(not _is_text(column.type) for column in cells.values()):
+    if not n or any(not is_text(column.type) for column in cells.values()):
         return none, none  # a column that held a header would be one of text
     own, named = np.zeros(n, np.int32), np.zeros(n, np.int32)
     among = pa.array(header)
@@ -36,10 +41,6 @@ def repeated_headers(
         named += _true(pc.is_in(column, value_set=among.cast(column.type)))
     again = own == len(cells)
     return again, ~again & (named > 1) & (2 * named >= len(cells))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _true(mask: pa.Array) -> np.ndarray:

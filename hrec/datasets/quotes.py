@@ -100,7 +100,7 @@ def _require_lines(path: Path, data: bytes, delimiter: str, broken: int) -> None
 
 
 def _tell_joined(path: Path, data: bytes, delimiter: str, joined: tuple[tuple[int, int], ...], log: Log) -> None:
-    """Say which lines quotation marks join. Raises DataError where each of those lines is a row by itself."""
+    """Say which lines quotation marks join. Raises DataError where each of those lines alone is a row."""
     width, alone = _widths(data, delimiter, joined)
     rows = [span for span in joined if all(alone.get(line) == width for line in range(span[0], span[1] + 1))]
     first, last = (rows or joined)[0]
@@ -109,7 +109,7 @@ def _tell_joined(path: Path, data: bytes, delimiter: str, joined: tuple[tuple[in
     # a line of prose with one comma in it looks like a row of two cells
     if len(rows) == len(joined) and (width > 2 or (width > 1 and delimiter == "\t")):
         raise DataError(
-            f"{told}, but each of them is a row by itself. If the marks are part of the text, write each of them twice "
+            f"{told}, but each of them alone is a row. If the marks are part of the text, write each of them twice "
             "and the cell in quotation marks; if it is one cell, write it on one line."
         )
     log(f"warning: {told}; correct the file if they are rows of their own")

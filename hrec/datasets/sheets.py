@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
-from hrec.datasets import headers, quotes, textfiles
+from hrec.datasets import encoding, headers, quotes, textfiles
 from hrec.datasets.parquet import PARQUET, Part, parts_of, read_one, read_parts
 from hrec.datasets.problems import DataError, Log, missing_column, plural, require_file
 
@@ -268,7 +268,7 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _blank(cells: pa.Array, texts: pa.Array) -> pa.Array:
-    if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+    if not encoding.is_text(cells.type):
         return cells
     found = pc.is_in(pc.utf8_trim_whitespace(cells), value_set=texts.cast(cells.type))
     return pc.if_else(found, pa.scalar(None, cells.type), cells)
