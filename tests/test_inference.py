@@ -28,6 +28,7 @@ from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, 
 from hrec.datasets.problems import DataError
 from hrec.datasets.recdata import RecData, Split
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
+from hrec.inference import ids as raw_ids
 from hrec.inference.ids import item_ids
 from hrec.inference.newcomers import scores_of_new
 from hrec.models import MODELS, find_model
@@ -855,3 +856,9 @@ def test_help_names_the_commands_and_their_options(capsys):
         assert stop.value.code == 0
         printed = capsys.readouterr().out
         assert all(name in printed for name in names)
+
+
+def test_the_nearest_of_many_ids_are_looked_for_among_those_that_begin_alike(monkeypatch):
+    monkeypatch.setattr(raw_ids, "COMPARED", 3)
+    known = np.array(["b" * 9000, "ab1", "ab22", "zb1", "abcdef", "ab3"], object)
+    assert raw_ids.told_unknown(["ab9"], known) == "'ab9' (nearest: ab3, ab1)"

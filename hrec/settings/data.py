@@ -215,7 +215,10 @@ class DataSettings(Settings):
     """Rows of one user and one item: refuse them; keep the first or the last, by time where there are times; keep one
     row with the mean rating; or keep all. Left out: refuse, or with drop_bad_rows the last in the file."""
     drop_bad_rows: bool = False
-    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
+    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort. A value of a
+    user or an item that cannot be read is left empty, and the row stays."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that mean "no value", such as "NULL" or "N/A"; an empty cell, nan and NaN always do."""
 
     @model_validator(mode="before")
     @classmethod
