@@ -47,4 +47,4 @@ def test_no_seed_of_the_defaults_is_below_popularity(name: str, seeds: tuple[int
     floor = validation("popularity", 0, tmp_path)
     reached = [validation(name, seed, tmp_path) for seed in seeds]
     assert min(reached) > floor > 0.2
-    assert max(reached) - min(reached) < 0.03
+    assert max(reached) - min(reached) < 0.05
