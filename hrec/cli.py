@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hrec.config import ConfigError, LoadedConfig, load
+from hrec.config import ConfigError, LoadedConfig, load, path_argument
 from hrec.datasets.batches import Draw
 from hrec.datasets.problems import DataError
 from hrec.models import find_model
@@ -32,7 +32,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     p.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings to change: opt.epochs=5")
     p.add_argument("--device", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
     p.add_argument("--seed", type=int, help="the seed of this run")
-    p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run folder, with the settings saved in it")
+    p.add_argument(
+        "--resume", type=path_argument, metavar="RUN", help="go on with a run folder, with the settings saved in it"
+    )
     p.add_argument("--dry-run", action="store_true", help="print settings, data, model size, time of a step")
     return p
 
@@ -128,7 +130,7 @@ def _time_stage(config: LoadedConfig, model: BaseModel, stage: Stage) -> None:
         began = time.perf_counter()
         try:
             loss = stage.solve()
-        except FloatingPointError as error:
+        except (FloatingPointError, torch.linalg.LinAlgError) as error:
             raise ConfigError(f"stage '{stage.name}': {error}") from None
         print(f"stage '{stage.name}': {(time.perf_counter() - began) * 1e3:.1f} ms a sweep, loss {loss:.4f}")
     if stage.loss is None or stage.sample is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hrec.config import ConfigError
+from hrec.config import ConfigError, path_argument
 from hrec.datasets import encoding
 from hrec.datasets.problems import DataError
 from hrec.id_arguments import Parser, with_dashed_values
@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_run(p: argparse.ArgumentParser) -> None:
-    p.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run: output/DURation-...")
+    p.add_argument(
+        "folder", type=path_argument, metavar="RUN", help="the folder of a finished run: output/DURation-..."
+    )
     p.add_argument("--device", default="auto", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
 
 
@@ -60,12 +62,18 @@ def _add_run(p: argparse.ArgumentParser) -> None:
 def _add_recommend(p: argparse.ArgumentParser) -> None:
     _add_run(p)
     p.add_argument("--user", nargs="+", action="extend", default=[], metavar="ID", help="raw ids of users")
-    p.add_argument("--users-from", type=Path, metavar="FILE", help="a file of user ids: a table, or .txt, one a line")
+    p.add_argument(
+        "--users-from", type=path_argument, metavar="FILE", help="a file of user ids: a table, or .txt, one a line"
+    )
     p.add_argument("--all-users", action="store_true", help="every user of the data")
-    p.add_argument("--history", type=Path, metavar="FILE", help="what new users have done: items, ratings where known")
+    p.add_argument(
+        "--history", type=path_argument, metavar="FILE", help="what new users have done: items, ratings where known"
+    )
     p.add_argument("--k", type=int, default=10, help="items for each user (10)")
     p.add_argument("--kind", help="items of this kind alone")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write a .csv or .parquet file instead of printing")
+    p.add_argument(
+        "--out", type=path_argument, metavar="FILE", help="write a .csv or .parquet file instead of printing"
+    )
     p.set_defaults(run=_recommend)
 
 
@@ -135,7 +143,7 @@ def _shown(rows: pa.Table) -> str:
 def _add_export(p: argparse.ArgumentParser) -> None:
     _add_run(p)
     p.add_argument("--to", required=True, choices=FORMATS, help="the files' format")
-    p.add_argument("--out", type=Path, metavar="FOLDER", help="where to write them; left out: RUN/vectors")
+    p.add_argument("--out", type=path_argument, metavar="FOLDER", help="where to write them; left out: RUN/vectors")
     p.set_defaults(run=_export)
 
 

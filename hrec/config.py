@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings
+from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings, names_a_file
 
 CONFIG_DIR = Path("configs")
 
@@ -127,6 +128,14 @@ def _find(name: str, folder: Path | None = None) -> Path:
     )
 
 
+def path_argument(text: str) -> Path:
+    """The path on a command line, for argparse; an empty one would mean the folder that the program runs in."""
+    try:
+        return Path(names_a_file(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _override(raw: dict[str, Any], text: str) -> str | None:
     """Apply ``key.path=value`` to ``raw``; the value is JSON, or text where it is not. Returns a problem or None."""
     path, equals, value = text.partition("=")
@@ -176,6 +185,8 @@ def _drop_dead_keys(raw: dict[str, Any], model_class: Any) -> list[str]:
     return warnings
 
 
+COUNTS = ("epochs", "eval_step", "save_step")
+"""Keys of the section opt that count epochs."""
 DESCENT = ("name", "hyper_params", "batch_size", "clip_grad", "scheduler", "row_wise")
 """Keys of the section opt that are of steps down a gradient."""
 
@@ -190,11 +201,26 @@ def _without_effect(run: RunSettings, model_class: Any, raw: dict[str, Any]) -> 
         told = f"{run.model['name']} is solved in closed form and takes no steps"
         given = [k for k in DESCENT if k in raw.get("opt", {}) and getattr(run.opt, k) != getattr(default, k)]
         out += [f"opt.{key}: has no effect, as {told}" for key in given]
+    if model_class.one_epoch:
+        out += _needless_epochs(run, raw)
     stops = [run.opt.early_stop, *(run.opt.for_stage(group).early_stop for group in model_class.stage_groups)]
     measured = [*run.metrics, *(s.metric for s in stops if s)]
     if run.ranking != RankingSettings() and not any("@" in name for name in measured):
         out.append('ranking: has no effect without a metric of lists, such as "ndcg@10"')
     return out
+
+
+def _needless_epochs(run: RunSettings, raw: dict[str, Any]) -> list[str]:
+    """A line for each key that would give a model of one epoch more of them; config.json of a run names defaults."""
+    opt = raw.get("opt", {})
+    sections = {"opt": opt, **{f"opt.stages.{group}": of for group, of in opt.get("stages", {}).items()}}
+    default = OptSettings()
+    return [
+        f"{where}.{key}: has no effect, as {run.model['name']} is solved in one epoch"
+        for where, given in sections.items()
+        for key in COUNTS
+        if given.get(key, 1) not in (1, getattr(default, key))
+    ]
 
 
 def _stage_problems(raw: dict[str, Any], model_class: Any) -> list[str]:
@@ -236,6 +262,7 @@ _SHOULD_BE = {
     "int_type": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "string_type": "text in quotes",
     "bool_parsing": "true or false",
     "bool_type": "true or false",

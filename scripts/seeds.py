@@ -25,7 +25,7 @@ from _arguments import too_small
 from _ending import status_of
 from experiments.runs import Job, run_all, short
 
-from hrec.config import ConfigError
+from hrec.config import ConfigError, path_argument
 from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.metrics import direction
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
     parser.add_argument("--metric", help="auc, recall@10; left out, what the first model watches")
-    parser.add_argument("--out", type=Path, default=Path("output/seeds"))
+    parser.add_argument("--out", type=path_argument, default=Path("output/seeds"))
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
     args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]

@@ -170,6 +170,19 @@ def test_trials_side_by_side_are_as_many_as_wanted(tmp_path: Path, words: list[s
     assert ended[1].datetime_start < ended[0].datetime_complete
 
 
+def test_a_trial_that_cannot_be_solved_or_held_does_not_end_the_search(tmp_path: Path):
+    fixed = ["--data", "planted-tiny", "--out", str(tmp_path / "out"), "path.cache=null"]
+    space = write(tmp_path / "space.json", {"model.l2": {"type": "choice", "values": [1e-9, 1e-8]}})
+    assert sweep.main(["ease", *fixed, "--space", str(space), "--trials", "2"]) == 2
+    assert "model.l2=1e-0" in opened(folder_of(tmp_path)).counted()[1].user_attrs["diverged"]
+    fixed[3] = str(tmp_path / "large" / "out")
+    large = {"model.embedding_size": {"type": "choice", "values": [10**11, 10**12]}}
+    (tmp_path / "large").mkdir()
+    space = write(tmp_path / "large" / "space.json", large)
+    assert sweep.main(["bprmf", *fixed, "--space", str(space), "--trials", "2"]) == 2
+    assert "model.embedding_size=1" in opened(folder_of(tmp_path / "large")).counted()[1].user_attrs["diverged"]
+
+
 def test_a_diverged_trial_counts_and_the_search_goes_on(
     tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -9,7 +9,10 @@ import torch
 
 from hrec.datasets.recdata import RecData
 from hrec.datasets.unseen import Unseen
+from hrec.memory import require_memory
 
+DRAWN = 64
+"""Bytes that a row takes while it is drawn."""
 NOTHING = -1
 """In place of an item where the user has seen all there is to draw."""
 
@@ -23,9 +26,11 @@ def with_negatives(
     is drawn for those in place of ``unseen``. A drawn row has the user, kind, time and columns of the
     row it was drawn for (the same moment, another item of the kind) and no rating (NaN). Labels are explicit from here
     on, so the result has ``negatives`` 0. Also returns how many rows are missing because the user has seen the whole
-    kind.
+    kind. Raises TooLargeError where memory cannot hold them.
     """
     rows = part.interactions
+    what = f"the negatives of the {len(rows):,} rows of a part"
+    require_memory(DRAWN * len(rows) * part.negatives, f"data.label.negatives={part.negatives:,}", what)
     source = np.repeat(np.arange(len(rows)), part.negatives)
     user, kind = (torch.from_numpy(a[source].astype(np.int64)).to(unseen.edge.device) for a in (rows.user, rows.kind))
     new = np.zeros(len(source), bool) if of_new is None else of_new[0][source]

@@ -98,6 +98,8 @@ class BaseModel(nn.Module, ABC):
     rows_at_once: ClassVar[int] = 16_384
     """Pairs that evaluation scores at once; a score does not depend on it."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
+    one_epoch: ClassVar[bool] = False
+    """Whether the model is solved exactly in one epoch, so that another one would come to the same."""
     new_user_takes_mean: ClassVar[tuple[str, ...]] = ()
     """Weights with a row for each user of which a user unknown to training takes the mean of all rows; by their names
     in state_dict(). A model with other rows for users knows nothing of a new one; one without answers from the

@@ -219,11 +219,16 @@ def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
             raise ConfigError(f"{where}.{key}: should be {kind}, got null")
         if isinstance(default, tuple) and not (isinstance(value, list | tuple) and len(value) == len(default)):
             raise ConfigError(f"{where}.{key}: should be a list of {len(default)} numbers, got {json.dumps(value)}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where}.{key}: should be a finite number, got {value}")
+        if infinite := [one for one in _leaves(value) if isinstance(one, float) and not math.isfinite(one)]:
+            raise ConfigError(f"{where}.{key}: should be a finite number, got {infinite[0]}")
         if isinstance(value, bool) and default is not None and not isinstance(default, bool):
             raise ConfigError(f"{where}.{key}: should be a number, got {json.dumps(value)}")
 
 
 def _holds(value: Any, kind: type) -> bool:
-    return any(_holds(one, kind) for one in value) if isinstance(value, list) else isinstance(value, kind)
+    return any(isinstance(one, kind) for one in _leaves(value))
+
+
+def _leaves(value: Any) -> list[Any]:
+    """What nested lists hold, and what is no list as a list of itself."""
+    return [leaf for one in value for leaf in _leaves(one)] if isinstance(value, list | tuple) else [value]

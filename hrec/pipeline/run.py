@@ -14,6 +14,7 @@ import torch
 from hrec.config import ConfigError, LoadedConfig
 from hrec.datasets import best_possible_auc, load_split
 from hrec.datasets.recdata import RecData, Split
+from hrec.memory import TooLargeError
 from hrec.models.base import BaseModel
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.checks import (
@@ -26,6 +27,7 @@ from hrec.pipeline.checks import (
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
+from hrec.pipeline.memory import check_lists, check_pool, check_training, memory_errors, watched_building
 from hrec.pipeline.ranking import GROUPS, told
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
@@ -40,9 +42,9 @@ from hrec.pipeline.records import (
     table,
 )
 from hrec.pipeline.same_data import check_same_start
-from hrec.pipeline.stage_run import Interrupted, Position
+from hrec.pipeline.stage_run import Interrupted, Position, epochs_of
 from hrec.pipeline.trainer import Trainer
-from hrec.settings import PLANTED_KEYS, OptSettings, StageSettings
+from hrec.settings import PLANTED_KEYS, OptSettings
 
 Look = Callable[[BaseModel, Split, Path], None]
 """What may look at a trained model, its data and its run folder."""
@@ -73,7 +75,8 @@ def run(
         if folder:
             folder.bars = show if bars is None else bars
         try:
-            return _run(config, folder, resume is not None, device, group, parts, model, look)
+            with memory_errors(config):
+                return _run(config, folder, resume is not None, device, group, parts, model, look)
         except (Interrupted, KeyboardInterrupt):
             if folder and not Checkpoints(folder.path).last.exists():
                 if resume is None:
@@ -108,6 +111,7 @@ def prepare(
     began = time.perf_counter()
     parts = parts or load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
+    check_lists(config, measured_metrics(config), parts, device)
     check_watched(config, parts)
     if any(not is_ranking(name) for name in measured_metrics(config)):
         for line in kinds_of_one_class(parts):
@@ -117,6 +121,7 @@ def prepare(
     if settings.ranking.sampled is not None and any(is_ranking(name) for name in measured_metrics(config)):
         log(f"lists are ranked {told(settings.ranking)}")
     model = build_model(config, parts.train, device)
+    check_pool(config, len(parts.train.interactions))
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")
     return parts, model
@@ -142,7 +147,7 @@ def _run(
         told = effective_settings(config)
         check_same_start(folder, parts, told, state is not None)
         if state:
-            folder.say(_take_up(folder, settings.opt.for_stage(config.model_class.stage_groups[-1]), state))
+            folder.say(_take_up(folder, config, state))
         folder.write_json("config.json", told)  # a resumed run may have been given more epochs
     trainer = Trainer(
         settings.opt,
@@ -178,9 +183,14 @@ def build_model(config: LoadedConfig, train: RecData, device: torch.device) -> B
     """The model, built from the training part alone, its first weights drawn from the seed."""
     torch.manual_seed(config.run.seed)
     try:
-        return config.model_class(config.model, train).to(device)
+        with watched_building(config):
+            model = config.model_class(config.model, train)
+    except TooLargeError:
+        raise
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    check_training(config, model, device)
+    return model.to(device)
 
 
 def effective_settings(config: LoadedConfig) -> dict[str, Any]:
@@ -276,8 +286,10 @@ def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
     return Path(box[0])
 
 
-def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> str:
-    """Take out of the log what a resumed run writes again; a line that says where it goes on. opt: the last stage's."""
+def _take_up(folder: RunFolder, config: LoadedConfig, state: dict[str, Any]) -> str:
+    """Take out of the log what a resumed run writes again; a line that says where it goes on."""
+    opt = config.run.opt.for_stage(config.model_class.stage_groups[-1])
+    epochs = epochs_of(config.model_class, opt)
     at = Position.of(state, Checkpoints(folder.path).last)
     folder.forget_after(at.stage, at.epoch)
     if not (folder.path / "result.json").exists():
@@ -285,9 +297,10 @@ def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> st
     stop, stopping = opt.early_stop, state.get("stopping")
     if stop and stopping and stopping["waited"] >= stop.stop_step:
         return "this run is finished, it stopped early: its result is measured again"
-    if at.epoch < opt.epochs:
-        return f"this run was finished after epoch {at.epoch}; it gets {opt.epochs - at.epoch} more"
-    return "this run is finished: its result is measured again; opt.epochs=<more> makes it go on"
+    if at.epoch < epochs:
+        return f"this run was finished after epoch {at.epoch}; it gets {epochs - at.epoch} more"
+    more = "" if config.model_class.one_epoch else "; opt.epochs=<more> makes it go on"
+    return f"this run is finished: its result is measured again{more}"
 
 
 def _best_epoch(folder: RunFolder | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,10 +19,25 @@ Power = Annotated[float, Field(ge=0, le=10)]
 """Of a count of rows; a larger one would leave the range of numbers."""
 
 
-class Settings(BaseModel):
-    """Parent of every settings class: unknown keys are refused and values never change."""
+def names_a_file(path: str) -> str:
+    """The path, if it can be one of a file or folder, else ValueError.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    An empty path would be taken for the folder that the program runs in."""
+    if not path.strip():
+        raise ValueError(f"should be a path, got {path!r}, which names no file; give one, or leave it out")
+    if "\0" in path:
+        raise ValueError(f"should be a path, got {path!r}; no file's name has a character of code 0")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(names_a_file)]
+"""The path of a file or folder."""
+
+
+class Settings(BaseModel):
+    """Parent of every settings class: unknown keys are refused, numbers are finite, and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from hrec.settings.base import Power, Seed, Settings
+from hrec.settings.base import PathText, Power, Seed, Settings
 
 WRITTEN_BEFORE = {"separator": "|"}
 """What config.json of runs of early versions says of columns of every type."""
@@ -33,7 +33,7 @@ class FeatureSettings(Settings):
     atomic files, '|' in all others."""
     min_count: PositiveInt = 1
     """Categories that stand in fewer rows than this share the row for unseen categories."""
-    path: str | None = None
+    path: PathText | None = None
     """One row for each row of the source's file. type vector: a .npy file of float[n, d]; type sparse: a .npz file as
     scipy.sparse.save_npz writes it."""
 
@@ -192,9 +192,9 @@ class DataSettings(Settings):
     TIME_FIELD: str = "timestamp"
     type: tuple[str, ...] | None = None
     """The kinds to use, in this order; left out: every kind of item_feat_path."""
-    user_feat_path: str | None = None
-    inter_feat_path: str | None = None
-    item_feat_path: str | dict[str, str] | None = None
+    user_feat_path: PathText | None = None
+    inter_feat_path: PathText | None = None
+    item_feat_path: PathText | dict[str, PathText] | None = None
     """One file per kind, or one file whose TYPE_FIELD column names the kind."""
     feat: dict[str, FeatureSettings] = Field({})
     """The columns to read. Atomic files carry their types in the header: then leave this out to read all."""

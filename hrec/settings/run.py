@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
 )
 
-from hrec.settings.base import Seed, Settings
+from hrec.settings.base import PathText, Seed, Settings
 from hrec.settings.data import DataSettings
 from hrec.settings.training import OptSettings
 
@@ -39,9 +39,9 @@ class RankingSettings(Settings):
 
 
 class PathSettings(Settings):
-    output: str = "output"
+    output: PathText = "output"
     """Parent of the run folders."""
-    cache: str | None = "data/.cache"
+    cache: PathText | None = "data/.cache"
     """Where parsed data is kept between runs; null to parse each time."""
 
 

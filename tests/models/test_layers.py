@@ -682,6 +682,17 @@ def test_the_variant_paper_fills_in_what_is_not_given(cls: type[InnerProductMode
     assert plain.variant == "hrec" and not plain.last_relu and plain.bias
     if cls is DURation:
         assert settings.gamma == 0.5 and plain.gamma is None
+        assert settings.map_last_relu and not plain.map_last_relu
+
+
+@pytest.mark.parametrize("more", [{"variant": "paper"}, {"map_last_relu": True}, {}])
+def test_mapped_attributes_are_negative_only_without_the_last_relu(
+    more: dict[str, Any], make_board: Callable[..., Split]
+):
+    train = make_board(1).train
+    torch.manual_seed(0)
+    mapped = DURation(DURation.Config(**more), train).eval().mapped(torch.arange(train.n_items))
+    assert mapped.max() > 0 and (mapped.min() >= 0) == bool(more)
 
 
 @each

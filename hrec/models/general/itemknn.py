@@ -43,6 +43,7 @@ class ItemKNN(BaseModel):
         """Added to the divisor."""
 
     stage_groups = ("solve",)
+    one_epoch = True
     reads_columns = False
     config: Config
     neighbour: Tensor

@@ -28,6 +28,7 @@ class Popularity(InnerProductModel):
         """Divide by the count of all items of the kind, so that a kind of few rows is not below the others."""
 
     stage_groups = ("solve",)
+    one_epoch = True
     reads_columns = False
     config: Config
     count: Tensor
