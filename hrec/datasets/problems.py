@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hrec.config import did_you_mean
+from hrec.endings import Refusal
 
 if TYPE_CHECKING:
     from hrec.datasets.sheets import Sheet
@@ -26,7 +27,7 @@ MAKERS = {
 """Folder that a config in configs/data/ reads -> what makes it."""
 
 
-class DataError(ValueError):
+class DataError(Refusal, ValueError):
     """Data that cannot be used; the message names the file, the place in it and what to do."""
 
 
