@@ -33,13 +33,11 @@ def _whole(digits: str) -> int:
 
 def _deeper_than(content: Any, depth: int) -> bool:
     """Whether lists and dicts are nested more than ``depth`` deep; level by level, not by recursion."""
-    level = [content]
-    for _ in range(depth + 1):
-        level = [part for one in level for part in _parts(one)]
-        if not level:
-            return False
-    return True
+    level = _inside([content])
+    for _ in range(depth):
+        level = _inside([part for one in level for part in (one.values() if isinstance(one, dict) else one)])
+    return bool(level)
 
 
-def _parts(content: Any) -> list[Any]:
-    return list(content.values()) if isinstance(content, dict) else content if isinstance(content, list) else []
+def _inside(parts: list[Any]) -> list[Any]:
+    return [part for part in parts if isinstance(part, dict | list)]
