@@ -50,7 +50,9 @@ def test_files_and_overrides_are_refused_in_one_message(tmp_path, value, why):
         load(str(tmp_path / "d.json"), find_model, [f"opt.epochs={value}"])
 
 
-@pytest.mark.parametrize("key", ["opt.epochs", "opt.batch_size", "opt.early_stop.stop_step", "model.embedding_size", "seed"])
+@pytest.mark.parametrize(
+    "key", ["opt.epochs", "opt.batch_size", "opt.early_stop.stop_step", "model.embedding_size", "seed"]
+)
 def test_a_whole_number_that_no_array_can_hold_is_refused_by_its_key(tmp_path, key):
     (tmp_path / "d.json").write_text('{"model": {"name": "BPRMF"}, "data": {"planted": {}}}')
     with pytest.raises(ConfigError, match=rf"{key}: should be less than 9223372036854775808"):

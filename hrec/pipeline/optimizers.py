@@ -130,16 +130,18 @@ class Optimizers:
             if not same_sort({"state": {}, "param_groups": groups}, state):
                 raise ValueError("an optimiser's settings are of other types")
             part.load_state_dict(state)
-            for weight, values in part.state.items():
-                if not all(_may_be_of(weight, value) for value in values.values()):
-                    raise ValueError("what an optimiser keeps of a weight has another size")
+            for weight, kept in part.state.items():
+                if not all(_may_be_of(weight, name, value) for name, value in kept.items()):
+                    raise ValueError("what an optimiser keeps of a weight is of another size")
 
 
-def _may_be_of(weight: Tensor, value: Any) -> bool:
-    """Whether an optimiser may keep this beside a weight: a number, or no more numbers than the weight has."""
-    if isinstance(value, Tensor):
-        return value.numel() == 1 or value.numel() <= weight.numel()
-    return value is None or isinstance(value, int | float)
+def _may_be_of(weight: Tensor, name: str, value: Any) -> bool:
+    """Whether an optimiser may keep this of a weight: a count of steps, or numbers for each weight or each row."""
+    if name == "step":
+        return isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+    if value is None:
+        return name == "momentum_buffer"  # SGD without momentum
+    return isinstance(value, Tensor) and value.shape in (weight.shape, weight.shape[:1])
 
 
 def clip_gradients(params: Iterable[Tensor], largest: float) -> None:

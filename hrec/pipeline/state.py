@@ -25,14 +25,14 @@ def check_state(state: Any, source: Path) -> None:
 
 def same_sort(fresh: Any, saved: Any) -> bool:
     """Whether a part of an optimiser or a scheduler is of the type that a new one has; numbers of any type agree."""
-    if fresh is None or saved is None:
-        return True
+    if fresh is None:
+        return saved is None or isinstance(saved, int | float)
     if isinstance(fresh, int | float):
-        return isinstance(saved, int | float)
+        return isinstance(saved, int | float) and isinstance(fresh, bool) == isinstance(saved, bool)
     if isinstance(fresh, dict) and isinstance(saved, dict):
-        return all(same_sort(value, saved.get(key)) for key, value in fresh.items())
+        return all(same_sort(fresh[key], saved[key]) for key in fresh.keys() & saved.keys())
     if isinstance(fresh, list | tuple) and isinstance(saved, list | tuple):
-        return all(same_sort(one, other) for one, other in zip(fresh, saved, strict=False))
+        return len(fresh) == len(saved) and all(map(same_sort, fresh, saved))
     return isinstance(saved, type(fresh))
 
 
