@@ -1,6 +1,6 @@
 """How the threads of torch wait for each other, decided before torch is loaded.
 
-By default they wait by spinning, which is fastest where each has a core of its own. Where other work takes one of
+By default they wait by spinning, which is fastest if each has its own core. Where other work takes one of
 these cores, all others spin until that thread gets its turn: an epoch took twice to ten times as long (NOTES.md,
 "Beside other work"). Then they had better wait passively. How they wait changes no result; how many there are would.
 """
@@ -23,7 +23,7 @@ MOMENT = 0.2
 
 @cache
 def how_threads_wait() -> str:
-    """Decide it at the first call; how threads wait and why, in words, or nothing where there is one thread or torch
+    """Decide it at the first call; how threads wait and why, in words, or nothing if there is one thread or torch
     is loaded already. Variables that are set stay as they are."""
     said = [f"{name}={os.environ[name]}" for name in SAID if name in os.environ]
     cores = _cores()
