@@ -1,6 +1,6 @@
 """How the threads of torch wait for each other, decided before torch is loaded.
 
-By default they wait by spinning, which is fastest if each has its own core. Where other work takes one of
+By default they wait by spinning, which is fastest if each has its own core. If other work takes one of
 these cores, all others spin until that thread gets its turn: an epoch took twice to ten times as long (NOTES.md,
 "Beside other work"). Then they had better wait passively. How they wait changes no result; how many there are would.
 """
