@@ -779,8 +779,7 @@ def test_an_id_may_begin_with_a_dash(finished, tmp_path, capsys):
             assert main(line) == 0
             assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == expected
     for wrong in (["--user", "--k", "1"], ["--user", "--u1"], ["--user", "-u1", "--u2"]):
-        with pytest.raises(SystemExit):
-            main(["recommend", run, *wrong])
+        assert main(["recommend", run, *wrong]) == 2
         assert "is given as --user=ID" in capsys.readouterr().err
     assert main(["recommend", run, "--user=--u1"]) == 2
     assert "not in the data: '--u1'" in capsys.readouterr().err
