@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from hrec.endings import Refusal
+from hrec.jsontext import parse
 from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings, names_a_file
 
 CONFIG_DIR = Path("configs")
@@ -29,8 +32,10 @@ NEVER_HAD_EFFECT: dict[str, dict[str, str]] = {
 S = TypeVar("S", bound=Settings)
 
 
-class ConfigError(ValueError):
+class ConfigError(Refusal, ValueError):
     """Settings that cannot be used; the message lists every problem, one a line."""
+
+    same_in_all_processes = True
 
 
 @dataclass(frozen=True)
@@ -99,15 +104,19 @@ def read_json(path: Path) -> dict[str, Any]:
         if len(out) < len(pairs):
             names = [name for name, _ in pairs]
             again = next(name for i, name in enumerate(names) if name in names[:i])
-            raise ConfigError(f"{path}: the key '{again}' stands twice in one object")
+            raise ValueError(f"the key '{again}' stands twice in one object")
         return out
 
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raw = parse(path.read_text(encoding="utf-8-sig"), once)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: should hold one object {{...}}, holds a {type(raw).__name__}")
     return raw
@@ -117,11 +126,13 @@ def _find(name: str, folder: Path | None = None) -> Path:
     """The file that a name or a path means; ConfigError with the nearest name where there is none."""
     folder = folder or CONFIG_DIR
     for path in (Path(name), folder / f"{name}.json", folder / name):
-        if path.is_file():
+        if is_there(path):
             return path
     names = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
     known = [name for name in names if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
+    if len(name) > 200:
+        raise ConfigError(f"no {what} called '{name[:50]}...', a name of {len(name):,} characters")
     raise ConfigError(
         f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json in {Path.cwd()}."
         f"{did_you_mean(name, known)}" + (f" There are: {', '.join(known)}" if known else "")
@@ -136,15 +147,27 @@ def path_argument(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether it is a file. Raises ConfigError where a folder on the way may not be read."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def _override(raw: dict[str, Any], text: str) -> str | None:
     """Apply ``key.path=value`` to ``raw``; the value is JSON, or text where it is not. Returns a problem or None."""
     path, equals, value = text.partition("=")
     if not equals or not path:
         return f"'{text}': an override is written key.path=value, for example opt.epochs=5"
     try:
-        parsed: Any = json.loads(value)
+        parsed: Any = parse(value)
     except json.JSONDecodeError:
         parsed = value
+    except ValueError as error:
+        return f"{path}: {error}"
     *parents, last = path.split(".")
     node: Any = raw
     for i, key in enumerate(parents):

@@ -42,7 +42,7 @@ PATIENCE = 120.0
 
 SERVE = """
 import json, os, runpy, sys, traceback
-import hrec.cli, hrec.models.general.dmf, hrec.models.hetero.duration, torch._dynamo  # all that a run imports
+import hrec.training, hrec.models.general.dmf, hrec.models.hetero.duration, torch._dynamo  # all that a run imports
 for line in sys.stdin:
     job = json.loads(line)
     pid = os.fork()

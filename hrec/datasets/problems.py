@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hrec.config import did_you_mean
+from hrec.endings import Refusal
 
 if TYPE_CHECKING:
     from hrec.datasets.sheets import Sheet
@@ -28,7 +29,7 @@ MAKERS = {
 """Folder that a config in configs/data/ reads -> what makes it."""
 
 
-class DataError(ValueError):
+class DataError(Refusal, ValueError):
     """Data that cannot be used; the message names the file, the place in it and what to do."""
 
 

@@ -10,7 +10,8 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ import torch
 from tqdm import tqdm
 
 from hrec import __version__
+from hrec.files import Locked, append_text, lock, read_text
+from hrec.jsontext import parse
 from hrec.pipeline.checkpoints import CheckpointError, remedy, write_whole
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
@@ -84,7 +87,24 @@ class RunFolder(Progress):
                 continue
             except OSError as error:
                 raise CheckpointError(f"{path}: cannot be made ({error.strerror}); set path.output") from None
+            except ValueError as error:  # a letter that names of files cannot have here
+                raise CheckpointError(f"{parent}: no folder '{stem}' can be made ({error}); set data.name") from None
         raise CheckpointError(f"{parent / stem}: a thousand runs of this name and second")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes to the folder meanwhile. Raises CheckpointError where somebody does."""
+        path = self.path / ".lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock(path))
+            except Locked as holder:
+                raise CheckpointError(
+                    f"{self.path}: {holder} is writing to it. Wait for its end, or stop it, before you resume the run"
+                ) from None
+            except OSError as error:
+                raise CheckpointError(f"{path}: could not be written ({error.strerror}).{remedy(error)}") from None
+            yield
 
     def remove(self) -> None:
         """Take the folder away, with all that is in it."""
@@ -102,8 +122,7 @@ class RunFolder(Progress):
 
     def _append(self, name: str, text: str) -> None:
         try:
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(text)
+            append_text(self.path / name, text)
         except OSError as error:
             raise CheckpointError(
                 f"{self.path / name}: could not be written ({error.strerror}).{remedy(error)}"
@@ -111,10 +130,12 @@ class RunFolder(Progress):
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        # a path of bytes that are no UTF-8 holds lone surrogates, which JSON has escapes for
+        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     def read_json(self, name: str) -> Any:
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+        """Raises OSError or ValueError where it cannot be read."""
+        return parse(read_text(self.path / name))
 
     # ------------------------------------------------------------------ what the trainer reports
 
@@ -154,16 +175,18 @@ class RunFolder(Progress):
     def rows(self) -> list[dict[str, Any]]:
         """The rows of log.jsonl; a half-written last line (a killed run) is passed over. Raises CheckpointError."""
         path = self.path / "log.jsonl"
+        try:
+            text = read_text(path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
         rows: list[dict[str, Any]] = []
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if isinstance(row, dict) and {"stage", "epoch"} <= row.keys():
+        for number, line in enumerate(text.splitlines(keepends=True), start=1):
+            row = _row_of(line)
+            if row is not None:
                 rows.append(row)
-            elif row is not None or number < len(lines):
+            elif line.endswith("\n"):
                 raise CheckpointError(f"{path}, line {number}: holds {line[:40]!r}, which is no epoch's row")
         return rows
 
@@ -179,6 +202,20 @@ class RunFolder(Progress):
         kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _row_of(line: str) -> dict[str, Any] | None:
+    """The row of an epoch in a line of log.jsonl, or None where it holds none."""
+    try:
+        row = parse(line)
+    except ValueError:
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("stage"), str) or type(row.get("epoch")) is not int:
+        return None
+    values = [value for key, value in row.items() if key != "stage"]
+    return (
+        row if row["epoch"] > 0 and all(value is None or isinstance(value, int | float) for value in values) else None
+    )
 
 
 def shown(value: float) -> str:
@@ -214,11 +251,6 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def print_nowhere() -> None:
-    """After a BrokenPipeError: python would end with another when it flushes standard output at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def commit() -> str:
     """The checkout's commit, with '+' where files differ from it, or 'unknown'."""
     here = Path(__file__).parent
@@ -227,7 +259,7 @@ def commit() -> str:
             subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         ]
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):  # ValueError: a file name of another encoding
         return "unknown"
     return run[0].strip() + ("+" if run[1].strip() else "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from hrec.pipeline.same_data import check_same_start
 from hrec.pipeline.stage_run import Interrupted, Position, epochs_of
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import PLANTED_KEYS, OptSettings
+from hrec.threads import how_threads_wait
 
 Look = Callable[[BaseModel, Split, Path], None]
 """What may look at a trained model, its data and its run folder."""
@@ -68,10 +69,14 @@ def run(
     """
     device = check_settings(config)
     reuse_memory()
-    with processes(device) as group:
+    with processes(device) as group, ExitStack() as held:
+        if resume is not None and group.is_main:
+            held.enter_context(RunFolder(resume).locked())
         heading = Heading(show and group.is_main)
         parts, model = prepare(config, device, group, heading, parts)
         folder = _open_folder(config, resume, show, group, heading)
+        if folder and resume is None:
+            held.enter_context(folder.locked())
         if folder:
             folder.bars = show if bars is None else bars
         try:
@@ -108,6 +113,8 @@ def prepare(
     for line in config.warnings:
         log(f"warning: {line}")
     log(f"device {device}, seed {settings.seed}" + (f", {group.world} processes" if group.world > 1 else ""))
+    if waiting := how_threads_wait():
+        log(f"{torch.get_num_threads()} threads, {waiting}")
     began = time.perf_counter()
     parts = parts or load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")

@@ -21,14 +21,15 @@ from torch import Tensor, nn
 
 from hrec.config import ConfigError
 from hrec.datasets.batches import Draw
+from hrec.endings import Refusal
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.own_row import OwnRowOut
-from hrec.pipeline.checkpoints import NO_STATE, CheckpointError
 from hrec.pipeline.devices import autocast
 from hrec.pipeline.distributed import losses_of
 from hrec.pipeline.early_stopping import EarlyStopping
 from hrec.pipeline.metrics import ScoreError, direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
+from hrec.pipeline.state import check_state
 from hrec.settings import StageSettings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Interrupted(Exception):
     """The run was asked to stop (Ctrl-C or SIGTERM) and its state is saved."""
 
 
-class DivergedError(FloatingPointError):
+class DivergedError(Refusal, FloatingPointError):
     """A term of the loss became NaN or infinite."""
 
 
@@ -62,12 +63,8 @@ class Position:
         """That of the state saved in ``source``, the beginning without one. Raises CheckpointError for no state."""
         if state is None:
             return Position()
-        try:
-            state["model"].items()
-            return Position(**state["position"])
-        except (AttributeError, KeyError, TypeError):
-            told = f"{source}: {NO_STATE}, so there is nothing to go on from. Start a new run"
-            raise CheckpointError(told) from None
+        check_state(state, source)
+        return Position(**state["position"])
 
 
 class StageRun:

@@ -9,10 +9,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
-from hrec.numbers import holds_numbers, in_words
+from hrec.numbers import beyond_64_bits, holds_numbers, in_words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Power = Annotated[float, Field(ge=0, le=10)]
@@ -38,6 +40,13 @@ class Settings(BaseModel):
     """Parent of every settings class: unknown keys are refused, numbers are finite, and values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _numbers_have_64_bits(cls, value: Any, info: ValidationInfo) -> Any:
+        if holds_numbers(cls.model_fields[str(info.field_name)].annotation) and beyond_64_bits(value):
+            raise ValueError("should be less than 9223372036854775808 in size")
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -16,6 +16,9 @@ from pydantic import (
 
 from hrec.settings.base import PathText, Power, Seed, Settings
 
+LONGEST_NAME = 200
+"""Bytes of data.name: a run folder's name has at most 255, and model and time stand in it too."""
+
 WRITTEN_BEFORE = {"separator": "|"}
 """What config.json of runs of early versions says of columns of every type."""
 
@@ -231,7 +234,11 @@ class DataSettings(Settings):
     @classmethod
     def _name_is_no_path(cls, value: str) -> str:
         if "/" in value or "\\" in value:
-            raise ValueError(f"stands in the names of folders, so it has no slash, got '{value}'")
+            raise ValueError(f"stands in the names of folders, so it has no slash, got {value!r}")
+        if not value.isprintable():  # a terminal obeys control characters
+            raise ValueError(f"stands in the log and in names of folders, so it can be printed, got {value!r}")
+        if len(value.encode()) > LONGEST_NAME:
+            raise ValueError(f"stands in the names of folders, so it has at most {LONGEST_NAME} bytes")
         return value
 
     @field_validator("train_columns")
