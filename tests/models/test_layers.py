@@ -562,6 +562,20 @@ def test_the_terms_of_duration_are_the_losses_of_its_pieces(gamma: float | None)
     torch.testing.assert_close(terms["topology"], 0.25 * preserved)
 
 
+def test_topology_is_summed_over_every_kind_of_two_numbers_or_more():
+    data = tiny()
+    film = {"mins": Numeric(np.array([90, 120], np.float32)), "year": Numeric(np.array([1990, 2010], np.float32))}
+    data = replace(data, kinds=data.kinds | {"film": Table(2, 3, film)})
+    model = build(DURation, data, beta=0.25)
+    batch = {"book": points(data, 0, 1, 3), "film": points(data, 2, 4, 5)}
+    of_kind = []
+    for kind, b in batch.items():
+        raw = model.fields[kind](model.kinds.row(kind, b.item))
+        of_kind.append(topology(raw, model.mapped(b.item)))
+    assert all(value > 0 for value in of_kind)
+    torch.testing.assert_close(model.loss(batch)["topology"], 0.25 * sum(of_kind))
+
+
 def test_topology_gives_the_raw_features_no_gradient():
     """Where the map is 0 nothing flows through it, so nothing may reach the embeddings."""
     data = tiny()
