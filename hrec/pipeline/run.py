@@ -81,7 +81,7 @@ def run(
                 raise
             if folder:
                 with suppress(CheckpointError):  # a full disk takes no picture either
-                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                    _draw_curves(folder, config)
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
             if folder and resume is None and not Checkpoints(folder.path).last.exists():
@@ -89,7 +89,7 @@ def run(
             elif folder:
                 with suppress(CheckpointError):  # a full disk takes no last line either
                     folder.keep([stamped(f"stopped: {error}")])
-                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                    _draw_curves(folder, config)
             raise
 
 
@@ -297,11 +297,18 @@ def _best_epoch(folder: RunFolder | None) -> int | None:
     return best[-1] if best else None
 
 
+def _draw_curves(folder: RunFolder, config: LoadedConfig) -> None:
+    """curves.png, with the metric that chose the best epoch of the last stage."""
+    stop = config.run.opt.for_stage(config.model_class.stage_groups[-1]).early_stop
+    watched = stop.metric if stop else None
+    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png", watched)
+
+
 def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:
     """result.json, the curves and the closing table."""
     folder.write_json("result.json", result)
     metrics = measured_metrics(config)
-    draw_curves(folder.rows(), metrics, folder.path / "curves.png")
+    _draw_curves(folder, config)
     shown = {"valid": result["valid"], "test": result["test"]}
     kinds, best = list(parts.train.kinds), result["best_possible"]
     if of_rows := [name for name in metrics if not is_ranking(name)]:
