@@ -122,7 +122,9 @@ def test_a_finished_run_that_was_given_more_epochs_by_hand_is_not_taken_for_the_
 def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_trained(tmp_path: Path):
     jobs = [Job(name, ("data=planted-tiny",)) for name in ("deepmf", "wmf")]
     assert seeds.metric_of(jobs[:1], None) == "auc" and seeds.metric_of(jobs[1:], "recall@10") == "recall@10"
-    with pytest.raises(ConfigError, match=r"deepmf watches 'auc': wmf does not measure 'auc', .*put 'metrics=auc' behind"):
+    with pytest.raises(
+        ConfigError, match=r"deepmf watches 'auc': wmf does not measure 'auc', .*put 'metrics=auc' behind"
+    ):
         seeds.metric_of(jobs, None)
     for wrong, why in (("recal@10", "Did you mean 'recall'"), ("recall@10/book", "write 'recall@10'")):
         with pytest.raises(ConfigError, match=why):

@@ -75,7 +75,8 @@ def _terms(rows: Rows, metrics: Sequence[str]) -> list[str]:
 
 def _values(rows: Rows, watched: str) -> dict[str, list[float]]:
     """The watched metric, then its other groups, NaN where an epoch was not measured."""
-    names = {name for row in rows for name in row if name.split("/")[0] == watched.split("/")[0]}
+    base = watched.split("/", maxsplit=1)[0]
+    names = {name for row in rows for name in row if name.split("/")[0] == base}
     order = sorted(names, key=lambda name: (name != watched, name))
     return {name: _line(rows, name) for name in order}
 

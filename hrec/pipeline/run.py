@@ -26,7 +26,7 @@ from hrec.pipeline.checks import (
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.ranking import GROUPS, told
+from hrec.pipeline.ranking import ranked_out_of, told
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
     Heading,
@@ -315,8 +315,7 @@ def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[s
         folder.say(metrics_table(shown | ({"best possible": best} if best else {}), of_rows, kinds))
     if of_lists := [name for name in metrics if is_ranking(name)]:
         ranking = config.run.ranking
-        lists = lists_table(shown, of_lists, [*kinds, *GROUPS], ranking.sampled is not None)
-        folder.say(f"lists ranked {told(ranking)}\n{lists}")
+        folder.say(f"lists ranked {told(ranking)}\n{lists_table(shown, of_lists, ranked_out_of(ranking, kinds))}")
     if best and "auc" in result["test"]:
         reached = result["test"]["auc"]
         folder.say(f"macro AUC {reached:.4f} of a best possible {best['auc']:.4f}: {reached / best['auc']:.3f} of it")

@@ -17,7 +17,19 @@ import torch
 from hrec.pipeline import curves, records
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.curves import draw_curves
-from hrec.pipeline.records import RunFolder, commit, metrics_table, peak_memory_mb, provenance, table, version_of
+from hrec.pipeline.ranking import GROUPS, ranked_out_of
+from hrec.pipeline.ranking_metrics import CATALOGUE_METRICS, USER_METRICS
+from hrec.pipeline.records import (
+    RunFolder,
+    commit,
+    lists_table,
+    metrics_table,
+    peak_memory_mb,
+    provenance,
+    table,
+    version_of,
+)
+from hrec.settings import RankingSettings
 
 
 class Noon(datetime):
@@ -170,6 +182,34 @@ def test_the_mean_names_its_kinds_where_it_is_not_over_all():
     assert "the macro mean is" not in metrics_table(results, ["auc"], ["book", "film"])
 
 
+def test_the_table_of_lists_says_what_each_is_ranked_out_of():
+    results = {
+        "valid": {"recall@10": 0.25, "gini@10": 0.5},
+        "test": {"recall@10": 0.2, "recall@10/book": 0.3, "recall@10/cold_users": math.nan, "gini@10": 0.6},
+    }
+    out_of = ranked_out_of(RankingSettings(items="known"), ["book", "film"])
+    lines = lists_table(results, ["recall@10", "gini@10"], out_of).split("\n")
+    assert [re.split(r"  +", line.strip()) for line in (lines[0], *lines[2:])] == [
+        ["out of", "recall@10", "gini@10"],
+        ["valid", "known items", "0.2500", "0.5000"],
+        ["test", "known items", "0.2000", "0.6000"],
+        ["test book", "known items, book", "0.3000", "-"],
+        ["test cold users", "known items", "-", "-"],
+    ]
+    sampled = ranked_out_of(RankingSettings(sampled=7), ["book", "film"])
+    assert sampled[""] == sampled["cold_users"] == "liked and 7 SAMPLED"
+
+
+@pytest.mark.parametrize("items", ["all", "known", "new", "new_of_part"])
+def test_the_table_of_lists_fits_100_columns_however_many_metrics_there_are(items: str):
+    metrics = [f"{base}@{k}" for base in [*USER_METRICS, *CATALOGUE_METRICS] for k in (10, 200)]
+    kinds = ["beauty", "video_games"]
+    values = {f"{m}{g}": 12345.6789 for m in metrics for g in ("", *(f"/{k}" for k in (*kinds, *GROUPS)))}
+    text = lists_table({"valid": values, "test": values}, metrics, ranked_out_of(RankingSettings(items=items), kinds))
+    assert max(len(line) for line in text.split("\n")) <= 100
+    assert all(text.count(metric) == 1 for metric in metrics) and text.count("12345.6789") == 8 * len(metrics)
+
+
 def test_small_numbers_are_shown_by_their_size():
     assert [records.shown(value) for value in (0.0, 0.25, -0.001, 0.00012, -3e-7)] == [
         *("0.0000", "0.2500", "-0.0010", "1.2e-04", "-3.0e-07")
@@ -210,7 +250,12 @@ def test_the_peak_memory_is_that_of_this_process():
 
 
 def test_curves_are_drawn_over_stages_with_epochs_that_were_not_measured(tmp_path):
-    rows = [row("a", 1, auc=0.5, best=True), row("a", 2), row("b", 1, align=math.nan, auc=0.6, best=False), row("b", 2, align=None)]
+    rows = [
+        row("a", 1, auc=0.5, best=True),
+        row("a", 2),
+        row("b", 1, align=math.nan, auc=0.6, best=False),
+        row("b", 2, align=None),
+    ]
     draw_curves(rows, ["auc"], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
