@@ -83,8 +83,8 @@ def problem(mutation: Mutation, root: Path) -> str:
 def key(mutation: Mutation, root: Path) -> str:
     """Differs where the mutation or the file that it changes does."""
     text = (root / mutation.file).read_text(encoding="utf-8")
-    told = [mutation.file, mutation.old, mutation.new, text]
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
+    whole = [mutation.file, mutation.old, mutation.new, text]
+    return hashlib.blake2b(json.dumps(whole).encode(), digest_size=8).hexdigest()
 
 
 def try_one(mutation: Mutation, copy: Path, timeout: float) -> str:

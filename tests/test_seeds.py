@@ -67,7 +67,7 @@ def test_every_row_must_measure_the_metric_and_a_kind_that_one_has_not_is_a_dash
     assert book[1:4] == ["-"] * 3 and book[4].startswith("0.") and "-" not in whole  # of one kind, all is that kind
 
 
-def test_the_line_of_a_run_tells_the_metric_that_was_asked_for(
+def test_the_line_of_a_run_names_the_metric_that_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     settings = ("opt.epochs=1", "path.cache=null", "metrics=recall@10,ndcg@10")

@@ -29,7 +29,7 @@ def test_a_trial_is_chosen_by_the_validation_part_where_the_test_part_says_the_o
     assert runs[0].reached("auc") == (0.7,)
 
 
-def test_trials_of_one_value_are_told_by_the_next_metric():
+def test_trials_of_one_value_are_ranked_by_the_next_metric():
     same = {"recall@10": 0.5}
     runs = [
         done(same | {"ndcg@10": 0.3}, same | {"ndcg@10": 0.4}),

@@ -562,6 +562,15 @@ def test_the_terms_of_duration_are_the_losses_of_its_pieces(gamma: float | None)
     torch.testing.assert_close(terms["topology"], 0.25 * preserved)
 
 
+def test_a_kind_can_weigh_by_its_rows_of_which_the_largest_kind_has_weight_1():
+    data = tiny()
+    data = data.with_interactions(data.interactions.take(np.array([0, 1, 3, 2, 4])))  # three of books, two of films
+    model = build(DURation, data, weight_by_rows=True, alpha=0.0, beta=0.0, history={"leave_target_out": False})
+    book, film = points(data, 0, 1, 2), points(data, 3, 4)
+    each = [bce(model.score(b.user, b.item), b.label) for b in (book, film)]
+    torch.testing.assert_close(model.loss({"book": book, "film": film})["bce"], each[0] + 2 / 3 * each[1])
+
+
 def test_topology_is_summed_over_every_kind_of_two_numbers_or_more():
     data = tiny()
     film = {"mins": Numeric(np.array([90, 120], np.float32)), "year": Numeric(np.array([1990, 2010], np.float32))}
