@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import MaxNLocator
 
 from hrec.pipeline.checkpoints import write_whole
 
@@ -44,12 +45,12 @@ def curves(rows: Rows, metrics: Sequence[str], watched: str | None = None) -> Fi
     watched = watched or metrics[0]
     terms, values = _terms(rows, metrics), _values(rows, watched)
     figure = plt.figure(figsize=(12, max(4.0, TERM_HEIGHT * len(terms) + 0.6)), layout="constrained")
-    left, right = figure.add_gridspec(1, 2)
-    _draw_terms(_stacked(figure, left, len(terms)), rows, terms)
-    _draw_metric(_stacked(figure, right, min(2, len(values))), rows, values, watched)
+    grid = figure.add_gridspec(1, 2)
+    _draw_terms(_stacked(figure, grid[0, 0], len(terms)), rows, terms)
+    _draw_metric(_stacked(figure, grid[0, 1], min(2, len(values))), rows, values, watched)
     for axis in figure.axes:
         axis.set_xlim(0.5, len(rows) + 0.5)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.ticklabel_format(axis="y", useOffset=False)
         axis.grid(alpha=0.3)
     return figure
@@ -57,7 +58,8 @@ def curves(rows: Rows, metrics: Sequence[str], watched: str | None = None) -> Fi
 
 def _stacked(figure: Figure, cell: SubplotSpec, count: int) -> list[Axes]:
     """Axes one under the other; the last names the epochs."""
-    axes = [figure.add_subplot(place) for place in cell.subgridspec(count, 1)] if count else []
+    grid = cell.subgridspec(max(count, 1), 1)
+    axes = [figure.add_subplot(grid[i, 0]) for i in range(count)]
     for axis in axes[:-1]:
         axis.tick_params(labelbottom=False)
     for axis in axes[-1:]:
