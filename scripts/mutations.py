@@ -148,7 +148,7 @@ MUTATIONS: list[Mutation] = [
     ),
     *_of(
         "hrec/pipeline/stage_run.py",
-        "tests/pipeline/test_trainer.py",
+        "tests/pipeline/test_trainer.py tests/test_selection.py",
         ("self.trainer.checkpoints.load_best(self.model)", "pass"),
         ("if improved and self.trainer.checkpoints", "if self.trainer.checkpoints"),
         ("value = measured[self.watched]", "value = next(iter(measured.values()))"),
