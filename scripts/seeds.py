@@ -55,7 +55,7 @@ def main() -> None:
         name, *settings = _parted(model)
         jobs += [Job(name, (f"data={args.data}", *shared, *settings), seed) for seed in range(args.seeds)]
     metric = metric_of(jobs, args.metric)
-    done = run_all(jobs, args.out, args.jobs)
+    done = run_all(jobs, args.out, args.jobs, shown=metric)
     results = {
         model: [d.result for d in done[i * args.seeds : (i + 1) * args.seeds]] for i, model in enumerate(args.models)
     }
@@ -99,7 +99,7 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
             said = "--metric" if asked else f"--metric is left out, and {jobs[0].config} watches '{metric}'"
             raise ConfigError(
                 f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of all models, or "
-                f"put 'metrics=[\"{metric}\"]' behind --"
+                f"put 'metrics={metric}' behind --"
             )
     return metric
 

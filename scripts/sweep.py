@@ -6,7 +6,8 @@
 The space is a JSON file of settings and what each may be (configs/sweeps/). A study goes by its settings, space,
 metric, data and seed, and lies in a folder of its own under --out: repeat the command after a stop and it goes on,
 start it on another machine that sees the folder and it helps, give more --trials and it searches further. --trials
-counts over the whole study; a trial that was stopped or killed does not count, one that diverged does.
+counts over the whole study; one that diverged counts, one that was stopped or killed does not and is tried again with
+its settings.
 
 At the end: report.md, table.csv, history.png, importance.png and best.json, and the best settings as overrides.
 """

@@ -302,17 +302,42 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str]
     return "\n".join(lines)
 
 
-def lists_table(
-    results: Mapping[str, Mapping[str, float]], metrics: list[str], groups: list[str], sampled: bool = False
-) -> str:
-    """One row per metric of lists; one column per part, and one of the last part for each kind or group it has.
+WIDTH = 100
+"""Columns of a terminal that the table of lists fits."""
 
-    sampled: candidates were sampled, which every row says.
+
+def lists_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], out_of: Mapping[str, str]) -> str:
+    """A column for each metric of lists, as many side by side as fit; a row for each part, and one of the last part for
+    each kind or group it has.
+
+    out_of: the groups of a metric, '' for all, and what the lists of each are ranked out of, which the row says.
     """
     last = list(results)[-1]
-    known = [g for g in groups if any(f"{metric}/{g}" in results[last] for metric in metrics)]
-    rows = [["", *results, *(f"{last} {group.replace('_', ' ')}" for group in known)]]
-    for metric in metrics:
-        cells = [results[part].get(metric) for part in results] + [results[last].get(f"{metric}/{g}") for g in known]
-        rows.append([metric + " (sampled)" * sampled, *("-" if value is None else f"{value:.4f}" for value in cells)])
-    return table(rows)
+    known = [g for g in out_of if any(f"{metric}/{g}" in results[last] for metric in metrics)]
+    rows = [*((part, "") for part in results), *((last, group) for group in known)]
+    names = ["", *(f"{part} {group.replace('_', ' ')}".strip() for part, group in rows)]
+    width = max(len(text) for text in out_of.values())
+    sources = [text.ljust(width) for text in ("out of", *(out_of[group] for _, group in rows))]
+    values = [[metric, *_cells(results, rows, metric)] for metric in metrics]
+    blocks = _side_by_side(values, WIDTH - max(map(len, names)) - 2 - max(width, len("out of")))
+    return "\n\n".join(table([list(row) for row in zip(names, sources, *block, strict=True)]) for block in blocks)
+
+
+def _cells(results: Mapping[str, Mapping[str, float]], rows: list[tuple[str, str]], metric: str) -> list[str]:
+    """The metric of each row's part and group, '-' where it has none."""
+    values = [results[part].get(f"{metric}/{group}" if group else metric) for part, group in rows]
+    return ["-" if value is None or math.isnan(value) else f"{value:.4f}" for value in values]
+
+
+def _side_by_side(columns: list[list[str]], room: int) -> list[list[list[str]]]:
+    """The columns in blocks of at most ``room`` characters, of one column at least."""
+    blocks: list[list[list[str]]] = []
+    left = 0
+    for column in columns:
+        needs = 2 + max(map(len, column))
+        if not blocks or needs > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(column)
+        left -= needs
+    return blocks

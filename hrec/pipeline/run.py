@@ -28,7 +28,7 @@ from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.memory import check_lists, check_pool, check_training, memory_errors, watched_building
-from hrec.pipeline.ranking import GROUPS, told
+from hrec.pipeline.ranking import ranked_out_of, told
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
     Heading,
@@ -89,7 +89,7 @@ def run(
                 raise
             if folder:
                 with suppress(CheckpointError):  # a full disk takes no picture either
-                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                    _draw_curves(folder, config)
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
             if folder and resume is None and not Checkpoints(folder.path).last.exists():
@@ -97,7 +97,7 @@ def run(
             elif folder:
                 with suppress(CheckpointError):  # a full disk takes no last line either
                     folder.keep([stamped(f"stopped: {error}")])
-                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                    _draw_curves(folder, config)
             raise
 
 
@@ -317,19 +317,25 @@ def _best_epoch(folder: RunFolder | None) -> int | None:
     return best[-1] if best else None
 
 
+def _draw_curves(folder: RunFolder, config: LoadedConfig) -> None:
+    """curves.png, with the metric that chose the best epoch of the last stage."""
+    stop = config.run.opt.for_stage(config.model_class.stage_groups[-1]).early_stop
+    watched = stop.metric if stop else None
+    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png", watched)
+
+
 def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:
     """result.json, the curves and the closing table."""
     folder.write_json("result.json", result)
     metrics = measured_metrics(config)
-    draw_curves(folder.rows(), metrics, folder.path / "curves.png")
+    _draw_curves(folder, config)
     shown = {"valid": result["valid"], "test": result["test"]}
     kinds, best = list(parts.train.kinds), result["best_possible"]
     if of_rows := [name for name in metrics if not is_ranking(name)]:
         folder.say(metrics_table(shown | ({"best possible": best} if best else {}), of_rows, kinds))
     if of_lists := [name for name in metrics if is_ranking(name)]:
         ranking = config.run.ranking
-        lists = lists_table(shown, of_lists, [*kinds, *GROUPS], ranking.sampled is not None)
-        folder.say(f"lists ranked {told(ranking)}\n{lists}")
+        folder.say(f"lists ranked {told(ranking)}\n{lists_table(shown, of_lists, ranked_out_of(ranking, kinds))}")
     if best and "auc" in result["test"]:
         reached = result["test"]["auc"]
         folder.say(f"macro AUC {reached:.4f} of a best possible {best['auc']:.4f}: {reached / best['auc']:.3f} of it")

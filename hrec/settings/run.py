@@ -60,5 +60,8 @@ class RunSettings(Settings):
 
     @field_validator("metrics", mode="before")
     @classmethod
-    def _published_names_are_upper_case(cls, value: Any) -> Any:
+    def _names_in_lower_case(cls, value: Any) -> Any:
+        """The published names are in upper case; a text holds names with commas between them: recall@10,ndcg@10."""
+        if isinstance(value, str) and (names := value.strip(" []")):
+            value = [name.strip() for name in names.split(",")]
         return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value

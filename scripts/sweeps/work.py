@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from _workers import workers
@@ -12,7 +13,7 @@ from optuna import Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
 from hrec.memory import TooLargeError
-from hrec.pipeline.stage_run import DivergedError
+from hrec.pipeline.stage_run import DivergedError, Interrupted
 from sweeps.study import PATIENCE, Study
 
 LOOK = 2
@@ -67,3 +68,8 @@ def _close(study: Study, trial: Trial, future: Future[float]) -> FrozenTrial:
         return study.close(trial, TrialState.PRUNED)
     except (DivergedError, TooLargeError) as error:
         return study.diverged(trial, str(error))
+    except (Interrupted, BrokenProcessPool):
+        raise  # the study queues the trial again
+    except Exception:
+        study.failed(trial)
+        raise

@@ -113,6 +113,12 @@ def test_lists_of_a_kind_hold_that_kind_alone_and_count_its_users():
     assert got["recall@1/book"] == pytest.approx(1 / 2) and got["recall@1/film"] == pytest.approx(1)
 
 
+def test_metrics_of_the_catalogue_see_the_lists_of_users_who_like_something_of_the_kind():
+    got = measured("coverage@1")
+    # first books: user 0 gets 1, user 2 gets 1; user 1, who would get 0, likes no book
+    assert got["coverage@1/book"] == 1 / 2 and got["coverage@1/film"] == 2 / 3
+
+
 def test_cold_and_warm_users_head_and_tail_items():
     got = measured("recall@3", cold_rows=0, head_share=0.2)  # the head is one item: 0, the first of those with one row
     assert got["recall@3/cold_users"] == 1 and got["recall@3/warm_users"] == pytest.approx(3 / 4)
