@@ -6,10 +6,7 @@ python train_homo.py deepmf data.single_type=book
 
 import sys
 
+from hrec.cli import main
+
 if __name__ == "__main__":
-    try:
-        from hrec.cli import main
-    except KeyboardInterrupt:  # torch takes seconds to load
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
     sys.exit(main("Train with all items as one kind, or on one kind alone.", homogeneous=True))

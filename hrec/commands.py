@@ -1,10 +1,8 @@
-"""The ``hrec`` command: what is done with a finished run. Training has scripts of its own (hrec/cli.py)."""
+"""What the ``hrec`` command does with a finished run, once its command line is read (hrec/command_line.py)."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,63 +11,19 @@ import pyarrow.parquet as pq
 from hrec.config import ConfigError
 from hrec.datasets import encoding
 from hrec.datasets.problems import DataError
-from hrec.id_arguments import Parser, with_dashed_values
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
-from hrec.inference.export import FORMATS, write_csv
+from hrec.inference.export import write_csv
 from hrec.inference.history import NAME
 from hrec.inference.users_from import ids_from, with_names_of_data
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
-from hrec.pipeline.metrics import ScoreError
-from hrec.pipeline.records import print_nowhere, table
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status. Problems are told in sentences, not tracebacks."""
-    args = parser().parse_args(with_dashed_values(sys.argv[1:] if argv is None else argv))
-    try:
-        args.run(args)
-        sys.stdout.flush()
-    except (ConfigError, DataError, CheckpointError, ScoreError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # hrec recommend ... | head
-        print_nowhere()
-        return 1
-    return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    p = Parser(prog="hrec", description="Use a finished run: lists for users, vectors for programs.")
-    commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_recommend(commands.add_parser("recommend", help="the best items for users, known ones or new ones"))
-    _add_export(commands.add_parser("export", help="the vectors of users and items, as files"))
-    return p
-
-
-def _add_run(p: argparse.ArgumentParser) -> None:
-    p.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run: output/DURation-...")
-    p.add_argument("--device", default="auto", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
-
+from hrec.pipeline.records import table
+from hrec.streams import stdout_is_closed, tell
 
 # ------------------------------------------------------------------------------------------- recommend
 
 
-def _add_recommend(p: argparse.ArgumentParser) -> None:
-    _add_run(p)
-    p.add_argument("--user", nargs="+", action="extend", default=[], metavar="ID", help="raw ids of users")
-    p.add_argument("--users-from", type=Path, metavar="FILE", help="a file of user ids: a table, or .txt, one a line")
-    p.add_argument("--all-users", action="store_true", help="every user of the data")
-    p.add_argument("--history", type=Path, metavar="FILE", help="what new users have done: items, ratings where known")
-    p.add_argument("--k", type=int, default=10, help="items for each user (10)")
-    p.add_argument("--kind", help="items of this kind alone")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write a .csv or .parquet file instead of printing")
-    p.set_defaults(run=_recommend)
-
-
-def _recommend(args: argparse.Namespace) -> None:
+def print_or_write_lists(args: argparse.Namespace) -> None:
+    """``hrec recommend``. Raises ConfigError, DataError, CheckpointError or ScoreError."""
     _check_out(args.out)
     if args.all_users + bool(args.user or args.users_from) + bool(args.history) == 0:
         raise ConfigError("for whom? Give --user ID, --users-from FILE, --all-users, or --history FILE of a new user")
@@ -88,7 +42,7 @@ def _recommend(args: argparse.Namespace) -> None:
 
 
 def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
+    tell(f"warning: {line}")
 
 
 def _new_users(trained: Trained, history: Path, ids: list[str]) -> NewUsers:
@@ -109,6 +63,8 @@ def _new_users(trained: Trained, history: Path, ids: list[str]) -> NewUsers:
 def _check_out(path: Path | None) -> None:
     """Raises ConfigError before anything is computed."""
     if path is None:
+        if stdout_is_closed():
+            raise ConfigError("standard output is closed, so nobody could read the lists; give --out FILE")
         return
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--out {path}: the ending tells no format; write .csv or .parquet")
@@ -132,14 +88,10 @@ def _shown(rows: pa.Table) -> str:
 # ---------------------------------------------------------------------------------------------- export
 
 
-def _add_export(p: argparse.ArgumentParser) -> None:
-    _add_run(p)
-    p.add_argument("--to", required=True, choices=FORMATS, help="the files' format")
-    p.add_argument("--out", type=Path, metavar="FOLDER", help="where to write them; left out: RUN/vectors")
-    p.set_defaults(run=_export)
-
-
-def _export(args: argparse.Namespace) -> None:
+def write_vectors(args: argparse.Namespace) -> None:
+    """``hrec export``. Raises ConfigError, DataError or CheckpointError."""
     folder = args.out or args.folder / "vectors"
+    if args.out is None and folder.is_symlink():
+        raise CheckpointError(f"{folder}: is a symbolic link, which is not followed; name a folder with --out")
     for path in export(load_run(args.folder, args.device), args.to, folder):
         print(path)

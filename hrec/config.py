@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import errno
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,9 @@ from typing import Any, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings
+from hrec.endings import Refusal
+from hrec.jsontext import parse
+from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings, names_a_file
 
 CONFIG_DIR = Path("configs")
 
@@ -28,8 +32,10 @@ NEVER_HAD_EFFECT: dict[str, dict[str, str]] = {
 S = TypeVar("S", bound=Settings)
 
 
-class ConfigError(ValueError):
+class ConfigError(Refusal, ValueError):
     """Settings that cannot be used; the message lists every problem, one a line."""
+
+    same_in_all_processes = True
 
 
 @dataclass(frozen=True)
@@ -98,15 +104,19 @@ def read_json(path: Path) -> dict[str, Any]:
         if len(out) < len(pairs):
             names = [name for name, _ in pairs]
             again = next(name for i, name in enumerate(names) if name in names[:i])
-            raise ConfigError(f"{path}: the key '{again}' stands twice in one object")
+            raise ValueError(f"the key '{again}' stands twice in one object")
         return out
 
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raw = parse(path.read_text(encoding="utf-8-sig"), once)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: should hold one object {{...}}, holds a {type(raw).__name__}")
     return raw
@@ -116,15 +126,35 @@ def _find(name: str, folder: Path | None = None) -> Path:
     """The file that a name or a path means; ConfigError with the nearest name where there is none."""
     folder = folder or CONFIG_DIR
     for path in (Path(name), folder / f"{name}.json", folder / name):
-        if path.is_file():
+        if is_there(path):
             return path
     names = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
     known = [name for name in names if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
+    if len(name) > 200:
+        raise ConfigError(f"no {what} called '{name[:50]}...', a name of {len(name):,} characters")
     raise ConfigError(
         f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json in {Path.cwd()}."
         f"{did_you_mean(name, known)}" + (f" There are: {', '.join(known)}" if known else "")
     )
+
+
+def path_argument(text: str) -> Path:
+    """The path on a command line, for argparse; an empty one would mean the folder that the program runs in."""
+    try:
+        return Path(names_a_file(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is a file. Raises ConfigError where a folder on the way may not be read."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _override(raw: dict[str, Any], text: str) -> str | None:
@@ -133,9 +163,11 @@ def _override(raw: dict[str, Any], text: str) -> str | None:
     if not equals or not path:
         return f"'{text}': an override is written key.path=value, for example opt.epochs=5"
     try:
-        parsed: Any = json.loads(value)
+        parsed: Any = parse(value)
     except json.JSONDecodeError:
         parsed = value
+    except ValueError as error:
+        return f"{path}: {error}"
     *parents, last = path.split(".")
     node: Any = raw
     for i, key in enumerate(parents):
@@ -176,6 +208,8 @@ def _drop_dead_keys(raw: dict[str, Any], model_class: Any) -> list[str]:
     return warnings
 
 
+COUNTS = ("epochs", "eval_step", "save_step")
+"""Keys of the section opt that count epochs."""
 DESCENT = ("name", "hyper_params", "batch_size", "clip_grad", "scheduler", "row_wise")
 """Keys of the section opt that are of steps down a gradient."""
 
@@ -190,11 +224,26 @@ def _without_effect(run: RunSettings, model_class: Any, raw: dict[str, Any]) -> 
         told = f"{run.model['name']} is solved in closed form and takes no steps"
         given = [k for k in DESCENT if k in raw.get("opt", {}) and getattr(run.opt, k) != getattr(default, k)]
         out += [f"opt.{key}: has no effect, as {told}" for key in given]
+    if model_class.one_epoch:
+        out += _needless_epochs(run, raw)
     stops = [run.opt.early_stop, *(run.opt.for_stage(group).early_stop for group in model_class.stage_groups)]
     measured = [*run.metrics, *(s.metric for s in stops if s)]
     if run.ranking != RankingSettings() and not any("@" in name for name in measured):
         out.append('ranking: has no effect without a metric of lists, such as "ndcg@10"')
     return out
+
+
+def _needless_epochs(run: RunSettings, raw: dict[str, Any]) -> list[str]:
+    """A line for each key that would give a model of one epoch more of them; config.json of a run names defaults."""
+    opt = raw.get("opt", {})
+    sections = {"opt": opt, **{f"opt.stages.{group}": of for group, of in opt.get("stages", {}).items()}}
+    default = OptSettings()
+    return [
+        f"{where}.{key}: has no effect, as {run.model['name']} is solved in one epoch"
+        for where, given in sections.items()
+        for key in COUNTS
+        if given.get(key, 1) not in (1, getattr(default, key))
+    ]
 
 
 def _stage_problems(raw: dict[str, Any], model_class: Any) -> list[str]:
@@ -236,6 +285,7 @@ _SHOULD_BE = {
     "int_type": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "string_type": "text in quotes",
     "bool_parsing": "true or false",
     "bool_type": "true or false",

@@ -13,6 +13,15 @@ def holds_numbers(annotation: Any) -> bool:
     return bool(kinds & {int, float}) and not kinds & {bool, Any}
 
 
+def beyond_64_bits(value: Any) -> bool:
+    """Whether a whole number, or one in nested lists and dicts, is too large for arrays and tensors."""
+    if isinstance(value, dict):
+        return any(beyond_64_bits(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return any(beyond_64_bits(part) for part in value)
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
 def _leaves(annotation: Any) -> Iterator[Any]:
     """The types that a nested annotation is made of."""
     origin, parts = get_origin(annotation), get_args(annotation)

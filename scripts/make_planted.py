@@ -27,6 +27,7 @@ import _checkout  # noqa: F401
 import numpy as np
 import pandas as pd
 
+from hrec.config import path_argument
 from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Column, Numeric
 from hrec.datasets.planted import SIZES, Planted, make
 from hrec.datasets.recdata import RecData, Table
@@ -51,7 +52,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=list(SIZES), default="small", help="how much (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (%(default)s)")
-    parser.add_argument("--out", type=Path, help="the folder to write (data/planted-SIZE)")
+    parser.add_argument("--out", type=path_argument, help="the folder to write (data/planted-SIZE)")
     parser.add_argument("--force", action="store_true", help="replace planted data that is there")
     return parser
 

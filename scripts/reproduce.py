@@ -21,6 +21,7 @@ from _arguments import too_small
 from _ending import status_of
 from experiments import dualnet, duration, figures
 
+from hrec.config import path_argument
 from hrec.pipeline.devices import reuse_memory
 
 EXPERIMENTS = {
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
             of_paper.add_argument("--settings", nargs="+", choices=paper.SETTINGS, default=paper.SETTINGS, help=told)
         of_paper.add_argument(
             "--out",
-            type=Path,
+            type=path_argument,
             default=Path("output/reproduce"),
             help="where runs and reports are (default: %(default)s)",
         )

@@ -25,7 +25,7 @@ from _arguments import too_small
 from _ending import status_of
 from experiments.runs import Job, run_all, short
 
-from hrec.config import ConfigError
+from hrec.config import ConfigError, path_argument
 from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.metrics import direction
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
     parser.add_argument("--metric", help="auc, recall@10; left out, what the first model watches")
-    parser.add_argument("--out", type=Path, default=Path("output/seeds"))
+    parser.add_argument("--out", type=path_argument, default=Path("output/seeds"))
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
     args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
@@ -55,7 +55,7 @@ def main() -> None:
         name, *settings = _parted(model)
         jobs += [Job(name, (f"data={args.data}", *shared, *settings), seed) for seed in range(args.seeds)]
     metric = metric_of(jobs, args.metric)
-    done = run_all(jobs, args.out, args.jobs)
+    done = run_all(jobs, args.out, args.jobs, shown=metric)
     results = {
         model: [d.result for d in done[i * args.seeds : (i + 1) * args.seeds]] for i, model in enumerate(args.models)
     }
@@ -99,7 +99,7 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
             said = "--metric" if asked else f"--metric is left out, and {jobs[0].config} watches '{metric}'"
             raise ConfigError(
                 f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of all models, or "
-                f"put 'metrics=[\"{metric}\"]' behind --"
+                f"put 'metrics={metric}' behind --"
             )
     return metric
 

@@ -6,7 +6,8 @@
 The space is a JSON file of settings and what each may be (configs/sweeps/). A study goes by its settings, space,
 metric, data and seed, and lies in a folder of its own under --out: repeat the command after a stop and it goes on,
 start it on another machine that sees the folder and it helps, give more --trials and it searches further. --trials
-counts over the whole study; a trial that was stopped or killed does not count, one that diverged does.
+counts over the whole study; one that diverged counts, one that was stopped or killed does not and is tried again with
+its settings.
 
 At the end: report.md, table.csv, history.png, importance.png and best.json, and the best settings as overrides.
 """
@@ -33,7 +34,7 @@ from sweeps.study import Study
 from sweeps.trial import Search, metric_of
 from sweeps.work import work_off
 
-from hrec.config import ConfigError, LoadedConfig, load
+from hrec.config import ConfigError, LoadedConfig, load, path_argument
 from hrec.models import find_model
 from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import reuse_memory
@@ -46,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("config", help="a name in configs/ (duration) or the path of a JSON file")
     p.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings of every trial: opt.epochs=30")
-    p.add_argument("--space", type=Path, help="what is searched; left out, configs/sweeps/<config>.json")
+    p.add_argument("--space", type=path_argument, help="what is searched; left out, configs/sweeps/<config>.json")
     p.add_argument("--data", help="a name in configs/data/; left out, the config's own")
     p.add_argument("--trials", type=int, default=30, help="of the whole study, whichever process does them")
     p.add_argument("--jobs", type=int, default=1, help="trials side by side; they share the cores")
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, default=0, help="of the search; one process draws the same trials again")
     p.add_argument("--no-pruning", action="store_true", help="train every trial to its end")
-    p.add_argument("--out", type=Path, default=Path("output/sweeps"), help="parent of the studies' folders")
+    p.add_argument("--out", type=path_argument, default=Path("output/sweeps"), help="parent of the studies' folders")
     return p
 
 

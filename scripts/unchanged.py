@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows that a change of the code changes no result: trains every model and keeps its metrics and a digest of its weights.
+"""Shows that a change of the code changes no result: trains every model, keeps metrics and a digest of the weights.
 
 usage: unchanged.py FILE [--against OLD] [--only duration dmf ...]
 

@@ -102,7 +102,8 @@ def test_an_unknown_key_is_named_by_its_path_with_the_nearest_known_key(write, s
         ({"data": PLANTED | {"split": {"ratio": [1, 1]}}}, "data.split.ratio.2: is missing"),
         ({"data": PLANTED | {"split": {"ratio": [1, 1, "a"]}}}, "data.split.ratio.2: should be a number, got 'a'"),
         ({"data": PLANTED | {"feat": {"x": {}}}}, "data.feat.x.type: is missing"),
-        ({"metrics": "auc"}, "metrics: should be a list [...], got 'auc'"),
+        ({"metrics": 3}, "metrics: should be a list [...], got 3"),
+        ({"metrics": ""}, "metrics: should be a list [...], got ''"),
         ({"seed": -1}, "seed: should be greater than or equal to 0, got -1"),
         ({"seed": True}, "seed: should be a whole number, got 'true'"),
         ({"opt": {"clip_grad": True}}, "opt.clip_grad: should be a number, got 'true'"),
@@ -228,6 +229,20 @@ def test_an_override_sets_a_key_by_its_path_as_json_or_as_text(write):
     assert (opt.name, config.run.data.name, config.run.path.output) == ("Adam", "other", "some/where=1")
     assert config.model.user_hidden_size_list == (8, 64) and config.run.data.split.by == "user"
     assert config.source["opt"]["epochs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("recall@10", ("recall@10",)),
+        ("recall@10,ndcg@10", ("recall@10", "ndcg@10")),
+        ("AUC, logloss", ("auc", "logloss")),
+        ("[recall@10,ndcg@10]", ("recall@10", "ndcg@10")),  # a shell took the quotation marks
+        ('["recall@10","ndcg@10"]', ("recall@10", "ndcg@10")),
+    ],
+)
+def test_metrics_can_be_given_without_json(write, text, names):
+    assert load(str(write()), find_model, [f"metrics={text}"]).run.metrics == names
 
 
 def test_an_override_reaches_into_the_data_file_that_a_name_stands_for(write):

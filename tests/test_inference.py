@@ -22,13 +22,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrec.commands import main
+from hrec.command_line import main
 from hrec.config import ConfigError, load
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Dense, Numeric, behind_missing
 from hrec.datasets.problems import DataError
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import RecData, Split
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
+from hrec.inference import ids as raw_ids
 from hrec.inference.ids import item_ids
 from hrec.inference.queries import answering, queries_of
 from hrec.models import MODELS, find_model
@@ -780,8 +781,7 @@ def test_an_id_may_begin_with_a_dash(finished, tmp_path, capsys):
             assert main(line) == 0
             assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == expected
     for wrong in (["--user", "--k", "1"], ["--user", "--u1"], ["--user", "-u1", "--u2"]):
-        with pytest.raises(SystemExit):
-            main(["recommend", run, *wrong])
+        assert main(["recommend", run, *wrong]) == 2
         assert "is given as --user=ID" in capsys.readouterr().err
     assert main(["recommend", run, "--user=--u1"]) == 2
     assert "not in the data: '--u1'" in capsys.readouterr().err
@@ -851,8 +851,12 @@ def test_help_names_the_commands_and_their_options(capsys):
         (["recommend", "--help"], ["--user", "--users-from", "--all-users", "--history", "--k", "--kind", "--out"]),
         (["export", "--help"], ["--to", "parquet", "npy", "faiss", "--out"]),
     ):
-        with pytest.raises(SystemExit) as stop:
-            main(argv)
-        assert stop.value.code == 0
+        assert main(argv) == 0
         printed = capsys.readouterr().out
         assert all(name in printed for name in names)
+
+
+def test_the_nearest_of_many_ids_are_looked_for_among_those_that_begin_alike(monkeypatch):
+    monkeypatch.setattr(raw_ids, "COMPARED", 3)
+    known = np.array(["b" * 9000, "ab1", "ab22", "zb1", "abcdef", "ab3"], object)
+    assert raw_ids.told_unknown(["ab9"], known) == "'ab9' (nearest: ab3, ab1)"

@@ -8,12 +8,13 @@ import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 import sweep
 from experiments import runs
-from optuna import TrialPruned, create_study
+from optuna import Trial, TrialPruned, create_study
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState
 from sweeps import study as studies
@@ -25,7 +26,7 @@ from sweeps.study import Study
 from hrec.config import ConfigError, load
 from hrec.datasets.recdata import Split
 from hrec.models import find_model
-from hrec.pipeline.stage_run import DivergedError
+from hrec.pipeline.stage_run import DivergedError, Interrupted
 
 ROOT = Path(__file__).parents[1]
 
@@ -170,6 +171,19 @@ def test_trials_side_by_side_are_as_many_as_wanted(tmp_path: Path, words: list[s
     assert ended[1].datetime_start < ended[0].datetime_complete
 
 
+def test_a_trial_that_cannot_be_solved_or_held_does_not_end_the_search(tmp_path: Path):
+    fixed = ["--data", "planted-tiny", "--out", str(tmp_path / "out"), "path.cache=null"]
+    space = write(tmp_path / "space.json", {"model.l2": {"type": "choice", "values": [1e-9, 1e-8]}})
+    assert sweep.main(["ease", *fixed, "--space", str(space), "--trials", "2"]) == 2
+    assert "model.l2=1e-0" in opened(folder_of(tmp_path)).counted()[1].user_attrs["diverged"]
+    fixed[3] = str(tmp_path / "large" / "out")
+    large = {"model.embedding_size": {"type": "choice", "values": [10**11, 10**12]}}
+    (tmp_path / "large").mkdir()
+    space = write(tmp_path / "large" / "space.json", large)
+    assert sweep.main(["bprmf", *fixed, "--space", str(space), "--trials", "2"]) == 2
+    assert "model.embedding_size=1" in opened(folder_of(tmp_path / "large")).counted()[1].user_attrs["diverged"]
+
+
 def test_a_diverged_trial_counts_and_the_search_goes_on(
     tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -209,9 +223,84 @@ def test_a_trial_of_a_killed_process_does_not_count(study: Study):
             os.utime(killed.alive.path, (past, past))
             trial = study.take(1)
             assert trial is not None and trial.number == 1 and [t.number for t in study.counted()] == [1]
+            assert trial.params == killed.mine[0].params and len(trial.params) == 2
             # the one taken for dead, if it comes back, changes nothing
             killed.close(killed.mine[0], TrialState.COMPLETE, 0.5)
             assert study.trials()[0].state == TrialState.FAIL
+
+
+def kill(study: Study) -> None:
+    """The process of a study is gone without a word."""
+    study.alive.over.set()
+    study.alive.path.unlink()
+
+
+def do_one(study: Study) -> dict:
+    trial = study.take(9)
+    assert trial is not None
+    study.close(trial, TrialState.COMPLETE, 0.5)
+    return trial.params
+
+
+def test_a_search_that_was_killed_tries_what_it_would_have_tried(study: Study, tmp_path: Path):
+    write(tmp_path / "space.json", SPACE)
+    with opened(tmp_path / "out" / "whole") as whole:
+        expected = [do_one(whole) for _ in range(4)]
+    killed = opened(study.folder).__enter__()
+    done = [do_one(killed)]
+    assert killed.take(9)
+    kill(killed)
+    with pytest.raises(KeyboardInterrupt), opened(study.folder) as stopped:
+        again = stopped.take(9)
+        assert again is not None and again.params == expected[1]
+        raise KeyboardInterrupt
+    with study:
+        done += [do_one(study) for _ in range(3)]
+    assert done == expected and len(study.counted()) == 4
+
+
+def test_a_trial_killed_while_it_was_drawn_is_drawn_again(study: Study, monkeypatch: pytest.MonkeyPatch):
+    killed = opened(study.folder).__enter__()
+    killed.space = dict(list(killed.space.items())[:1])
+    part = killed.take(1)
+    assert part is not None
+    kill(killed)
+    with study:
+        whole = study.take(1)
+    assert whole is not None and part.params.items() < whole.params.items() and len(whole.params) == 2
+
+
+def test_settings_that_are_killed_each_time_make_room_for_others(study: Study):
+    tried = []
+    for _ in range(studies.TRIES + 1):
+        killed = opened(study.folder).__enter__()
+        trial = killed.take(1)
+        assert trial is not None
+        tried.append(trial.params)
+        kill(killed)
+    assert tried[0] == tried[1] == tried[2] != tried[3]
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [(ConfigError("cannot be trained"), False), (Interrupted(""), True), (BrokenProcessPool(), True)],
+)
+def test_settings_are_tried_again_after_a_stop_and_not_after_an_error_of_their_own(
+    study: Study, error: Exception, again: bool
+):
+    tried = []
+
+    def do(trial: Trial) -> float:
+        tried.append(trial.params)
+        if len(tried) == 1:
+            raise error
+        return 0.5
+
+    with pytest.raises(type(error)), opened(study.folder) as first:
+        work.work_off(first, 1, 1, do, lambda trial: None)
+    with study:
+        work.work_off(study, 1, 1, do, lambda trial: None)
+    assert len(tried) == 2 and (tried[0] == tried[1]) == again
 
 
 def test_a_trial_of_a_process_that_has_left_does_not_count(study: Study):

@@ -1,4 +1,4 @@
-"""Parsed data kept between runs: a folder of .npy files and a manifest.json, no pickle.
+"""Parsed data kept between runs: a folder of .npy files, .arrow files of text and a manifest.json, no pickle.
 
 An entry is used only while the content of every source file, the settings that matter and FORMAT are those it was made
 with, and its own checksums hold. It is written beside its place and moved there in one step, so that several processes
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, Sparse
 from hrec.datasets.problems import Log
@@ -28,6 +29,8 @@ from hrec.datasets.recdata import Interactions, RecData, Table
 
 FORMAT = 4  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
+TEXT = ".arrow"
+"""Ending of a file that holds an array of Python strings."""
 COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
 CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, *COLUMNS)}
 TRUST_CLOCK_FROM = 1 << 28
@@ -137,6 +140,8 @@ def load(entry: Entry) -> tuple[RecData, list[str]]:
         manifest = json.loads(text)
         if manifest.pop("digest") != _digest_of(manifest):
             raise Damaged(f"{MANIFEST} is not as it was written")
+        if len(manifest["files"]) != len(entry.files):
+            raise Stale("the number of files")
         for path, known in zip(entry.files, manifest["files"], strict=True):
             if not is_unchanged(path, known):
                 raise Stale(path)
@@ -157,6 +162,9 @@ def _open(entry: Entry, known: Mapping[str, Any]) -> np.ndarray:
     path = entry.path / known["file"]
     if digest(path) != known["digest"]:
         raise Damaged(f"{path.name} is not as it was written")
+    if path.suffix == TEXT:
+        with pa.memory_map(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()[0].to_numpy()
     return np.load(path, mmap_mode="c", allow_pickle=False)
 
 
@@ -216,11 +224,21 @@ def _write(folder: Path, number: int, array: np.ndarray, sources: tuple[Path, ..
     resolved = [path.resolve() for path in sources]
     if (source := _whole_file(array)) in resolved:
         return {"source": resolved.index(source)}  # not its path: a copied project has its own
-    path = folder / f"{number}.npy"
+    path = folder / f"{number}{TEXT if array.dtype == object else '.npy'}"
     with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        if path.suffix == TEXT:
+            _write_text(array, file)
+        else:
+            np.save(file, array, allow_pickle=False)
         _to_disk(file)
     return {"file": path.name, "digest": digest(path)}
+
+
+def _write_text(array: np.ndarray, file: Any) -> None:
+    """An array of Python strings, as an Arrow file of one column."""
+    table = pa.table({"text": pa.array(array, pa.large_string())})
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def _whole_file(array: np.ndarray) -> Path | None:

@@ -56,9 +56,11 @@ def read_catalogue(settings: DataSettings, interactions: Sheet, wanted: Callable
         return _from_interactions(settings, interactions, log)
     if isinstance(paths, str):
         path = Path(paths).expanduser()
-        sheets, absent = _split_by_kind(settings, read_sheet(path, "data.item_feat_path", wanted), log), list[str]()
+        sheet, absent = read_sheet(path, "data.item_feat_path", wanted, log, settings.missing_values), list[str]()
+        sheets = _split_by_kind(settings, sheet, log)
     else:
-        sheets, absent = _read_files(settings, {kind_name(k): Path(p).expanduser() for k, p in paths.items()}, wanted)
+        files = {kind_name(k): Path(p).expanduser() for k, p in paths.items()}
+        sheets, absent = _read_files(settings, files, wanted, log)
     used = used_kinds(settings, [*sheets, *absent])
     sheets = {kind: sheets[kind] for kind in [*used, *sheets]}
     require_known_sources(settings, [*sheets, *absent], log)
@@ -100,17 +102,18 @@ def used_kinds(settings: DataSettings, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_files(
-    settings: DataSettings, paths: dict[str, Path], wanted: Callable[[str], bool]
+    settings: DataSettings, paths: dict[str, Path], wanted: Callable[[str], bool], log: Log
 ) -> tuple[dict[str, Sheet], list[str]]:
     """One file per kind -> (sheets, kinds that are not used and whose file is not there)."""
     used = used_kinds(settings, paths)
-    absent = [kind for kind, path in paths.items() if kind not in used and not path.is_file()]
+    absent = [kind for kind, path in paths.items() if kind not in used and not (path.is_file() or path.is_dir())]
     sheets = {}
     for kind, path in paths.items():
         if kind in absent:
             continue
         only_ids = settings.ITEM_ID_FIELD.__eq__
-        sheets[kind] = read_sheet(path, f"data.item_feat_path.{kind}", wanted if kind in used else only_ids)
+        columns = wanted if kind in used else only_ids
+        sheets[kind] = read_sheet(path, f"data.item_feat_path.{kind}", columns, log, settings.missing_values)
         sheets[kind].column(settings.ITEM_ID_FIELD, "Correct data.ITEM_ID_FIELD or the header.")
     return sheets, absent
 

@@ -17,7 +17,7 @@ MISSING, UNSEEN, FIRST = 0, 1, 2
 
 @dataclass(frozen=True, eq=False)
 class Categorical:
-    """One category per row: ``code`` int32[n]; ``values`` holds the text of code ``FIRST``, ``FIRST + 1``, ..."""
+    """One category per row: ``code`` int32[n]; ``values`` the text (Python strings) of ``FIRST``, ..."""
 
     code: np.ndarray
     values: np.ndarray

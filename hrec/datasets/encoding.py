@@ -15,6 +15,10 @@ EMPTY = pa.array(["", "nan", "NaN"])  # what pandas and others write for a missi
 LARGEST = float(np.finfo(np.float32).max)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
 class NotText(ValueError):
     """The column holds something that is neither text nor a number."""
 
@@ -139,8 +143,9 @@ def _parse_numbers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return numbers, np.isnan(numbers) & text.is_valid().to_numpy(zero_copy_only=False)
 
 
-def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-    """(entries as text, int64 row of each entry, int64[n] entries in each row); empty entries are left out.
+def as_lists(cells: pa.Array, separator: str, missing: Sequence[str] = ()) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """(entries as text, int64 row of each entry, int64[n] entries in each row); empty entries are left out, and those
+    that are one of the texts in ``missing``.
 
     Text is split at ``separator`` and blanks around an entry are cut off; Arrow lists are taken as they are.
     """
@@ -148,6 +153,8 @@ def as_lists(cells: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray, np.
     lists = cells if nested or pa.types.is_fixed_size_list(cells.type) else pc.split_pattern(as_text(cells), separator)
     entries = as_text(pc.list_flatten(lists))
     filled = pc.and_(entries.is_valid(), pc.greater(pc.utf8_length(entries), 0)).fill_null(False)
+    if missing:
+        filled = pc.and_not(filled, pc.is_in(entries, value_set=pa.array(missing, pa.string())))
     row = pc.list_parent_indices(lists).filter(filled).to_numpy(zero_copy_only=False).astype(np.int64)
     return entries.filter(filled), row, np.bincount(row, minlength=len(cells))
 
@@ -182,7 +189,7 @@ def _encode(text: pa.Array, row: np.ndarray, min_count: int) -> tuple[np.ndarray
     code_of[order.to_numpy()] = np.arange(FIRST, FIRST + len(order))
     code_of[-1] = MISSING  # where null becomes -1
     code = code_of[encoded.indices.fill_null(-1).to_numpy()]
-    values = as_unicode(encoded.dictionary.take(order))
+    values = as_objects(encoded.dictionary.take(order))
     if min_count > 1:
         code, kept = _drop_rare(code, row, len(values), min_count)
         values = values[kept]
@@ -198,9 +205,12 @@ def _drop_rare(code: np.ndarray, row: np.ndarray, n_values: int, min_count: int)
     return np.concatenate([[MISSING, UNSEEN], renumber]).astype(np.int32)[code], kept
 
 
-def as_unicode(text: pa.Array) -> np.ndarray:
-    """Text without nulls as a numpy unicode array, which can be memory-mapped."""
-    return text.to_numpy(zero_copy_only=False).astype(str)
+def as_objects(text: pa.Array) -> np.ndarray:
+    """Text without nulls as an array of Python strings.
+
+    An array of numpy's own strings gives each of them the width of the longest: one long text would take gigabytes.
+    """
+    return text.to_numpy(zero_copy_only=False)
 
 
 def positions(text: pa.Array, among: pa.Array) -> np.ndarray:

@@ -10,7 +10,10 @@ import torch
 from hrec.datasets.columns import before_missing
 from hrec.datasets.recdata import AnyData
 from hrec.datasets.unseen import Unseen
+from hrec.memory import require_memory
 
+DRAWN = 64
+"""Bytes that a row takes while it is drawn."""
 NOTHING = -1
 """In place of an item where the user has seen all there is to draw."""
 
@@ -27,9 +30,12 @@ def with_negatives(
     unseen: what can be drawn, its spans the kinds of ``part``. of_new: bool[N], which rows are of new items, and what
     is drawn for those in place of ``unseen``. A drawn row has the user, kind and time of the row it was drawn for; its
     rating is NaN and its columns are missing, as a review of the positive would reveal the label. Also returns how many
-    rows are missing because the user has interacted with the whole kind.
+    rows are missing because the user has interacted with the whole kind. Raises TooLargeError where memory cannot hold
+    them.
     """
     rows = part.interactions
+    what = f"the negatives of the {len(rows):,} rows of a part"
+    require_memory(DRAWN * len(rows) * count, f"data.label.negatives={count:,}", what)
     source = np.repeat(np.arange(len(rows)), count)
     user, kind = (torch.from_numpy(a[source].astype(np.int64)).to(unseen.edge.device) for a in (rows.user, rows.kind))
     new = np.zeros(len(source), bool) if of_new is None else of_new[0][source]

@@ -21,7 +21,7 @@ from hrec.datasets.interactions import (
 )
 from hrec.datasets.problems import DataError, Log
 from hrec.datasets.recdata import RecData, Table
-from hrec.datasets.sheets import Sheet, is_atomic, read_sheet
+from hrec.datasets.sheets import Sheet, files_of, is_atomic, read_sheet
 from hrec.datasets.tables import Field, checked, encode_columns, fields_of, named_columns, readers, refuse_columns
 from hrec.settings import DataSettings
 
@@ -51,7 +51,8 @@ def _parse(settings: DataSettings, log: Log) -> RecData:
     if settings.inter_feat_path is None:
         raise DataError("data.inter_feat_path: names no file. Give the file of interactions.")
     path = Path(settings.inter_feat_path).expanduser()
-    interactions = read_sheet(path, "data.inter_feat_path", columns_to_read(settings).__contains__)
+    wanted = columns_to_read(settings).__contains__
+    interactions = read_sheet(path, "data.inter_feat_path", wanted, log, settings.missing_values)
     for name, setting in ((settings.USER_ID_FIELD, "USER_ID_FIELD"), (settings.ITEM_ID_FIELD, "ITEM_ID_FIELD")):
         interactions.column(name, f"Correct data.{setting} or the header.")
     require_named_columns(interactions, settings)
@@ -60,7 +61,7 @@ def _parse(settings: DataSettings, log: Log) -> RecData:
     rows, user_ids = build_interactions(interactions, settings, catalogue, users, log)
     columns = encode_columns({"user": users}, {"user": fields})["user"] if users else {}
     return RecData(
-        Table(len(user_ids), 0, columns, encoding.as_unicode(user_ids)),
+        Table(len(user_ids), 0, columns, encoding.as_objects(user_ids)),
         _tables(catalogue),
         rows,
     )
@@ -70,7 +71,7 @@ def _tables(catalogue: Catalogue) -> dict[str, Table]:
     columns: dict[str, dict[str, Column]] = encode_columns(catalogue.sheets, catalogue.fields)
     starts = catalogue.starts.tolist()
     return {
-        kind: Table(len(ids), start, columns.get(kind, {}), encoding.as_unicode(ids))
+        kind: Table(len(ids), start, columns.get(kind, {}), encoding.as_objects(ids))
         for (kind, ids), start in zip(catalogue.ids.items(), starts, strict=False)
         if kind in catalogue.used
     }
@@ -82,7 +83,8 @@ def _read_users(settings: DataSettings, log: Log) -> tuple[Sheet | None, list[Fi
         refuse_columns(settings, "user", "data.user_feat_path")
         return None, []
     path = Path(settings.user_feat_path).expanduser()
-    sheet = read_sheet(path, "data.user_feat_path", _wanted(settings, settings.user_feat_path))
+    wanted = _wanted(settings, settings.user_feat_path)
+    sheet = read_sheet(path, "data.user_feat_path", wanted, log, settings.missing_values)
     sheet.column(settings.USER_ID_FIELD, "Correct data.USER_ID_FIELD or the header.")
     fields = readers(fields_of(settings, {"user": sheet}, "user"), {"user": sheet}, log)["user"]
     return checked(sheet, settings.USER_ID_FIELD, fields, settings.drop_bad_rows, log), fields
@@ -117,4 +119,4 @@ def _files(settings: DataSettings) -> list[Path]:
     paths = [settings.inter_feat_path, settings.user_feat_path]
     paths += items.values() if isinstance(items, dict) else [items]
     paths += [feat.path for feat in settings.feat.values()]
-    return [Path(path).expanduser() for path in dict.fromkeys(paths) if path]
+    return [file for path in dict.fromkeys(paths) if path for file in files_of(Path(path).expanduser())]

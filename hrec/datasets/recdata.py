@@ -17,7 +17,8 @@ AnyData = TypeVar("AnyData", bound="RecData")
 class Table:
     """The users, or the items of one kind: how many, where their numbers start, what is known of them.
 
-    Row r of every column describes number ``start + r``. ``ids`` holds the raw ids as text, in the same order.
+    Row r of every column describes number ``start + r``. ``ids`` holds the raw ids as text (Python strings), in
+    the same order.
     """
 
     count: int

@@ -1,6 +1,7 @@
 """One file of rows and columns -> Sheet: CSV, TSV, parquet, and RecBole's atomic files (.inter, .user, .item).
 
-Text files may end in .gz or .xz as well. Cells stay as they are in the file; hrec/datasets/encoding.py types them.
+A folder of parquet files is one file. Text files may end in .gz or .xz as well. Cells stay as they are in the file;
+hrec/datasets/encoding.py types them.
 """
 
 from __future__ import annotations
@@ -8,22 +9,23 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
-from hrec.datasets import encoding, textfiles
-from hrec.datasets.problems import DataError, missing_column, require_file
+from hrec.datasets import encoding, headers, quotes, textfiles
+from hrec.datasets.parquet import PARQUET, Part, parts_of, read_one, read_parts
+from hrec.datasets.problems import DataError, Log, missing_column, plural, require_file
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".user": "\t", ".item": "\t"}
 ATOMIC = {".inter", ".user", ".item"}
+NO_TYPES: Mapping[str, str] = {}
 ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
-PARQUET = {".parquet", ".pq"}
 COMPRESSED: Mapping[str, Callable] = {".gz": gzip.open, ".xz": lzma.open}
 BLOCK = 1 << 24  # bytes parsed at a time; a row must fit in
 
@@ -34,7 +36,8 @@ class Sheet:
 
     cells: name -> Arrow array of length n. row: int64[n], where each row stands in the file, the first of data being 0.
     header: every column of the file. types: name -> type where the header says it (atomic files).
-    file_rows: number of rows in the file.
+    file_rows: number of rows in the file. quoted: of a text file, whether quotation marks hold cells together.
+    parts: of a folder, its files. missing: texts that mean no value; cells that hold one are null.
     """
 
     path: Path
@@ -43,6 +46,9 @@ class Sheet:
     header: tuple[str, ...]
     file_rows: int
     types: Mapping[str, str] = field(default_factory=dict)
+    quoted: bool = True
+    parts: tuple[Part, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -59,13 +65,29 @@ class Sheet:
         """The same rows with other cells in one column."""
         return replace(self, cells={**self.cells, name: cells})
 
+    def without(self, missing: Sequence[str]) -> Sheet:
+        """The same rows, where cells of text that hold one of these texts are null."""
+        if not missing:
+            return self
+        texts = pa.array(missing, pa.string())
+        cells = {name: _blank(column, texts) for name, column in self.cells.items()}
+        return replace(self, cells=cells, missing=tuple(missing))
+
     def where(self, row: int, column: str) -> str:
         """File, line as a person counts (the header is line 1) and column of a cell."""
         return f"{self.path}, {self.place(row)}, column '{column}'"
 
     def place(self, row: int) -> str:
-        """'line 17' of a text file, 'row 16' of a parquet file."""
-        return _place(self.path, int(self.row[row]))
+        """'line 17' of a text file, found by reading it again: only messages need it. 'row 16' of a parquet file."""
+        at = int(self.row[row])
+        for part in self.parts:
+            if at < part.rows:
+                return f"row {at + 1} of {part.name}"
+            at -= part.rows
+        if is_parquet(self.path):
+            return f"row {at + 1}"
+        data, delimiter = _text_of(self.path), DELIMITERS[ending(self.path)]
+        return f"line {textfiles.line_of(data, delimiter, self.quoted, at)}"
 
     def show(self, row: int, column: str) -> str:
         """A cell for a message."""
@@ -80,20 +102,59 @@ class Sheet:
         return self.cells[name]
 
 
-def read_sheet(path: Path, setting: str, wanted: Callable[[str], bool]) -> Sheet:
+def read_sheet(
+    path: Path,
+    setting: str,
+    wanted: Callable[[str], bool],
+    log: Log = lambda line: None,
+    missing: Sequence[str] = (),
+) -> Sheet:
     """Read the columns of a file for which ``wanted(name)`` is true; ``setting`` is the key that named the file.
 
-    Raises DataError: no such file, an unknown ending, unreadable, empty, ragged rows, not UTF-8, a column named twice.
+    missing: texts that mean no value. What is odd about the file, but can be read, goes to ``log``.
+    Raises DataError: no such file, an unknown ending, unreadable, empty, ragged rows, not UTF-8, a column named twice,
+    quotation marks that join rows, a header of other columns in the middle.
     """
-    require_file(path, setting)
-    kind = ending(path)
-    if kind not in PARQUET and kind not in DELIMITERS:
-        known = ", ".join([*DELIMITERS, *sorted(PARQUET)])
-        raise DataError(f"{path}: the ending tells no format. Known endings: {known}, and .gz or .xz after them.")
-    sheet = _read_parquet(path, wanted) if kind in PARQUET else _read_text(path, kind, wanted)
+    if path.is_dir():
+        table, names, parts = read_parts(path, wanted, setting)
+        sheet = replace(_sheet(path, table, {name: name for name in table.column_names}, names), parts=tuple(parts))
+    else:
+        require_file(path, setting)
+        sheet = _read_file(path, wanted, log)
+    sheet = _without_headers(sheet, log)
     if not len(sheet):
         raise DataError(f"{path}: has columns but no rows. Fill it, or correct {setting}.")
-    return sheet
+    return sheet.without(missing)
+
+
+def _read_file(path: Path, wanted: Callable[[str], bool], log: Log) -> Sheet:
+    kind = ending(path)
+    if kind in PARQUET:
+        packed = path.suffix.lower() in COMPRESSED
+        table, names = read_one(path, pa.BufferReader(read_bytes(path)) if packed else path, wanted)
+        return _sheet(path, table, {name: name for name in table.column_names}, names)
+    if kind not in DELIMITERS:
+        known = ", ".join([*DELIMITERS, *sorted(PARQUET)])
+        raise DataError(f"{path}: the ending tells no format. Known endings: {known}, and .gz or .xz after them.")
+    return _read_text(path, kind, wanted, log)
+
+
+def _without_headers(sheet: Sheet, log: Log) -> Sheet:
+    """The rows without those that repeat the header, as files do that were joined end to end. Raises DataError where
+    such a row has other columns, or has them in another order: the rows below it would be read wrongly."""
+    titles = {name: f"{name}:{sheet.types[name]}" if sheet.types else name for name in sheet.header}
+    again, other = headers.repeated_headers(sheet.cells, titles, list(titles.values()))
+    if other.any():
+        row = int(other.argmax())
+        raise DataError(
+            f"{sheet.path}, {sheet.place(row)}: a second header, whose columns are not those of the first in their "
+            "order. Files that are joined end to end need the same columns: join them by the columns' names."
+        )
+    if not again.any():
+        return sheet
+    rows = plural(int(again.sum()), "row")
+    log(f"warning: {sheet.path}, {sheet.place(int(again.argmax()))}: the header stands here again; {rows} left out")
+    return sheet.take(~again)
 
 
 def as_sheet(table: pa.Table, name: str) -> Sheet:
@@ -101,7 +162,7 @@ def as_sheet(table: pa.Table, name: str) -> Sheet:
     path, names = Path(f"{name}.parquet"), table.column_names
     if not len(table):
         raise DataError(f"{name}: has no rows.")
-    return _sheet(path, table, {one: one for one in names}, tuple(names), {})
+    return _sheet(path, table, {one: one for one in names}, names)
 
 
 def ending(path: Path) -> str:
@@ -123,9 +184,15 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error}). Is it cut off? Fetch or make the file again.") from None
 
 
-def _read_text(path: Path, kind: str, wanted: Callable[[str], bool]) -> Sheet:
-    data = read_bytes(path)
-    delimiter, quoted = DELIMITERS[kind], kind not in ATOMIC  # RecBole writes its files without quotation marks
+def _text_of(path: Path) -> bytes:
+    return headers.without_byte_order_marks(read_bytes(path))
+
+
+def _read_text(path: Path, kind: str, wanted: Callable[[str], bool], log: Log) -> Sheet:
+    data, delimiter = _text_of(path), DELIMITERS[kind]
+    # RecBole writes its files without quotation marks
+    quoted = kind not in ATOMIC and quotes.hold_cells(path, data, delimiter, log)
+    by_line = kind not in ATOMIC and not quoted
     records = textfiles.records(data, delimiter, quoted)
     _, titles = next(records, (1, []))
     if not titles:
@@ -133,22 +200,18 @@ def _read_text(path: Path, kind: str, wanted: Callable[[str], bool]) -> Sheet:
     if any("\ufffd" in title for title in titles):
         raise DataError(f"{path}{textfiles.diagnose(data, delimiter, quoted, 'the header is unreadable')}")
     types = _atomic_types(path, titles) if kind in ATOMIC else {}
-    names = list(types) if types else titles
+    names = list(types) if types else quotes.without_in(titles) if by_line else titles
     _require_single(path, names, wanted)
     chosen = {title: name for title, name in zip(titles, names, strict=True) if wanted(name)}
-    if next(records, None) is None and not (
-        quoted and textfiles.unclosed_quote(data, delimiter)
-    ):  # the parser refuses a header without a line after it
-        return _sheet(
-            path, pa.table({title: pa.array([], pa.string()) for title in chosen}), chosen, tuple(names), types
-        )
+    if next(records, None) is None:  # the parser refuses a header without a line after it
+        table = pa.table({title: pa.array([], pa.string()) for title in chosen})
+        return _sheet(path, table, chosen, names, types)
     try:
         table = _parse(data, delimiter, quoted, titles, list(chosen))
     except pa.ArrowException as error:
         raise DataError(f"{path}{textfiles.diagnose(data, delimiter, quoted, str(error))}") from None
-    if quoted and (line := textfiles.unclosed_quote(data, delimiter)):
-        raise DataError(f"{path}{textfiles.unclosed(line)}")
-    return _sheet(path, table, chosen, tuple(names), types)
+    sheet = replace(_sheet(path, table, chosen, names, types), quoted=quoted)
+    return replace(sheet, cells={name: quotes.without(c) for name, c in sheet.cells.items()}) if by_line else sheet
 
 
 def _parse(data: bytes, delimiter: str, quoted: bool, titles: list[str], chosen: list[str]) -> pa.Table:
@@ -191,24 +254,11 @@ def _require_single(path: Path, names: list[str], wanted: Callable[[str], bool])
         raise DataError(f"{path}{header_place(path)}: two columns are called '{twice[0]}'. Rename one.")
 
 
-def _read_parquet(path: Path, wanted: Callable[[str], bool]) -> Sheet:
-    try:
-        packed = path.suffix.lower() in COMPRESSED
-        file = pq.ParquetFile(pa.BufferReader(read_bytes(path)) if packed else path, memory_map=not packed)
-        names = file.schema_arrow.names
-        _require_single(path, names, wanted)
-        table = file.read(columns=[name for name in names if wanted(name)])
-    except (pa.ArrowException, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            f"{path}: not a readable parquet file ({first}). Is it cut off? Make or fetch it again."
-        ) from None
-    return _sheet(path, table, {name: name for name in table.column_names}, tuple(names), {})
-
-
-def _sheet(path: Path, table: pa.Table, names: dict[str, str], header: tuple[str, ...], types: dict[str, str]) -> Sheet:
+def _sheet(
+    path: Path, table: pa.Table, names: Mapping[str, str], header: Sequence[str], types: Mapping[str, str] = NO_TYPES
+) -> Sheet:
     cells = {name: _one_array(table[title]) for title, name in names.items()}
-    return Sheet(path, cells, np.arange(table.num_rows), header, table.num_rows, types)
+    return Sheet(path, cells, np.arange(table.num_rows), tuple(header), table.num_rows, types)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -217,14 +267,22 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return encoding.without_extension(column.combine_chunks())
 
 
+def _blank(cells: pa.Array, texts: pa.Array) -> pa.Array:
+    if not encoding.is_text(cells.type):
+        return cells
+    found = pc.is_in(pc.utf8_trim_whitespace(cells), value_set=texts.cast(cells.type))
+    return pc.if_else(found, pa.scalar(None, cells.type), cells)
+
+
 def header_place(path: Path) -> str:
     """Where the names of the columns stand, for a message."""
-    return "" if ending(path) in PARQUET else ", line 1"
+    return "" if is_parquet(path) else ", line 1"
 
 
-def _place(path: Path, row: int) -> str:
-    """'line 17' of a text file, found by reading it again: only messages need it. 'row 16' of a parquet file."""
-    kind = ending(path)
-    if kind in PARQUET:
-        return f"row {row + 1}"
-    return f"line {textfiles.line_of(read_bytes(path), DELIMITERS[kind], kind not in ATOMIC, row)}"
+def is_parquet(path: Path) -> bool:
+    return path.is_dir() or ending(path) in PARQUET
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that hold the table: the path, or the parts of a folder."""
+    return parts_of(path) if path.is_dir() else [path]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hrec.config import did_you_mean
-from hrec.datasets import encoding
+from hrec.datasets import encoding, printed
 from hrec.datasets.columns import Column, Dense, Numeric
 from hrec.datasets.encoding import NotText
 from hrec.datasets.problems import DataError, Log, RowCheck, missing_column, plural
@@ -23,16 +23,13 @@ from hrec.settings import DataSettings
 
 T = TypeVar("T")
 
-OF_THEIR_OWN_FILE: Mapping[str, Callable[[Path, Sheet, str], Column]] = {
-    "vector": lambda path, sheet, setting: Dense(read_vectors(path, sheet, setting)),
-    "sparse": read_sparse,
-}
-"""Types of column that stand in a file beside that of their source, row by row; how each is read."""
-
 
 @dataclass(frozen=True)
 class Field:
-    """One column to read: FeatureSettings, or what the header of an atomic file says (``float_seq`` only there)."""
+    """One column to read: FeatureSettings, or what the header of an atomic file says (``float_seq`` only there).
+
+    lenient: a vector that cannot be read is a missing one.
+    """
 
     name: str
     type: str
@@ -40,10 +37,18 @@ class Field:
     separator: str | None = None
     min_count: int = 1
     path: str | None = None
+    lenient: bool = False
 
     @property
     def setting(self) -> str:
         return f"data.feat.{self.name}"
+
+
+OF_THEIR_OWN_FILE: Mapping[str, Callable[[Path, Sheet, Field], Column]] = {
+    "vector": lambda path, sheet, field: Dense(read_vectors(path, sheet, f"{field.setting}.path", field.lenient)),
+    "sparse": lambda path, sheet, field: read_sparse(path, sheet, f"{field.setting}.path"),
+}
+"""Types of column that stand in a file beside that of their source, row by row; how each is read."""
 
 
 def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) -> list[Field]:
@@ -61,7 +66,7 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
             continue
         as_in_header = feat.type == "float" and any(sheet.types.get(name) == "float_seq" for sheet in sheets.values())
         kind = "float_seq" if as_in_header else feat.type
-        out.append(Field(name, kind, feat.source, feat.separator, feat.min_count, feat.path))
+        out.append(Field(name, kind, feat.source, feat.separator, feat.min_count, feat.path, settings.drop_bad_rows))
     return out
 
 
@@ -156,7 +161,8 @@ def require_known_sources(settings: DataSettings, kinds: Sequence[str], log: Log
 
 
 def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Log) -> Sheet:
-    """The usable rows, with ids as text. Raises DataError, or leaves rows out: no id, an id again, a bad number."""
+    """The usable rows, with ids as text. Raises DataError, or leaves out rows without an id and those whose id comes
+    again, and leaves cells empty that are no number or list where one is due."""
     check = RowCheck(sheet, drop, log)
     text = typed(sheet, ids, encoding.as_names)
     check.refuse(text.is_null().to_numpy(zero_copy_only=False), ids, "is no id")
@@ -165,13 +171,16 @@ def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Lo
     for field in fields:
         if field.type == "float":
             _, bad = typed(sheet, field.name, encoding.as_numbers)
-            check.refuse(bad, field.name, "is not a number")
+            check.empty(bad, field.name, "is not a number")
         elif field.type == "float_seq":
+            _read_printed_lists(check, field)
             _check_vectors(check, field)
         elif field.type == "token_seq":
-            _remark_lists_of_python(sheet, field, log)
+            _read_printed_lists(check, field)
+        elif field.type == "token":
+            _remark_lists(check, field)
         elif field.type == "vector" and drop:
-            _leave_out_without_vector(check, field)
+            _tell_without_vector(check, field)
     rows = check.rows()
     return rows.with_cells(ids, text.filter(pa.array(check.good)))
 
@@ -187,8 +196,12 @@ def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
 
 def _lists(sheet: Sheet, field: Field) -> tuple[pa.Array, np.ndarray, np.ndarray]:
     """The column as ``encoding.as_lists`` gives it, split as the setting or else the format of the file says."""
-    separator = field.separator or (" " if is_atomic(sheet.path) else "|")
-    return typed(sheet, field.name, lambda cells: encoding.as_lists(cells, separator))
+    separator = _separator(sheet, field)
+    return typed(sheet, field.name, lambda cells: encoding.as_lists(cells, separator, sheet.missing))
+
+
+def _separator(sheet: Sheet, field: Field) -> str:
+    return field.separator or (" " if is_atomic(sheet.path) else "|")
 
 
 def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
@@ -198,17 +211,45 @@ def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
     return out
 
 
-def _remark_lists_of_python(sheet: Sheet, field: Field, log: Log) -> None:
-    """Say so where a text file holds lists as Python prints them, each of which would be one category."""
-    if is_atomic(sheet.path):
-        return  # there a blank parts them
-    entries, row, _ = _lists(sheet, field)
-    printed = pc.match_substring_regex(entries, r"^(\[.*[,'\"].*\]|\(['\"].*,.*\))$").to_numpy(zero_copy_only=False)
-    if printed.any():
-        first, cells = int(printed.argmax()), plural(int(printed.sum()), "cell")
-        told = f"{entries[first].as_py()} is read as one category ({cells} like it)"
-        remedy = f"write a list as its entries with {field.separator or '|'} between them"
-        log(f"warning: {sheet.where(int(row[first]), field.name)}: {told}; {remedy}")
+def _read_printed_lists(check: RowCheck, field: Field) -> None:
+    """Lists as Python, JSON and others print them become lists, in ``check.sheet``; what is odd goes to the log.
+
+    Raises DataError for those that cannot be read, or leaves their cells empty.
+    """
+    sheet, name, separator = check.sheet, field.name, _separator(check.sheet, field)
+    if not encoding.is_text(sheet.cells[name].type):
+        return
+    text = encoding.as_text(sheet.cells[name])
+    found = printed.find(text, separator)
+    if (left := printed.is_left(text, found) & check.good).any():
+        told = f"is not read as a list ({plural(int(left.sum()), 'cell')} like it)"
+        remedy = f"write a list as its entries with '{separator}' between them"
+        check.log(f"warning: {_at_first(sheet, left, name)} {told}; {remedy}")
+    if not found.any():
+        return
+    lists = printed.read(text.filter(pa.array(found)), separator)
+    bad = found.copy()
+    bad[found] = lists.is_null().to_numpy(zero_copy_only=False)
+    remedy = f"Write a list as its entries with '{separator}' between them"
+    check.empty(bad, name, "is no list of texts or numbers", remedy)
+    check.log(f"{plural(int((found & ~bad).sum()), 'cell')} as {_at_first(sheet, found, name)} read as lists")
+    place = np.arange(len(text))
+    place[found] = len(text) + np.arange(len(lists))
+    both = pa.concat_arrays([pc.split_pattern(text, separator), lists])
+    check.sheet = check.sheet.with_cells(name, both.take(pa.array(place)))
+
+
+def _remark_lists(check: RowCheck, field: Field) -> None:
+    """Say so where the cells of a column of categories hold printed lists."""
+    cells = check.sheet.cells[field.name]
+    if encoding.is_text(cells.type) and (here := printed.is_quoted(encoding.as_text(cells)) & check.good).any():
+        told = f"is read as one category ({plural(int(here.sum()), 'cell')} like it)"
+        check.log(f"warning: {_at_first(check.sheet, here, field.name)} {told}; is it a list? Set type token_seq")
+
+
+def _at_first(sheet: Sheet, rows: np.ndarray, column: str) -> str:
+    first = int(rows.argmax())
+    return f"{sheet.where(first, column)}: {sheet.show(first, column)}"
 
 
 def _check_vectors(check: RowCheck, field: Field) -> None:
@@ -216,18 +257,20 @@ def _check_vectors(check: RowCheck, field: Field) -> None:
     entries, row, length = _lists(check.sheet, field)
     unreadable = np.zeros(len(length), bool)
     unreadable[row[encoding.as_numbers(entries)[1]]] = True
-    check.refuse(unreadable, field.name, "is not a list of numbers")
+    check.empty(unreadable, field.name, "is not a list of numbers")
+    length = np.where(unreadable, 0, length)
     width = int(length[length > 0][0]) if length.any() else 1
     odd = (length != width) & (length > 0)
-    check.refuse(odd, field.name, f"is not a list of {width} numbers, as the first such cell is")
+    check.empty(odd, field.name, f"is not a list of {width} numbers, as the first such cell is")
 
 
-def _leave_out_without_vector(check: RowCheck, field: Field) -> None:
+def _tell_without_vector(check: RowCheck, field: Field) -> None:
     assert field.path is not None
     path = Path(field.path).expanduser()
-    bad = rows_without_vector(path, check.sheet, f"{field.setting}.path")
-    row = int(check.sheet.row[int(bad.argmax())]) + 1
-    check.leave_out(bad, f"{path}, row {row}: a number is missing or infinite")
+    bad = rows_without_vector(path, check.sheet, f"{field.setting}.path") & check.good
+    if bad.any():
+        row, count = int(check.sheet.row[int(bad.argmax())]) + 1, plural(int(bad.sum()), "vector")
+        check.log(f"{count} taken for missing, the first is {path}, row {row}: a number is missing or infinite")
 
 
 def encode_columns(sheets: Mapping[str, Sheet], fields: Mapping[str, Sequence[Field]]) -> dict[str, dict[str, Column]]:
@@ -246,7 +289,7 @@ def _encode(field: Field, sheets: Sequence[Sheet]) -> Sequence[Column]:
     if field.type in OF_THEIR_OWN_FILE:
         assert field.path is not None  # FeatureSettings sees to it
         path, read = Path(field.path).expanduser(), OF_THEIR_OWN_FILE[field.type]
-        return [read(path, sheet, f"{field.setting}.path") for sheet in sheets]
+        return [read(path, sheet, field) for sheet in sheets]
     if field.type == "float":
         return [Numeric(encoding.as_numbers(sheet.cells[name])[0].astype(np.float32)) for sheet in sheets]
     if field.type == "token":

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 
-def records(data: bytes, delimiter: str, quoted: bool, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+def records(data: bytes, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """(line on which the record starts, its cells) of each record, the header first; blank lines are passed over."""
-    csv.field_size_limit(max(csv.field_size_limit(), len(data)))
-    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace", newline="")
-    reader = csv.reader(
-        text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=strict
-    )
+    rows = reader(data, delimiter, quoted)
     start = 1
-    for cells in reader:
+    for cells in rows:
         if cells:
             yield start, cells
-        start = reader.line_num + 1
+        start = rows.line_num + 1
+
+
+def reader(data: bytes, delimiter: str, quoted: bool, strict: bool = False) -> Any:
+    """A csv.reader of the text. strict: it raises csv.Error where a quotation mark is in the wrong place."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(data)))
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace", newline="")
+    return csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=strict)
 
 
 def line_of(data: bytes, delimiter: str, quoted: bool, row: int) -> int:
@@ -46,8 +49,6 @@ def diagnose(data: bytes, delimiter: str, quoted: bool, error: str) -> str:
         text_of(data)
     except ValueError as bad:
         return str(bad)
-    if quoted and (opened := unclosed_quote(data, delimiter)):
-        return unclosed(opened)
     rows = records(data, delimiter, quoted)
     width = len(next(rows, (1, []))[1])
     ragged = [(line, len(cells)) for line, cells in rows if len(cells) != width]
@@ -61,15 +62,3 @@ def diagnose(data: bytes, delimiter: str, quoted: bool, error: str) -> str:
 
 def unclosed(line: int) -> str:
     return f", line {line}: a quotation mark is opened here and never closed. Close or remove it."
-
-
-def unclosed_quote(data: bytes, delimiter: str) -> int | None:
-    """The line of a quotation mark that swallows the rest of the file, or None."""
-    if data.count(b'"') % 2 == 0:
-        return None
-    last = deque(records(data, delimiter, quoted=True), maxlen=1)
-    try:  # only a strict reader tells the end of the file from the end of a cell
-        deque(records(data, delimiter, quoted=True, strict=True), maxlen=0)
-    except csv.Error as error:
-        return last[0][0] if "end of data" in str(error) else None
-    return None

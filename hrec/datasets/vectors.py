@@ -13,19 +13,23 @@ from hrec.datasets.sheets import COMPRESSED, Sheet, read_bytes
 CHUNK = 1 << 22  # numbers looked at in one go
 
 
-def read_vectors(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
+def read_vectors(path: Path, sheet: Sheet, setting: str, lenient: bool = False) -> np.ndarray:
     """float32[n, d] for the n rows of ``sheet``; memory-mapped where the file holds float32 and every row is used.
 
-    A row of NaN alone is a missing vector. Raises DataError: no such file, not a .npy file, not float[rows, d], another
-    number of rows, another value that is not finite.
+    A row of NaN alone is a missing vector; with ``lenient``, one with any other value that is not finite is one too.
+    Raises DataError: no such file, not a .npy file, not float[rows, d], another number of rows, another value that is
+    not finite.
     """
     array = _of_rows(path, sheet, setting)
     bad = _not_finite(array)
+    if bad.any() and lenient:
+        return np.where(bad[:, None], np.float32(np.nan), array).astype(np.float32, copy=False)
     if bad.any():
         row = int(sheet.row[int(bad.argmax())]) + 1
         raise DataError(
             f"{path}, row {row}: a number is missing or infinite ({plural(int(bad.sum()), 'row')} in all). Correct the "
-            "file (a row of NaN alone is a missing vector), or set data.drop_bad_rows=true to leave such rows out."
+            "file (a row of NaN alone is a missing vector), or set data.drop_bad_rows=true to take all such rows for "
+            "missing vectors."
         )
     return array.astype(np.float32, copy=False)
 

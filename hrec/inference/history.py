@@ -41,7 +41,7 @@ class NewUsers:
         place = {one: number for number, one in enumerate(dict.fromkeys(ids))}
         number = np.array([place.get(one, -1) for one in self.ids], np.int32)[self.rows.user]
         rows = replace(self.rows, user=number).take(number >= 0)
-        return NewUsers(np.array(list(place), str), rows)
+        return NewUsers(np.array(list(place), object), rows)
 
 
 def new_users(
@@ -53,7 +53,7 @@ def new_users(
     Items that the run does not know are passed over. ``name``: of the one user of a file without user ids.
     Raises DataError where no item is known, or a cell cannot be read.
     """
-    sheet = _sheet(history, trained.config.run.data)
+    sheet = _sheet(history, trained.config.run.data, log)
     item = _items(sheet, trained, log)
     user_ids = _user_ids(sheet, trained.config.run.data, name)
     label, rating = _values(sheet, trained, log)
@@ -77,11 +77,12 @@ def new_users(
     return NewUsers(ids, rows)
 
 
-def _sheet(history: str | Path | pa.Table, settings: DataSettings) -> Sheet:
+def _sheet(history: str | Path | pa.Table, settings: DataSettings, log: Log) -> Sheet:
     if isinstance(history, pa.Table):
-        sheet = as_sheet(history, "history")
+        sheet = as_sheet(history, "history").without(settings.missing_values)
     else:
-        sheet = read_sheet(Path(history).expanduser(), "--history", lambda name: True)
+        path = Path(history).expanduser()
+        sheet = read_sheet(path, "--history", lambda name: True, log, settings.missing_values)
     sheet.column(settings.ITEM_ID_FIELD, "It holds the ids of the items in the history: name it so.")
     return sheet
 
@@ -89,8 +90,8 @@ def _sheet(history: str | Path | pa.Table, settings: DataSettings) -> Sheet:
 def _user_ids(sheet: Sheet, settings: DataSettings, name: str) -> np.ndarray:
     """text[n]: whose each row is."""
     if settings.USER_ID_FIELD not in sheet.cells:
-        return np.full(len(sheet), name)
-    return encoding.as_unicode(_ids(sheet, settings.USER_ID_FIELD))
+        return np.full(len(sheet), name, object)
+    return encoding.as_objects(_ids(sheet, settings.USER_ID_FIELD))
 
 
 def _numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

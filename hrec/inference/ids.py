@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hrec.datasets import encoding
 from hrec.datasets.problems import DataError, plural
@@ -30,7 +31,7 @@ def item_ids(data: RecData) -> np.ndarray:
 
 def item_kinds(data: RecData) -> np.ndarray:
     """The kind of each item, text[n_items]."""
-    return np.repeat(list(data.kinds), [table.count for table in data.kinds.values()])
+    return np.repeat(np.array(list(data.kinds), object), [table.count for table in data.kinds.values()])
 
 
 def user_numbers(data: RecData, ids: Sequence[str]) -> np.ndarray:
@@ -58,7 +59,9 @@ def told_unknown(unknown: Sequence[str], known: np.ndarray) -> str:
 def _nearest(one: str, known: np.ndarray) -> str:
     """' (nearest: ...)', or nothing where none is near."""
     if len(known) > COMPARED:  # of a long list those alone that begin alike and are about as long
-        near = np.abs(np.char.str_len(known) - len(one)) <= 1
-        known = known[near & np.char.startswith(known, one[:2])][:COMPARED]
+        text = pa.array(known, pa.string())
+        length = pc.utf8_length(text)
+        near = pc.and_(pc.greater_equal(length, len(one) - 1), pc.less_equal(length, len(one) + 1))
+        known = known[pc.and_(near, pc.starts_with(text, one[:2])).to_numpy(zero_copy_only=False)][:COMPARED]
     close = difflib.get_close_matches(one, known.tolist(), SHOWN)
     return f" (nearest: {', '.join(close)})" if close else ""

@@ -20,6 +20,7 @@ from hrec.pipeline.devices import pick_device
 from hrec.pipeline.records import RunFolder
 from hrec.pipeline.run import build_model, cache_folder, effective_settings
 from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_settings
+from hrec.pipeline.state import check_state
 from hrec.pipeline.topn import Masked
 
 
@@ -96,11 +97,20 @@ def _load_tested(model: BaseModel, folder: Path) -> None:
     if RunFolder(folder).tested_best():
         checkpoints.load_best(model)
     else:
-        load_into(model, checkpoints.load_last(model.device)["model"], checkpoints.last)
+        state = checkpoints.load_last(model.device)
+        check_state(state, checkpoints.last)
+        load_into(model, state["model"], checkpoints.last)
 
 
 def require_finished(folder: Path) -> None:
     """Raises ConfigError, with a remedy, where ``folder`` is no run folder or the run has not come to its end."""
+    try:
+        _require_finished(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def _require_finished(folder: Path) -> None:
     if not folder.is_dir():
         names = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
         raise ConfigError(f"{folder}: no such run folder.{did_you_mean(folder.name, names)}")

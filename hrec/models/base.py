@@ -102,6 +102,8 @@ class BaseModel(nn.Module, ABC):
     rows_at_once: ClassVar[int] = 16_384
     """Pairs that evaluation scores at once; a score does not depend on it."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
+    one_epoch: ClassVar[bool] = False
+    """Whether the model is solved exactly in one epoch, so that another one would give the same."""
     published_unused: ClassVar[Mapping[str, str]] = {}
     """Keys of the published config files that never had an effect: name -> what to use instead."""
 

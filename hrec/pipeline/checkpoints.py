@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,8 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hrec.endings import Refusal
+from hrec.files import make_new, open_regular
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(Refusal, RuntimeError):
     """A checkpoint that cannot be written or read; the message says which and what to do."""
 
 
@@ -41,10 +45,17 @@ class Checkpoints:
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into ``model``."""
         try:
+            open_regular(self.best).close()  # a pipe would be read for ever
             state = load_file(self.best)
             with safe_open(self.best, "pt") as file:
                 digest = json.loads((file.metadata() or {}).get("best", "{}")).get("digest")
-        except (OSError, ValueError, AttributeError, SafetensorError) as error:  # the note may be damaged too
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+            AttributeError,
+            SafetensorError,
+        ) as error:  # the note may be damaged too
             raise CheckpointError(f"{self.best}: cannot be read ({error})") from None
         if digest not in (None, _digest(state)):  # runs of early versions have none
             raise CheckpointError(f"{self.best}: is damaged, its weights are not those that were written. Run again")
@@ -56,10 +67,11 @@ class Checkpoints:
     def load_last(self, device: torch.device) -> dict[str, Any]:
         """The state saved last, tensors on ``device``."""
         try:
-            with ZipFile(self.last) as file:  # torch looks at no checksum
-                if damaged := file.testzip():
+            with open_regular(self.last) as file:
+                if damaged := ZipFile(file).testzip():  # torch looks at no checksum
                     raise BadZipFile(f"{damaged} is not what was written")
-            state = torch.load(self.last, map_location=device, weights_only=True)
+                file.seek(0)
+                state = torch.load(file, map_location=device, weights_only=True)
             if not isinstance(state, dict):
                 raise BadZipFile(NO_STATE)
             return state
@@ -90,7 +102,7 @@ def load_into(model: nn.Module, state: dict[str, Any], source: Path) -> None:
     """Weights from a checkpoint. Raises CheckpointError when they belong to another model or other data."""
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         reason = str(error).split("\n\t")[-1].strip()
         raise CheckpointError(
             f"{source}: does not fit this model. The settings or the data have changed since: {reason}"
@@ -102,15 +114,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises CheckpointError when it cannot be written (a full disk); what was at ``path`` is still there.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name[:50]}.partial")  # the name of a file may be as long as names can be
     try:
+        make_new(partial)
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.chmod(0o666 & ~_umask())  # some writers keep their files to their owner
         partial.replace(path)
     except Exception as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         if not isinstance(error, OSError | RuntimeError | SafetensorError):
             raise
         kept = f" The {path.name} written before it is whole." if path.exists() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from hrec.pipeline.metrics import by_kind, direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
 from hrec.pipeline.ranking import GROUPS, Ranking
 from hrec.pipeline.ranking_metrics import USER_METRICS, is_ranking
-from hrec.settings import EarlyStopSettings, RankingSettings
+from hrec.settings import EarlyStopSettings, RankingSettings, StageSettings
 
 
 def check_settings(config: LoadedConfig) -> torch.device:
@@ -57,17 +58,53 @@ def check_optimizers(config: LoadedConfig, device: torch.device) -> None:
         stage = config.run.opt.for_stage(group)
         weight = torch.nn.Parameter(torch.zeros(1, device=device))
         optimizers = Optimizers([weight], stage)
+        _check_rates(optimizers)
         scheduler = Scheduler(optimizers, stage)
         weight.grad = torch.zeros_like(weight)
         _rehearse(optimizers.step, "opt.hyper_params", stage.hyper_params)
         if stage.scheduler is not None:
-            for _ in range(min(stage.epochs, REHEARSED)):
-                for step in (scheduler.after_epoch, partial(scheduler.after_evaluation, 0.0)):
-                    _rehearse(step, "opt.scheduler.hyper_params", stage.scheduler.hyper_params)
+            _rehearse_scheduler(optimizers, scheduler, stage)
 
 
 REHEARSED = 1000
 """Epochs that a scheduler is tried for before training."""
+AS_0 = 1e-12
+"""Share of the first learning rate that is a 0 but for rounding."""
+SMALLEST_RATE = torch.finfo(torch.float32).tiny
+"""A learning rate below this moves no weight: its product with a gradient is 0 in float32."""
+
+
+def _check_rates(optimizers: Optimizers) -> None:
+    """Raises ConfigError for a learning rate that moves no weight."""
+    for lr in _rates(optimizers):
+        if not SMALLEST_RATE <= lr < math.inf:
+            raise ConfigError(
+                f"opt.hyper_params.lr: {lr} trains nothing; give a learning rate above 0 (0.001 is usual for Adam)"
+            )
+
+
+def _rates(optimizers: Optimizers) -> list[float]:
+    return [float(group["lr"]) for part in optimizers.parts for group in part.param_groups]
+
+
+def _rehearse_scheduler(optimizers: Optimizers, scheduler: Scheduler, stage: StageSettings) -> None:
+    """Raises ConfigError for a scheduler that fails, or leaves a learning rate that cannot train, in an epoch that the
+    stage trains. A rate may touch 0 for one epoch, as that of a cosine does; at 0 for two it stays there."""
+    assert stage.scheduler is not None
+    told = stage.scheduler.hyper_params
+    first = before = _rates(optimizers)
+    for epoch in range(1, min(stage.epochs, REHEARSED) + 1):
+        for step in (scheduler.after_epoch, partial(scheduler.after_evaluation, 0.0)):
+            _rehearse(step, "opt.scheduler.hyper_params", told)
+        rates = _rates(optimizers)
+        for lr, last, at_first in zip(rates, before, first, strict=True):
+            stays_at_0 = lr == last and lr < AS_0 * at_first
+            if epoch < stage.epochs and (stays_at_0 or not 0 <= lr < math.inf):
+                raise ConfigError(
+                    f"opt.scheduler.hyper_params: {stage.scheduler.name} with {told} makes the learning rate {lr:g} in "
+                    f"epoch {epoch + 1} of {stage.epochs}, and no weight can be trained with that. It must stay above 0"
+                )
+        before = rates
 
 
 def _rehearse(step: Callable[[], None], where: str, told: dict[str, Any]) -> None:

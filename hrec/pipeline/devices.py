@@ -91,7 +91,7 @@ def pick_device(wanted: str) -> torch.device:
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
         return torch.device("cpu")
-    if wanted == "cuda" or (wanted.startswith("cuda:") and wanted[5:].isdigit()):
+    if wanted == "cuda" or (wanted.startswith("cuda:") and wanted[5:].isdecimal() and len(wanted) < 12):
         count = torch.cuda.device_count()
         if not count:
             raise ConfigError(f"device '{wanted}': this machine has no usable GPU; use --device cpu or auto")

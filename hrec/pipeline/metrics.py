@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 
 from hrec.config import did_you_mean
+from hrec.endings import Refusal
 from hrec.pipeline.ranking_metrics import CATALOGUE_METRICS, USER_METRICS, best_is, is_ranking
 
 
-class ScoreError(ValueError):
+class ScoreError(Refusal, ValueError):
     """A score is NaN."""
 
 

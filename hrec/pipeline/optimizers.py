@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from hrec.config import ConfigError, did_you_mean
 from hrec.models.layers.bags import used_rows
 from hrec.pipeline.metrics import direction
+from hrec.pipeline.state import same_sort
 from hrec.settings import StageSettings
 
 FUSED = ("Adam", "AdamW", "SGD", "Adagrad")
@@ -123,8 +124,24 @@ class Optimizers:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Raises ValueError, or what torch raises, for states that are none of these optimisers."""
         for part, state in zip(self.parts, states, strict=True):
+            groups = part.state_dict()["param_groups"]
+            if not same_sort({"state": {}, "param_groups": groups}, state):
+                raise ValueError("an optimiser's settings are of other types")
             part.load_state_dict(state)
+            for weight, kept in part.state.items():
+                if not all(_may_be_of(weight, name, value) for name, value in kept.items()):
+                    raise ValueError("what an optimiser keeps of a weight is of another size")
+
+
+def _may_be_of(weight: Tensor, name: str, value: Any) -> bool:
+    """Whether an optimiser may keep this of a weight: a count of steps, or numbers for each weight or each row."""
+    if name == "step":
+        return isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+    if value is None:
+        return name == "momentum_buffer"  # SGD without momentum
+    return isinstance(value, Tensor) and value.shape in (weight.shape, weight.shape[:1])
 
 
 def clip_gradients(params: Iterable[Tensor], largest: float) -> None:
@@ -195,7 +212,10 @@ class Scheduler:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Raises ValueError for states that are none of these schedulers."""
         for part, state in zip(self.parts, states, strict=True):
+            if not same_sort(part.state_dict(), state):
+                raise ValueError("a scheduler's state is of other types")
             part.load_state_dict(state)
 
 
@@ -219,11 +239,16 @@ def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
             raise ConfigError(f"{where}.{key}: should be {kind}, got null")
         if isinstance(default, tuple) and not (isinstance(value, list | tuple) and len(value) == len(default)):
             raise ConfigError(f"{where}.{key}: should be a list of {len(default)} numbers, got {json.dumps(value)}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where}.{key}: should be a finite number, got {value}")
+        if infinite := [one for one in _leaves(value) if isinstance(one, float) and not math.isfinite(one)]:
+            raise ConfigError(f"{where}.{key}: should be a finite number, got {infinite[0]}")
         if isinstance(value, bool) and default is not None and not isinstance(default, bool):
             raise ConfigError(f"{where}.{key}: should be a number, got {json.dumps(value)}")
 
 
 def _holds(value: Any, kind: type) -> bool:
-    return any(_holds(one, kind) for one in value) if isinstance(value, list) else isinstance(value, kind)
+    return any(isinstance(one, kind) for one in _leaves(value))
+
+
+def _leaves(value: Any) -> list[Any]:
+    """What nested lists hold, and what is no list as a list of itself."""
+    return [leaf for one in value for leaf in _leaves(one)] if isinstance(value, list | tuple) else [value]

@@ -40,6 +40,14 @@ def told(settings: RankingSettings) -> str:
     )
 
 
+def ranked_out_of(settings: RankingSettings, kinds: Sequence[str]) -> dict[str, str]:
+    """For each group of a metric of lists, '' for all, what its lists are ranked out of, in a few words."""
+    items = {"all": "all items", "known": "known items", "new": "new items", "new_of_part": "new items of the part"}
+    whole, sampled = items[settings.items], settings.sampled
+    of_all = whole if sampled is None else f"liked and {sampled} SAMPLED"
+    return {"": of_all} | {kind: f"{whole}, {kind}" for kind in kinds} | dict.fromkeys(GROUPS, of_all)
+
+
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """Measures top-N lists of a model on parts of one data set.

@@ -10,7 +10,8 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ import torch
 from tqdm import tqdm
 
 from hrec import __version__
+from hrec.files import Locked, append_text, lock, read_text
+from hrec.jsontext import parse
 from hrec.pipeline.checkpoints import CheckpointError, remedy, write_whole
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
@@ -84,7 +87,24 @@ class RunFolder(Progress):
                 continue
             except OSError as error:
                 raise CheckpointError(f"{path}: cannot be made ({error.strerror}); set path.output") from None
+            except ValueError as error:  # a letter that names of files cannot have here
+                raise CheckpointError(f"{parent}: no folder '{stem}' can be made ({error}); set data.name") from None
         raise CheckpointError(f"{parent / stem}: a thousand runs of this name and second")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes to the folder meanwhile. Raises CheckpointError where somebody does."""
+        path = self.path / ".lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock(path))
+            except Locked as holder:
+                raise CheckpointError(
+                    f"{self.path}: {holder} is writing to it. Wait for its end, or stop it, before you resume the run"
+                ) from None
+            except OSError as error:
+                raise CheckpointError(f"{path}: could not be written ({error.strerror}).{remedy(error)}") from None
+            yield
 
     def remove(self) -> None:
         """Take the folder away, with all that is in it."""
@@ -102,8 +122,7 @@ class RunFolder(Progress):
 
     def _append(self, name: str, text: str) -> None:
         try:
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(text)
+            append_text(self.path / name, text)
         except OSError as error:
             raise CheckpointError(
                 f"{self.path / name}: could not be written ({error.strerror}).{remedy(error)}"
@@ -111,10 +130,12 @@ class RunFolder(Progress):
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        # a path of bytes that are no UTF-8 holds lone surrogates, which JSON has escapes for
+        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     def read_json(self, name: str) -> Any:
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+        """Raises OSError or ValueError where it cannot be read."""
+        return parse(read_text(self.path / name))
 
     # ------------------------------------------------------------------ what the trainer reports
 
@@ -154,16 +175,18 @@ class RunFolder(Progress):
     def rows(self) -> list[dict[str, Any]]:
         """The rows of log.jsonl; a half-written last line (a killed run) is passed over. Raises CheckpointError."""
         path = self.path / "log.jsonl"
+        try:
+            text = read_text(path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
         rows: list[dict[str, Any]] = []
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if isinstance(row, dict) and {"stage", "epoch"} <= row.keys():
+        for number, line in enumerate(text.splitlines(keepends=True), start=1):
+            row = _row_of(line)
+            if row is not None:
                 rows.append(row)
-            elif row is not None or number < len(lines):
+            elif line.endswith("\n"):
                 raise CheckpointError(f"{path}, line {number}: holds {line[:40]!r}, which is no epoch's row")
         return rows
 
@@ -179,6 +202,20 @@ class RunFolder(Progress):
         kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _row_of(line: str) -> dict[str, Any] | None:
+    """The row of an epoch in a line of log.jsonl, or None where it holds none."""
+    try:
+        row = parse(line)
+    except ValueError:
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("stage"), str) or type(row.get("epoch")) is not int:
+        return None
+    values = [value for key, value in row.items() if key != "stage"]
+    return (
+        row if row["epoch"] > 0 and all(value is None or isinstance(value, int | float) for value in values) else None
+    )
 
 
 def shown(value: float) -> str:
@@ -214,11 +251,6 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def print_nowhere() -> None:
-    """After a BrokenPipeError: python would end with another when it flushes standard output at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def commit() -> str:
     """The checkout's commit, with '+' where files differ from it, or 'unknown'."""
     here = Path(__file__).parent
@@ -227,7 +259,7 @@ def commit() -> str:
             subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         ]
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):  # ValueError: a file name of another encoding
         return "unknown"
     return run[0].strip() + ("+" if run[1].strip() else "")
 
@@ -270,17 +302,42 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str]
     return "\n".join(lines)
 
 
-def lists_table(
-    results: Mapping[str, Mapping[str, float]], metrics: list[str], groups: list[str], sampled: bool = False
-) -> str:
-    """One row per metric of lists; one column per part, and one of the last part for each kind or group it has.
+WIDTH = 100
+"""Columns of a terminal that the table of lists fits."""
 
-    sampled: candidates were sampled, which every row says.
+
+def lists_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], out_of: Mapping[str, str]) -> str:
+    """A column for each metric of lists, as many side by side as fit; a row for each part, and one of the last part for
+    each kind or group it has.
+
+    out_of: the groups of a metric, '' for all, and what the lists of each are ranked out of, which the row says.
     """
     last = list(results)[-1]
-    known = [g for g in groups if any(f"{metric}/{g}" in results[last] for metric in metrics)]
-    rows = [["", *results, *(f"{last} {group.replace('_', ' ')}" for group in known)]]
-    for metric in metrics:
-        cells = [results[part].get(metric) for part in results] + [results[last].get(f"{metric}/{g}") for g in known]
-        rows.append([metric + " (sampled)" * sampled, *("-" if value is None else f"{value:.4f}" for value in cells)])
-    return table(rows)
+    known = [g for g in out_of if any(f"{metric}/{g}" in results[last] for metric in metrics)]
+    rows = [*((part, "") for part in results), *((last, group) for group in known)]
+    names = ["", *(f"{part} {group.replace('_', ' ')}".strip() for part, group in rows)]
+    width = max(len(text) for text in out_of.values())
+    sources = [text.ljust(width) for text in ("out of", *(out_of[group] for _, group in rows))]
+    values = [[metric, *_cells(results, rows, metric)] for metric in metrics]
+    blocks = _side_by_side(values, WIDTH - max(map(len, names)) - 2 - max(width, len("out of")))
+    return "\n\n".join(table([list(row) for row in zip(names, sources, *block, strict=True)]) for block in blocks)
+
+
+def _cells(results: Mapping[str, Mapping[str, float]], rows: list[tuple[str, str]], metric: str) -> list[str]:
+    """The metric of each row's part and group, '-' where it has none."""
+    values = [results[part].get(f"{metric}/{group}" if group else metric) for part, group in rows]
+    return ["-" if value is None or math.isnan(value) else f"{value:.4f}" for value in values]
+
+
+def _side_by_side(columns: list[list[str]], room: int) -> list[list[list[str]]]:
+    """The columns in blocks of at most ``room`` characters, of one column at least."""
+    blocks: list[list[list[str]]] = []
+    left = 0
+    for column in columns:
+        needs = 2 + max(map(len, column))
+        if not blocks or needs > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(column)
+        left -= needs
+    return blocks

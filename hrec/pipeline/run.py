@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from hrec.config import ConfigError, LoadedConfig
 from hrec.datasets import best_possible_auc, load_split
 from hrec.datasets.recdata import Split, TrainData
+from hrec.memory import TooLargeError
 from hrec.models.base import BaseModel
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.checks import (
@@ -26,7 +27,8 @@ from hrec.pipeline.checks import (
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.ranking import GROUPS, told
+from hrec.pipeline.memory import check_lists, check_pool, check_training, memory_errors, watched_building
+from hrec.pipeline.ranking import ranked_out_of, told
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
     Heading,
@@ -40,9 +42,10 @@ from hrec.pipeline.records import (
     table,
 )
 from hrec.pipeline.same_data import check_same_start
-from hrec.pipeline.stage_run import Interrupted, Position
+from hrec.pipeline.stage_run import Interrupted, Position, epochs_of
 from hrec.pipeline.trainer import Trainer
-from hrec.settings import PLANTED_KEYS, OptSettings, StageSettings
+from hrec.settings import PLANTED_KEYS, OptSettings
+from hrec.threads import how_threads_wait
 
 Look = Callable[[BaseModel, Split, Path], None]
 """What may look at a trained model, its data and its run folder."""
@@ -66,14 +69,19 @@ def run(
     """
     device = check_settings(config)
     reuse_memory()
-    with processes(device) as group:
+    with processes(device) as group, ExitStack() as held:
+        if resume is not None and group.is_main:
+            held.enter_context(RunFolder(resume).locked())
         heading = Heading(show and group.is_main)
         parts, model = prepare(config, device, group, heading, parts)
         folder = _open_folder(config, resume, show, group, heading)
+        if folder and resume is None:
+            held.enter_context(folder.locked())
         if folder:
             folder.bars = show if bars is None else bars
         try:
-            return _run(config, folder, resume is not None, device, group, parts, model, look)
+            with memory_errors(config):
+                return _run(config, folder, resume is not None, device, group, parts, model, look)
         except (Interrupted, KeyboardInterrupt):
             if folder and not Checkpoints(folder.path).last.exists():
                 if resume is None:
@@ -81,7 +89,7 @@ def run(
                 raise
             if folder:
                 with suppress(CheckpointError):  # a full disk takes no picture either
-                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                    _draw_curves(folder, config)
             raise Interrupted(folder.path if folder else "") from None
         except Exception as error:
             if folder and resume is None and not Checkpoints(folder.path).last.exists():
@@ -89,7 +97,7 @@ def run(
             elif folder:
                 with suppress(CheckpointError):  # a full disk takes no last line either
                     folder.keep([stamped(f"stopped: {error}")])
-                    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png")
+                    _draw_curves(folder, config)
             raise
 
 
@@ -105,9 +113,12 @@ def prepare(
     for line in config.warnings:
         log(f"warning: {line}")
     log(f"device {device}, seed {settings.seed}" + (f", {group.world} processes" if group.world > 1 else ""))
+    if waiting := how_threads_wait():
+        log(f"{torch.get_num_threads()} threads, {waiting}")
     began = time.perf_counter()
     parts = parts or load_split(settings.data, cache_folder(config), log)
     log(f"data '{parts.train.name}' ready in {time.perf_counter() - began:.1f} s\n{counts_table(parts)}")
+    check_lists(config, measured_metrics(config), parts, device)
     check_watched(config, parts)
     if any(not is_ranking(name) for name in measured_metrics(config)):
         for line in kinds_of_one_class(parts):
@@ -117,6 +128,7 @@ def prepare(
     if settings.ranking.sampled is not None and any(is_ranking(name) for name in measured_metrics(config)):
         log(f"lists are ranked {told(settings.ranking)}")
     model = build_model(config, parts.train, device)
+    check_pool(config, len(parts.train.interactions))
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")
     return parts, model
@@ -142,7 +154,7 @@ def _run(
         told = effective_settings(config)
         check_same_start(folder, parts, told, state is not None)
         if state:
-            folder.say(_take_up(folder, settings.opt.for_stage(config.model_class.stage_groups[-1]), state))
+            folder.say(_take_up(folder, config, state))
         folder.write_json("config.json", told)  # a resumed run may have been given more epochs
     trainer = Trainer(
         settings.opt,
@@ -178,9 +190,14 @@ def build_model(config: LoadedConfig, train: TrainData, device: torch.device) ->
     """The model, built from the training part alone, its first weights drawn from the seed."""
     torch.manual_seed(config.run.seed)
     try:
-        return config.model_class(config.model, train).to(device)
+        with watched_building(config):
+            model = config.model_class(config.model, train)
+    except TooLargeError:
+        raise
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    check_training(config, model, device)
+    return model.to(device)
 
 
 def effective_settings(config: LoadedConfig) -> dict[str, Any]:
@@ -276,8 +293,10 @@ def _shared_path(folder: RunFolder | None, group: Processes) -> Path:
     return Path(box[0])
 
 
-def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> str:
-    """Take out of the log what a resumed run writes again; a line that says where it goes on. opt: the last stage's."""
+def _take_up(folder: RunFolder, config: LoadedConfig, state: dict[str, Any]) -> str:
+    """Take out of the log what a resumed run writes again; a line that says where it goes on."""
+    opt = config.run.opt.for_stage(config.model_class.stage_groups[-1])
+    epochs = epochs_of(config.model_class, opt)
     at = Position.of(state, Checkpoints(folder.path).last)
     folder.forget_after(at.stage, at.epoch)
     if not (folder.path / "result.json").exists():
@@ -285,9 +304,10 @@ def _take_up(folder: RunFolder, opt: StageSettings, state: dict[str, Any]) -> st
     stop, stopping = opt.early_stop, state.get("stopping")
     if stop and stopping and stopping["waited"] >= stop.stop_step:
         return "this run is finished, it stopped early: its result is measured again"
-    if at.epoch < opt.epochs:
-        return f"this run was finished after epoch {at.epoch}; it gets {opt.epochs - at.epoch} more"
-    return "this run is finished: its result is measured again; opt.epochs=<more> makes it go on"
+    if at.epoch < epochs:
+        return f"this run was finished after epoch {at.epoch}; it gets {epochs - at.epoch} more"
+    more = "" if config.model_class.one_epoch else "; opt.epochs=<more> makes it go on"
+    return f"this run is finished: its result is measured again{more}"
 
 
 def _best_epoch(folder: RunFolder | None) -> int | None:
@@ -297,19 +317,25 @@ def _best_epoch(folder: RunFolder | None) -> int | None:
     return best[-1] if best else None
 
 
+def _draw_curves(folder: RunFolder, config: LoadedConfig) -> None:
+    """curves.png, with the metric that chose the best epoch of the last stage."""
+    stop = config.run.opt.for_stage(config.model_class.stage_groups[-1]).early_stop
+    watched = stop.metric if stop else None
+    draw_curves(folder.rows(), measured_metrics(config), folder.path / "curves.png", watched)
+
+
 def _close(folder: RunFolder, config: LoadedConfig, parts: Split, result: dict[str, Any]) -> None:
     """result.json, the curves and the closing table."""
     folder.write_json("result.json", result)
     metrics = measured_metrics(config)
-    draw_curves(folder.rows(), metrics, folder.path / "curves.png")
+    _draw_curves(folder, config)
     shown = {"valid": result["valid"], "test": result["test"]}
     kinds, best = list(parts.train.kinds), result["best_possible"]
     if of_rows := [name for name in metrics if not is_ranking(name)]:
         folder.say(metrics_table(shown | ({"best possible": best} if best else {}), of_rows, kinds))
     if of_lists := [name for name in metrics if is_ranking(name)]:
         ranking = config.run.ranking
-        lists = lists_table(shown, of_lists, [*kinds, *GROUPS], ranking.sampled is not None)
-        folder.say(f"lists ranked {told(ranking)}\n{lists}")
+        folder.say(f"lists ranked {told(ranking)}\n{lists_table(shown, of_lists, ranked_out_of(ranking, kinds))}")
     if best and "auc" in result["test"]:
         reached = result["test"]["auc"]
         folder.say(f"macro AUC {reached:.4f} of a best possible {best['auc']:.4f}: {reached / best['auc']:.3f} of it")

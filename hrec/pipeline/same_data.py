@@ -58,11 +58,19 @@ def _known(folder: RunFolder) -> dict[str, Any]:
         known = folder.read_json(path.name)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is missing, so nothing tells which data the run was trained on") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
         known = None
-    if not isinstance(known, dict) or not isinstance(known.get("settings", {}), dict):
+    if not isinstance(known, dict) or not _is_start(known):
         raise CheckpointError(f"{path}: is damaged, so nothing tells which data the run was trained on. Run again")
     return known
+
+
+def _is_start(known: dict[str, Any]) -> bool:
+    """Whether it holds what ``check_same_start`` writes: names and digests, and settings by section."""
+    settings = known.get("settings", {})
+    return isinstance(settings, dict) and all(isinstance(known.get(key, ""), str) for key in ("name", *DIGESTS))
 
 
 def refuse_other_data(folder: RunFolder, now: Mapping[str, str]) -> None:

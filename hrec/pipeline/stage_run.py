@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,14 +21,15 @@ from torch import Tensor, nn
 
 from hrec.config import ConfigError
 from hrec.datasets.batches import Draw
+from hrec.endings import Refusal
 from hrec.models.base import BaseModel, Stage
 from hrec.models.layers.own_row import OwnRowOut
-from hrec.pipeline.checkpoints import NO_STATE, CheckpointError
 from hrec.pipeline.devices import autocast
 from hrec.pipeline.distributed import losses_of
 from hrec.pipeline.early_stopping import EarlyStopping
 from hrec.pipeline.metrics import ScoreError, direction
 from hrec.pipeline.optimizers import Optimizers, Scheduler
+from hrec.pipeline.state import check_state
 from hrec.settings import StageSettings
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class Interrupted(Exception):
     """The run was asked to stop (Ctrl-C or SIGTERM) and its state is saved."""
 
 
-class DivergedError(FloatingPointError):
+class DivergedError(Refusal, FloatingPointError):
     """A term of the loss became NaN or infinite."""
 
 
@@ -60,12 +63,8 @@ class Position:
         """That of the state saved in ``source``, the beginning without one. Raises CheckpointError for no state."""
         if state is None:
             return Position()
-        try:
-            state["model"].items()
-            return Position(**state["position"])
-        except (AttributeError, KeyError, TypeError):
-            told = f"{source}: {NO_STATE}, so there is nothing to go on from. Start a new run"
-            raise CheckpointError(told) from None
+        check_state(state, source)
+        return Position(**state["position"])
 
 
 class StageRun:
@@ -75,6 +74,7 @@ class StageRun:
         self, trainer: Trainer, model: BaseModel, stage: Stage, settings: StageSettings, position: Position
     ) -> None:
         self.trainer, self.model, self.stage, self.settings, self.at = trainer, model, stage, settings, position
+        self.epochs = epochs_of(type(model), settings)
         moving = list(stage.params)
         self.still = _freeze(model, moving)
         self.optimizers = Optimizers(moving, settings)
@@ -115,14 +115,14 @@ class StageRun:
     def finish(self) -> None:
         """Train until the epochs are used up or early stopping has had enough; leave the best weights in place."""
         s, best_saved = self.settings, self.stopping is not None and self.stopping.best is not None
-        while self.at.epoch < s.epochs and not (self.stopping and self.stopping.finished):
+        while self.at.epoch < self.epochs and not (self.stopping and self.stopping.finished):
             losses = self._solve() if self.stage.solve else self._descend()
             epoch = self.at.epoch + 1
             self._require_finite(f"after epoch {epoch}")
             row: dict[str, Any] = {"stage": self.stage.name, "epoch": epoch} | losses
             row["lr"] = self.optimizers.parts[0].param_groups[0]["lr"] if self.optimizers.parts else 0.0
             self.scheduler.after_epoch()
-            last_epoch = epoch == s.epochs
+            last_epoch = epoch == self.epochs
             if self.stage.measured and (epoch % s.eval_step == 0 or last_epoch):
                 best_saved = self._evaluate(row) or best_saved
             last_epoch |= bool(self.stopping and self.stopping.finished)
@@ -163,12 +163,19 @@ class StageRun:
         if self.trainer.stop_asked:  # before the sweep: one that is done would be done again on resume
             self._stop()
         torch.manual_seed(_mix(self.trainer.seed, self.at.stage, self.at.epoch))
-        try:
+        with self._solving():
             loss = self.stage.solve()
-        except FloatingPointError as error:
-            self._diverged(f"epoch {self.at.epoch + 1}: {error}")
         self._check({"loss": loss}, 0)
         return {"loss": loss}
+
+    @contextmanager
+    def _solving(self) -> Iterator[None]:
+        """A closed-form step that cannot be solved ends the run as a loss that is NaN does, with another remedy."""
+        try:
+            yield
+        except (FloatingPointError, torch.linalg.LinAlgError) as error:
+            reason = str(error).split("\n")[0]
+            self._diverged(f"epoch {self.at.epoch + 1}: {reason}", "other settings of the model")
 
     def _descend(self) -> dict[str, float]:
         """One epoch, or the rest of one; the mean over its steps of each term of the loss."""
@@ -177,14 +184,15 @@ class StageRun:
         generator = torch.Generator().manual_seed(_mix(t.seed, at.stage, at.epoch))
         if at.step == 0:
             torch.manual_seed(_mix(t.seed, at.stage, at.epoch))  # the same on every process
-            self.stage.each_epoch()
+            with self._solving():
+                self.stage.each_epoch()
             torch.manual_seed(_mix(t.seed, at.stage, at.epoch, t.processes.rank + 1))
         self.model.train()
         for module in self.still:
             module.training = False
         draw = Draw(self.settings.batch_size, generator, device, t.processes.rank, t.processes.world)
         skip, waiting = at.step, []
-        t.progress.start_epoch(self.stage.name, at.epoch + 1, self.settings.epochs, skip)
+        t.progress.start_epoch(self.stage.name, at.epoch + 1, self.epochs, skip)
         for number, batch in enumerate(self.stage.sampler.epoch(draw)):
             if number < skip:
                 continue
@@ -237,15 +245,15 @@ class StageRun:
                 at = f"epoch {self.at.epoch + 1}, step {step + 1}"
                 self._diverged(f"{at}: the term '{name}' of the loss became {value}")
 
-    def _diverged(self, what: str) -> NoReturn:
+    def _diverged(self, what: str, remedy: str = "") -> NoReturn:
         saved, good = self.trainer.checkpoints, ""
         if saved and saved.last.exists():
             good = f" The last good checkpoint is {saved.last}{self.trainer.saved_at()}."
         if saved and self.stopping and self.stopping.best is not None and saved.best.exists():
             good += f" The weights that did best are in {saved.best}."
-        remedy = "other settings of the model"  # a stage that is solved has no steps to make smaller
-        if self.losses is not None:
-            remedy = "a smaller opt.hyper_params.lr, or with opt.clip_grad"
+        # a stage that is solved has no steps to make smaller
+        of_steps = "a smaller opt.hyper_params.lr, or with opt.clip_grad"
+        remedy = remedy or (of_steps if self.losses is not None else "other settings of the model")
         raise DivergedError(
             f"stage '{self.stage.name}', {what}.{good} Start again with {remedy}: to resume would come to the same."
         )
@@ -269,6 +277,11 @@ class StageRun:
         torch.set_rng_state(states[0].cpu())
         if len(states) > 1 and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
+
+
+def epochs_of(model_class: type[BaseModel], settings: StageSettings) -> int:
+    """The most epochs that a stage trains: those of the settings, one where another would come to the same."""
+    return 1 if model_class.one_epoch else settings.epochs
 
 
 def no_batch(stage: Stage) -> str:

@@ -68,12 +68,13 @@ class Trainer:
                 if state and number == state["position"]["stage"]:
                     try:
                         run.restore(state)
-                    except (KeyError, TypeError, ValueError, AttributeError) as error:
-                        told = f"{source}: {NO_STATE} with these settings ({error!r}). Start a new run"
-                        raise CheckpointError(told) from None
+                    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                        raise self._no_state(f" with these settings ({error!r})") from None
                 run.finish()
                 stage.then()
                 position = run.at
+        if state and state["position"]["stage"] > number:
+            raise self._no_state(f": the model has {number + 1} stages, and it is of number {position.stage + 1}")
         for p in model.parameters():
             p.requires_grad_(True)
         model.eval()
@@ -87,6 +88,11 @@ class Trainer:
         state = {"position": vars(position), "model": model.state_dict()}
         self.checkpoints.save_last(state | (run.state() if run else {}))
         self.saved = replace(position)
+
+    def _no_state(self, why: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.checkpoints.last if self.checkpoints else 'last.pt'}: {NO_STATE}{why}. Start a new run"
+        )
 
     def saved_at(self) -> str:
         """What the last checkpoint holds, for a message: ', the state after epoch 3 and 7 steps'."""

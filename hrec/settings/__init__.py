@@ -1,6 +1,6 @@
 """Every setting of a run: its type, its default and what it means. Reading them from a file: hrec/config.py."""
 
-from hrec.settings.base import Power, Seed, Settings
+from hrec.settings.base import PathText, Power, Seed, Settings, names_a_file
 from hrec.settings.data import (
     PLANTED_KEYS,
     ColdItems,
@@ -42,6 +42,7 @@ __all__ = [
     "NegativeSettings",
     "OptSettings",
     "PathSettings",
+    "PathText",
     "PlantedSettings",
     "Power",
     "RandomSplit",
@@ -54,4 +55,5 @@ __all__ = [
     "StageSettings",
     "TimeSplit",
     "UserSplit",
+    "names_a_file",
 ]

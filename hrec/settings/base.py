@@ -5,23 +5,48 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
-from hrec.numbers import holds_numbers, in_words
+from hrec.numbers import beyond_64_bits, holds_numbers, in_words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Power = Annotated[float, Field(ge=0, le=10)]
 """Of a count of rows; a larger one would leave the range of numbers."""
 
 
-class Settings(BaseModel):
-    """Parent of every settings class: unknown keys are refused and values never change."""
+def names_a_file(path: str) -> str:
+    """The path, if it can be one of a file or folder, else ValueError.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    An empty path would be taken for the folder that the program runs in."""
+    if not path.strip():
+        raise ValueError(f"should be a path, got {path!r}, which names no file; give one, or leave it out")
+    if "\0" in path:
+        raise ValueError(f"should be a path, got {path!r}; no file's name has a character of code 0")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(names_a_file)]
+"""The path of a file or folder."""
+
+
+class Settings(BaseModel):
+    """Parent of every settings class: unknown keys are refused, numbers are finite, and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _numbers_have_64_bits(cls, value: Any, info: ValidationInfo) -> Any:
+        if holds_numbers(cls.model_fields[str(info.field_name)].annotation) and beyond_64_bits(value):
+            raise ValueError("should be less than 9223372036854775808 in size")
+        return value
 
     @model_validator(mode="before")
     @classmethod

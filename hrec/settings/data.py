@@ -14,7 +14,10 @@ from pydantic import (
     model_validator,
 )
 
-from hrec.settings.base import Power, Seed, Settings
+from hrec.settings.base import PathText, Power, Seed, Settings
+
+LONGEST_NAME = 200
+"""Bytes of data.name: a run folder's name has at most 255, and model and time stand in it too."""
 
 WRITTEN_BEFORE = {"separator": "|"}
 """What config.json of runs of early versions says of columns of every type."""
@@ -33,7 +36,7 @@ class FeatureSettings(Settings):
     atomic files, '|' in all others."""
     min_count: PositiveInt = 1
     """Categories that stand in fewer rows than this share the row for unseen categories."""
-    path: str | None = None
+    path: PathText | None = None
     """One row for each row of the source's file. type vector: a .npy file of float[n, d]; type sparse: a .npz file as
     scipy.sparse.save_npz writes it."""
 
@@ -192,9 +195,9 @@ class DataSettings(Settings):
     TIME_FIELD: str = "timestamp"
     type: tuple[str, ...] | None = None
     """The kinds to use, in this order; left out: every kind of item_feat_path."""
-    user_feat_path: str | None = None
-    inter_feat_path: str | None = None
-    item_feat_path: str | dict[str, str] | None = None
+    user_feat_path: PathText | None = None
+    inter_feat_path: PathText | None = None
+    item_feat_path: PathText | dict[str, PathText] | None = None
     """One file per kind, or one file whose TYPE_FIELD column names the kind."""
     feat: dict[str, FeatureSettings] = Field({})
     """The columns to read. Atomic files carry their types in the header: then leave this out to read all."""
@@ -215,7 +218,10 @@ class DataSettings(Settings):
     """Rows of one user and one item: refuse them; keep the first or the last, by time where there are times; keep one
     row with the mean rating; or keep all. Left out: refuse, or with drop_bad_rows the last in the file."""
     drop_bad_rows: bool = False
-    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort."""
+    """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort. A value of a
+    user or an item that cannot be read is left empty, and the row stays."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that mean "no value", such as "NULL" or "N/A"; an empty cell, nan and NaN always do."""
 
     @model_validator(mode="before")
     @classmethod
@@ -228,7 +234,11 @@ class DataSettings(Settings):
     @classmethod
     def _name_is_no_path(cls, value: str) -> str:
         if "/" in value or "\\" in value:
-            raise ValueError(f"stands in the names of folders, so it has no slash, got '{value}'")
+            raise ValueError(f"stands in the names of folders, so it has no slash, got {value!r}")
+        if not value.isprintable():  # a terminal obeys control characters
+            raise ValueError(f"stands in the log and in names of folders, so it can be printed, got {value!r}")
+        if len(value.encode()) > LONGEST_NAME:
+            raise ValueError(f"stands in the names of folders, so it has at most {LONGEST_NAME} bytes")
         return value
 
     @field_validator("train_columns")

@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
 )
 
-from hrec.settings.base import Seed, Settings
+from hrec.settings.base import PathText, Seed, Settings
 from hrec.settings.data import DataSettings
 from hrec.settings.training import OptSettings
 
@@ -42,9 +42,9 @@ class RankingSettings(Settings):
 
 
 class PathSettings(Settings):
-    output: str = "output"
+    output: PathText = "output"
     """Parent of the run folders."""
-    cache: str | None = "data/.cache"
+    cache: PathText | None = "data/.cache"
     """Where parsed data is kept between runs; null to parse each time."""
 
 
@@ -63,5 +63,8 @@ class RunSettings(Settings):
 
     @field_validator("metrics", mode="before")
     @classmethod
-    def _published_names_are_upper_case(cls, value: Any) -> Any:
+    def _names_in_lower_case(cls, value: Any) -> Any:
+        """The published names are in upper case; a text holds names with commas between them: recall@10,ndcg@10."""
+        if isinstance(value, str) and (names := value.strip(" []")):
+            value = [name.strip() for name in names.split(",")]
         return [str(v).lower() for v in value] if isinstance(value, (list, tuple)) else value

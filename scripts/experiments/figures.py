@@ -92,7 +92,7 @@ def known_pairs(options: Options, data: RecData) -> tuple[str, str, np.ndarray]:
 
 def _ids(data: RecData, kind: str) -> np.ndarray:
     ids = data.kinds[kind].ids
-    return np.array([], str) if ids is None else np.asarray(ids).astype(str)
+    return np.array([], object) if ids is None else ids
 
 
 def figure2(options: Options) -> None:

@@ -6,6 +6,9 @@ that see the folder work on one study.
 
 Such a file does not tell a trial that is being trained from one whose process was killed. So each process touches a
 file of its own in ``alive/`` as long as it lives, and every trial names that file.
+
+A trial that was stopped or killed is queued again with its settings, so a search that was killed tries what it would
+have tried.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import socket
 import uuid
 import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -37,12 +41,16 @@ BEAT = 10
 """Seconds between two signs of life."""
 PATIENCE = 90
 """Seconds without one until a process is taken for dead; a network file system may hide a sign for a minute."""
+TRIES = 3
+"""How often settings are tried whose process is killed: they may need more memory than there is."""
+DRAW, KILLED = "draw", "killed"
+"""What a trial remembers: the place of its settings among all that were drawn, and how often they were killed."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Study:
-    """A context: on leaving it, trials of this process that have not come to their end are given up."""
+    """A context: on leaving it, trials of this process that have not come to their end are queued again."""
 
     def __init__(self, folder: Path, space: Space, mode: Literal["max", "min"], seed: int, pruner: BasePruner) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,22 +70,27 @@ class Study:
         self.alive.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for trial in list(self.mine.values()):
+            self._queue_again(self._now(trial.number), killed=kind is BrokenProcessPool)
             self.close(trial, TrialState.FAIL)
         self.alive.stop()
 
     def take(self, wanted: int) -> Trial | None:
-        """The next trial, its parameters drawn, or None where ``wanted`` trials are done or being done."""
+        """The next trial, its parameters drawn or those of one that was killed, or None where ``wanted`` trials are
+        done or being done."""
         with self._alone():
             self._give_up_the_dead()
             if len(self.counted()) >= wanted:
                 return None
+            drawn = [t.user_attrs.get(DRAW, t.number) for t in self.trials()]
             trial = self.optuna.ask()
             trial.set_user_attr("process", self.alive.path.name)
+            if DRAW not in trial.user_attrs:
+                trial.set_user_attr(DRAW, max(drawn, default=-1) + 1)
         self.mine[trial.number] = trial
         trial.set_user_attr("commit", self.commit)
-        self.optuna.sampler = _sampler(self.seed, trial.number)
+        self.optuna.sampler = _sampler(self.seed, trial.user_attrs[DRAW])
         for name, parameter in self.space.items():
             parameter.suggest(trial, name)
         return trial
@@ -93,12 +106,17 @@ class Study:
         trial.set_user_attr("diverged", why)
         return self.close(trial, TrialState.FAIL)
 
+    def failed(self, trial: Trial) -> FrozenTrial:
+        """Record a trial that ended with an error: it does not count and is not tried again."""
+        return self.close(trial, TrialState.FAIL)
+
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self.optuna.get_trials(deepcopy=False, states=states or None)
 
     def counted(self) -> list[FrozenTrial]:
-        """The trials that count as tried: all but those that were stopped or killed."""
-        return [t for t in self.trials() if t.state != TrialState.FAIL or "diverged" in t.user_attrs]
+        """The trials that count as tried: all but those that were stopped or killed, and those that wait."""
+        tried = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+        return [t for t in self.trials() if t.state in tried or "diverged" in t.user_attrs]
 
     def done(self) -> list[FrozenTrial]:
         """Those of them that have come to their end, in whatever process."""
@@ -111,7 +129,20 @@ class Study:
         for trial in self.trials(TrialState.RUNNING):
             process = trial.user_attrs.get("process")  # written under the lock: without it, the process died there
             if process is None or not self.alive.sees(process):
+                self._queue_again(trial, killed=True)
                 self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _queue_again(self, trial: FrozenTrial, killed: bool) -> None:
+        """Let a trial that is not finished be tried once more with its settings, unless they were killed too often."""
+        times = trial.user_attrs.get(KILLED, 0) + killed
+        if trial.state.is_finished() or times >= TRIES:
+            return
+        remembered = {DRAW: trial.user_attrs.get(DRAW, trial.number), KILLED: times}
+        self.optuna.enqueue_trial(trial.params, user_attrs=remembered)
+
+    def _now(self, number: int) -> FrozenTrial:
+        """What the journal says of a trial of this process; another process may have taken it for dead."""
+        return next(t for t in self.trials() if t.number == number)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from hrec.pipeline.checkpoints import Checkpoints
 from hrec.pipeline.checks import check_settings, groups_of, measured_metrics
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator
+from hrec.pipeline.memory import memory_errors
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.records import Progress
 from hrec.pipeline.run import prepare
@@ -85,7 +86,8 @@ def train(config: LoadedConfig, metric: str, progress: Progress) -> float:
             BestAlone(Path(folder)),
             progress,
         )
-        trainer.fit(model, parts.train)
+        with memory_errors(config):
+            trainer.fit(model, parts.train)
     value = evaluator.measure(model, parts.valid)[metric]
     if math.isnan(value):
         raise ConfigError(f"--metric: '{metric}' is not defined on the validation part; take another")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from _workers import workers
 from optuna import Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from hrec.pipeline.stage_run import DivergedError
+from hrec.memory import TooLargeError
+from hrec.pipeline.stage_run import DivergedError, Interrupted
 from sweeps.study import PATIENCE, Study
 
 LOOK = 2
@@ -35,7 +37,8 @@ def work_off(
 ) -> None:
     """Until ``wanted`` trials are done. ``do`` gives a trial's value, ``tell`` is called with each one that has ended.
 
-    Whatever ``do`` raises but TrialPruned and DivergedError ends the work.
+    Whatever ``do`` raises but TrialPruned, DivergedError and TooLargeError, which are about the settings of one trial,
+    ends the work.
     """
     running: dict[Future[float], Trial] = {}
     waiting = False
@@ -63,5 +66,10 @@ def _close(study: Study, trial: Trial, future: Future[float]) -> FrozenTrial:
         return study.close(trial, TrialState.COMPLETE, future.result())
     except TrialPruned:
         return study.close(trial, TrialState.PRUNED)
-    except DivergedError as error:
+    except (DivergedError, TooLargeError) as error:
         return study.diverged(trial, str(error))
+    except (Interrupted, BrokenProcessPool):
+        raise  # the study queues the trial again
+    except Exception:
+        study.failed(trial)
+        raise

@@ -11,12 +11,27 @@ from hrec.datasets.reading import DataError
 DROP = "set data.drop_bad_rows=true"
 
 # (file, what to replace, with what, what the message says: every part of it)
-DROPPABLE = {
+EMPTIED = {
     "text for a number": (
         ("book.csv", "9.5", "dear"),
-        ["book.csv, line 2, column 'price': 'dear' is not a number", "Correct the file", DROP],
+        ["book.csv, line 2, column 'price': 'dear' is not a number", "Correct the file", "data.missing_values", DROP],
     ),
     "infinite number": (("users.csv", "31", "inf"), ["users.csv, line 2, column 'age': 'inf' is not a number", DROP]),
+    "list of lists": (
+        ("book.csv", "Drama|Crime", "\"[['Drama'], ['Crime']]\""),
+        [
+            "book.csv, line 2, column 'genres': ",
+            "is no list of texts or numbers",
+            "entries with '|' between them",
+            DROP,
+        ],
+    ),
+    "list of objects": (
+        ("book.csv", "Drama|Crime", "\"[{'name': 'Drama'}]\""),
+        ["book.csv, line 2, column 'genres': ", "is no list of texts or numbers", DROP],
+    ),
+}
+DROPPABLE = {
     "label is no label": (
         ("rates.csv", "u2,b2,0", "u2,b2,2"),
         ["rates.csv, line 4, column 'label': '2' is no label, which is 1 (liked) or 0", '"above"', DROP],
@@ -50,7 +65,7 @@ DROPPABLE = {
 }
 
 
-@pytest.mark.parametrize(("spoilt", "parts"), DROPPABLE.values(), ids=DROPPABLE)
+@pytest.mark.parametrize(("spoilt", "parts"), (DROPPABLE | EMPTIED).values(), ids=DROPPABLE | EMPTIED)
 def test_bad_row_stops_with_file_line_column_and_remedy(files, spoilt, parts):
     files.spoil(*spoilt)
     with pytest.raises(DataError) as error:
@@ -67,6 +82,20 @@ def test_bad_row_is_left_out_and_counted(files, spoilt):
     assert any(re.search(r"left out 1 row, the first is .*, line \d", line) for line in files.said)
     assert 3 <= len(data.interactions) <= 6
     assert data.interactions.user.min() >= 0 and data.interactions.item.min() >= 0
+
+
+@pytest.mark.parametrize("spoilt", [spoilt for spoilt, _ in EMPTIED.values()], ids=EMPTIED)
+def test_bad_cell_is_left_empty_and_its_row_stays(files, spoilt):
+    files.spoil(*spoilt)
+    data = files.read(drop_bad_rows=True)
+    assert any(re.search(r"left 1 cell empty, the first is .*, line 2, column", line) for line in files.said)
+    assert len(data.interactions) == 6 and data.users.count == 3 and data.kinds["book"].count == 3
+    book = data.kinds["book"].columns
+    if spoilt[1] == "Drama|Crime":
+        assert np.diff(book["genres"].offset).tolist() == [0, 0, 1]
+    else:
+        column = (book["price"] if spoilt[0] == "book.csv" else data.users.columns["age"]).value
+        assert np.isnan(column[0]) and np.isfinite(column[2])
 
 
 def test_dropping_keeps_the_last_of_a_pair_in_the_file_whatever_the_time(files):
@@ -223,10 +252,11 @@ def test_unknown_kinds(files):
     says(files, "data.feat.author: source 'item_boook' names no kind", "Did you mean 'book'?")
 
 
-def test_lists_as_python_prints_them_are_said(files):
-    files.spoil("book.csv", "Drama|Crime", "\"['Drama', 'Crime']\"")
+def test_printed_lists_where_a_category_is_due_are_said(files):
+    files.spoil("book.csv", "Ann,Drama", "\"['Ann', 'Bob']\",Drama")
     files.read()
-    assert any("['Drama', 'Crime'] is read as one category (1 cell like it)" in line for line in files.said)
+    (line,) = (line for line in files.said if "warning" in line)
+    assert "book.csv, line 2, column 'author'" in line and "(1 cell like it); is it a list? Set type token_seq" in line
 
 
 def test_unknown_kind_in_the_interactions(files):
@@ -305,7 +335,7 @@ def test_lists_where_a_category_is_due(files):
 
 
 def test_no_row_left(files):
-    files.write("users.csv", "user_id,city,age\nu1,x,?\nu2,x,?\n")
+    files.write("users.csv", "user_id,city,age\n,x,1\nnan,x,2\n")
     with pytest.raises(DataError, match=r"users.csv: no row can be used"):
         files.read(drop_bad_rows=True)
 

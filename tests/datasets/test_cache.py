@@ -73,6 +73,16 @@ def test_changed_content_is_read_anew_even_with_the_same_size_and_time(files, st
     entry(store)
 
 
+def test_columns_without_a_category_come_back(files):
+    files.spoil("users.csv", "Paris", "")
+    files.spoil("users.csv", "Rome", "")
+    folder = files.folder / "cache"
+    files.read(folder)
+    files.said.clear()
+    same(files.read(folder), files.read())
+    assert said(files, HIT)
+
+
 def test_touched_file_is_still_a_hit(files, store):
     os.utime(files.folder / "rates.csv")
     files.read(store)
@@ -115,6 +125,10 @@ def test_format_matters(files, store, monkeypatch):
     assert not said(files, HIT)
 
 
+def first_of(folder: Path, ending: str) -> Path:
+    return min(folder.glob(f"*{ending}"))
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -123,9 +137,11 @@ def flip(path: Path) -> None:
 
 DAMAGE = {
     "array missing": lambda folder: (folder / "0.npy").unlink(),
-    "array truncated": lambda folder: os.truncate(folder / "1.npy", 60),
-    "array empty": lambda folder: os.truncate(folder / "2.npy", 0),
-    "bit flipped": lambda folder: flip(folder / "3.npy"),
+    "array truncated": lambda folder: os.truncate(first_of(folder, ".npy"), 60),
+    "array empty": lambda folder: os.truncate(first_of(folder, ".npy"), 0),
+    "bit flipped": lambda folder: flip(first_of(folder, ".npy")),
+    "text truncated": lambda folder: os.truncate(first_of(folder, ".arrow"), 60),
+    "text flipped": lambda folder: flip(first_of(folder, ".arrow")),
     "manifest missing": lambda folder: (folder / caching.MANIFEST).unlink(),
     "manifest truncated": lambda folder: os.truncate(folder / caching.MANIFEST, 100),
     "manifest empty": lambda folder: os.truncate(folder / caching.MANIFEST, 0),
@@ -237,7 +253,7 @@ def test_clock_is_trusted_for_large_files_only(files, store, monkeypatch):
     digest = caching.digest
     monkeypatch.setattr(caching, "digest", lambda path: (hashed.append(path), digest(path))[1])
     files.read(store)
-    assert said(files, HIT) and all(path.suffix == ".npy" for path in hashed)
+    assert said(files, HIT) and all(path.suffix in (".npy", ".arrow") for path in hashed)
     os.utime(files.folder / "rates.csv")  # another time: the content decides
     files.read(store)
     assert files.folder / "rates.csv" in hashed

@@ -279,3 +279,17 @@ def test_the_column_that_tells_the_parts_is_read_with_the_interactions(files):
 
 
 PARTS = ["train", "test", "train", "", "valid", "test"]
+
+
+def test_one_long_text_does_not_widen_the_others(files):
+    n, long = 1000, "x" * 10_000
+    users = [f"u{k}" for k in range(n)] + [long]
+    files.write("rates.csv", "user_id,item_id,label\n" + "".join(f"{u},b2,{k % 2}\n" for k, u in enumerate(users)))
+    files.write("book.csv", "item_id,author\nb2,a\n" + "".join(f"{u},{u}\n" for u in users))
+    changes = {"user_feat_path": None, "item_feat_path": {"book": str(files.folder / "book.csv")}}
+    feat = {"author": {"type": "token", "source": "item"}}
+    for _ in range(2):  # parsed, then from the cache
+        data = files.read(files.folder / "cache", feat=feat, **changes)
+        book = data.kinds["book"]
+        texts = (data.users.ids, book.ids, book.columns["author"].values)
+        assert all(long in some and some.nbytes < 20 * n for some in texts)

@@ -25,6 +25,7 @@ from hrec.models.layers.content import ContentSettings, content
 from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
 from hrec.models.layers.wide import Wide, WideLinear
+from hrec.pipeline.stage_run import DivergedError
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings
 
@@ -135,6 +136,51 @@ def test_categories_and_numbers_are_read_too():
     dense = content(data, ContentSettings()).dense(ITEMS)
     close(dense[:4, :4].double(), np.eye(4)[[2, 0, 3, 1]])
     close(dense[:, 4].double(), [0, 0.5, 1, 0.5, 0, 0])  # a missing number is the mean; films have none
+
+
+LARGE = float(np.finfo(np.float32).max)
+
+
+def test_numbers_whose_range_leaves_float32_are_brought_to_0_to_1():
+    pages = Numeric(np.array([-LARGE, np.nan, LARGE, 0], np.float32))
+    poster = Dense(np.array([[-0.9 * LARGE, 1], [0.9 * LARGE, 1]], np.float32))
+    kinds = {"book": Table(4, 0, {"pages": pages}), "film": Table(2, 4, {"poster": poster})}
+    dense = content(replace(tiny(), kinds=kinds), ContentSettings()).dense(ITEMS)
+    close(dense[:4, 0].double(), [0, 0.5, 1, 0.5])
+    close(dense[4:, 1:].double(), [[0, 0], [1, 0]])
+
+
+@pytest.mark.parametrize("scale", list(contents.SCALES))
+def test_cells_as_large_as_float32_has_them_are_scaled_as_small_ones(scale: str):
+    def scaled(words: np.ndarray) -> Tensor:
+        data = tiny()
+        book = replace(data.kinds["book"], columns={"words": sparse(words)})
+        return content(replace(data, kinds={**data.kinds, "book": book}), ContentSettings(scale=scale)).dense(ITEMS)
+
+    close(scaled(WORDS * np.float32(2.0**125)).double(), scaled(WORDS).double())
+
+
+@pytest.mark.parametrize("model", [CDL, DualNet])
+def test_scores_are_finite_where_numbers_fill_the_range_of_float32(model: type[BaseModel]):
+    kinds = {"book": Table(4, 0, {"n": Numeric(np.array([-LARGE, LARGE, 1, 2], np.float32))}), "film": Table(2, 4)}
+    data = replace(tiny(), kinds=kinds)
+    torch.manual_seed(0)
+    widths = {"widths": (3, 2)} if model is CDL else {"levels": (3, 2)}
+    built = model(model.Config(**widths), data)
+    Trainer(OptSettings(epochs=2, early_stop=None), 0, lambda m: {}).fit(built, data)
+    assert torch.isfinite(built.score(torch.arange(4), torch.arange(4))).all()
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("lambda_u is too small"), torch.linalg.LinAlgError("lambda_u x")])
+def test_a_step_that_cannot_be_solved_ends_training_with_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*given: Any) -> Tensor:
+        raise error
+
+    torch.manual_seed(0)
+    model = CDL(CDL.Config(widths=(3, 2), pretrain=False), tiny())
+    monkeypatch.setattr("hrec.models.content.cdl.best_rows", refuse)
+    with pytest.raises(DivergedError, match=r"stage 'train', epoch 1: lambda_u .* other settings of the model"):
+        Trainer(OptSettings(epochs=1, early_stop=None), 0, lambda m: {}).fit(model, tiny())
 
 
 def test_nothing_to_read_and_a_name_that_is_not_there_are_told():

@@ -154,6 +154,10 @@ def test_numbers_are_cut_into_buckets_of_equal_count():
     same = entries.of_buckets(Numeric(np.array([4, 4, np.nan], np.float32)), 5)
     assert len({*same.code[:2].tolist()}) == 1 and same.code.max() < same.size
     assert entries.of_buckets(Numeric(np.full(2, np.nan, np.float32)), 3).code.tolist() == [MISSING, MISSING]
+    large = np.float32(3e38) * np.linspace(-1, 1, 9, dtype=np.float32)
+    assert (
+        entries.of_buckets(Numeric(large), 3).code.tolist() == entries.of_buckets(Numeric(large / 9), 3).code.tolist()
+    )
 
 
 def test_joined_columns_tell_categories_by_their_text():

@@ -562,6 +562,29 @@ def test_the_terms_of_duration_are_the_losses_of_its_pieces(gamma: float | None)
     torch.testing.assert_close(terms["topology"], 0.25 * preserved)
 
 
+def test_a_kind_can_weigh_by_its_rows_of_which_the_largest_kind_has_weight_1():
+    data = tiny()
+    data = data.with_interactions(data.interactions.take(np.array([0, 1, 3, 2, 4])))  # three of books, two of films
+    model = build(DURation, data, weight_by_rows=True, alpha=0.0, beta=0.0, history={"leave_target_out": False})
+    book, film = points(data, 0, 1, 2), points(data, 3, 4)
+    each = [bce(model.score(b.user, b.item), b.label) for b in (book, film)]
+    torch.testing.assert_close(model.loss({"book": book, "film": film})["bce"], each[0] + 2 / 3 * each[1])
+
+
+def test_topology_is_summed_over_every_kind_of_two_numbers_or_more():
+    data = tiny()
+    film = {"mins": Numeric(np.array([90, 120], np.float32)), "year": Numeric(np.array([1990, 2010], np.float32))}
+    data = replace(data, kinds=data.kinds | {"film": Table(2, 3, film)})
+    model = build(DURation, data, beta=0.25)
+    batch = {"book": points(data, 0, 1, 3), "film": points(data, 2, 4, 5)}
+    of_kind = []
+    for kind, b in batch.items():
+        raw = model.fields[kind](model.kinds.row(kind, b.item))
+        of_kind.append(topology(raw, model.mapped(b.item)))
+    assert all(value > 0 for value in of_kind)
+    torch.testing.assert_close(model.loss(batch)["topology"], 0.25 * sum(of_kind))
+
+
 def test_topology_gives_the_raw_features_no_gradient():
     """Where the map is 0 nothing flows through it, so nothing may reach the embeddings."""
     data = tiny()
@@ -682,6 +705,17 @@ def test_the_variant_paper_fills_in_what_is_not_given(cls: type[InnerProductMode
     assert plain.variant == "hrec" and not plain.last_relu and plain.bias
     if cls is DURation:
         assert settings.gamma == 0.5 and plain.gamma is None
+        assert settings.map_last_relu and not plain.map_last_relu
+
+
+@pytest.mark.parametrize("more", [{"variant": "paper"}, {"map_last_relu": True}, {}])
+def test_mapped_attributes_are_negative_only_without_the_last_relu(
+    more: dict[str, Any], make_board: Callable[..., Split]
+):
+    train = make_board(1).train
+    torch.manual_seed(0)
+    mapped = DURation(DURation.Config(**more), train).eval().mapped(torch.arange(train.n_items))
+    assert mapped.max() > 0 and (mapped.min() >= 0) == bool(more)
 
 
 @each

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from hrec.models.hetero.duration import DURation
-from hrec.models.losses import alignment, bce, bpr, topology
+from hrec.models.losses import (
+    alignment,
+    bce,
+    bpr,
+    topology,
+    weighted_logistic,
+    weighted_squares,
+    weighted_squares_of_all,
+)
 
 
 def rows(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -222,6 +230,28 @@ def test_bce_stays_finite_where_a_probability_rounds_to_0_or_1():
     assert bce(torch.tensor([1e4, -1e4]), torch.tensor([0.0, 1.0])).item() == pytest.approx(1e4)
 
 
+# -------------------------------------------------------------------- weighted sums over cells, DualNet, Eq. 4
+
+
+def test_weighted_squares_and_logistic_worked_by_hand():
+    """Two ones of weight 3 and two zeros of weight 1/2."""
+    score = torch.tensor([[log(3), 0.0], [-log(4), 2.0]], dtype=torch.float64)
+    ones = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    squares = 3 * (1 - log(3)) ** 2 + 0.5 * (0 + log(4) ** 2) + 3 * (1 - 2) ** 2
+    assert weighted_squares(score, ones, 3.0, 0.5).item() == pytest.approx(squares, rel=1e-12)
+    logistic = -3 * log(3 / 4) - 0.5 * (log(1 / 2) + log(4 / 5)) + 3 * log(1 + exp(-2))
+    assert weighted_logistic(score, ones, 3.0, 0.5).item() == pytest.approx(logistic, rel=1e-12)
+
+
+def test_weighted_squares_of_all_is_the_sum_over_every_cell():
+    user, item = rows(4, 3), rows(6, 3, seed=1)
+    cells = (torch.tensor([0, 0, 2, 3]), torch.tensor([1, 5, 0, 5]))
+    target = torch.zeros(4, 6, dtype=torch.float64)
+    target[cells] = 1
+    expected = weighted_squares(user @ item.T, target, 1.5, 0.2)
+    torch.testing.assert_close(weighted_squares_of_all(user, item, cells, 1.5, 0.2), expected)
+
+
 # ------------------------------------------------------------------- what the docstring works out
 
 
@@ -258,6 +288,13 @@ def test_relative_topology_is_0_for_the_same_features_1_for_none_and_the_same_at
         assert same == pytest.approx(topology(raw, mapped, relative=True))
     of_zero = topology(raw, torch.zeros_like(raw))
     assert topology(raw, mapped, relative=True) == pytest.approx(topology(raw, mapped) / of_zero)
+
+
+def test_relative_topology_takes_what_it_divides_by_as_a_constant():
+    raw, mapped = rows(6, 4).requires_grad_(), rows(6, 3, seed=1)
+    (relative,) = torch.autograd.grad(topology(raw, mapped, relative=True), [raw])
+    (absolute,) = torch.autograd.grad(topology(raw, mapped), [raw])
+    torch.testing.assert_close(relative, absolute / topology(raw, 0 * mapped).detach())
 
 
 @pytest.mark.parametrize("loss", [lambda a, b: alignment([a, b]), topology])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise, product
@@ -383,6 +384,19 @@ def test_each_column_of_ease_is_the_ridge_regression_of_an_item_on_the_others(da
     close(model.weight, expected)
     close(every_score(model, data), x @ expected)
     close(model.solve(), ((x - x @ expected) ** 2).sum() / len(x), within=1e-7)
+
+
+@pytest.mark.parametrize("l2", [1e-45, 1e-12, 1e38, 1e300])
+def test_ease_names_the_setting_of_a_system_that_cannot_be_solved(l2: float):
+    data = tiny()
+    twice = data.interactions.take(data.interactions.item == 0)  # two items that the same users like: a singular matrix
+    rows = [replace(twice, item=np.full_like(twice.item, item)) for item in (0, 1)]
+    both = replace(
+        rows[0], **{f: np.concatenate([getattr(r, f) for r in rows]) for f in ("user", "item", "kind", "label")}
+    )
+    model = EASE(EASE.Config(l2=l2), data.with_interactions(both))
+    with pytest.raises(FloatingPointError, match=rf"model\.l2={re.escape(f'{l2:g}')} cannot be worked with"):
+        model.solve()
 
 
 def test_ease_refuses_more_items_than_memory_is_allowed_for():

@@ -37,8 +37,9 @@ def test_auc_is_one_for_the_right_order_and_zero_for_the_reverse():
     assert auc(A([5.0, 0, -7]), A([0.0, 0, 1])) == 0
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("label", [[1.0, 1.0], [0.0, 0.0]])
-def test_auc_of_one_class_is_nan(label):
+def test_auc_of_one_class_is_nan_without_a_warning(label):
     assert math.isnan(auc(A([1.0, 2.0]), A(label)))
 
 
@@ -157,6 +158,7 @@ def test_scores_that_are_nan_are_refused_and_counted(name):
 
 
 @every_metric
+@pytest.mark.filterwarnings("error")
 def test_no_rows_give_nan_without_a_warning(name):
     assert math.isnan(METRICS[name](A([]), A([]), A([], dtype=np.int64)))
 

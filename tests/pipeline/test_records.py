@@ -10,13 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from hrec.pipeline import records
+from hrec.pipeline import curves, records
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.curves import draw_curves
-from hrec.pipeline.records import RunFolder, commit, metrics_table, peak_memory_mb, provenance, table, version_of
+from hrec.pipeline.ranking import GROUPS, ranked_out_of
+from hrec.pipeline.ranking_metrics import CATALOGUE_METRICS, USER_METRICS
+from hrec.pipeline.records import (
+    RunFolder,
+    commit,
+    lists_table,
+    metrics_table,
+    peak_memory_mb,
+    provenance,
+    table,
+    version_of,
+)
+from hrec.settings import RankingSettings
 
 
 class Noon(datetime):
@@ -169,6 +182,34 @@ def test_the_mean_names_its_kinds_where_it_is_not_over_all():
     assert "the macro mean is" not in metrics_table(results, ["auc"], ["book", "film"])
 
 
+def test_the_table_of_lists_says_what_each_is_ranked_out_of():
+    results = {
+        "valid": {"recall@10": 0.25, "gini@10": 0.5},
+        "test": {"recall@10": 0.2, "recall@10/book": 0.3, "recall@10/cold_users": math.nan, "gini@10": 0.6},
+    }
+    out_of = ranked_out_of(RankingSettings(items="known"), ["book", "film"])
+    lines = lists_table(results, ["recall@10", "gini@10"], out_of).split("\n")
+    assert [re.split(r"  +", line.strip()) for line in (lines[0], *lines[2:])] == [
+        ["out of", "recall@10", "gini@10"],
+        ["valid", "known items", "0.2500", "0.5000"],
+        ["test", "known items", "0.2000", "0.6000"],
+        ["test book", "known items, book", "0.3000", "-"],
+        ["test cold users", "known items", "-", "-"],
+    ]
+    sampled = ranked_out_of(RankingSettings(sampled=7), ["book", "film"])
+    assert sampled[""] == sampled["cold_users"] == "liked and 7 SAMPLED"
+
+
+@pytest.mark.parametrize("items", ["all", "known", "new", "new_of_part"])
+def test_the_table_of_lists_fits_100_columns_however_many_metrics_there_are(items: str):
+    metrics = [f"{base}@{k}" for base in [*USER_METRICS, *CATALOGUE_METRICS] for k in (10, 200)]
+    kinds = ["beauty", "video_games"]
+    values = {f"{m}{g}": 12345.6789 for m in metrics for g in ("", *(f"/{k}" for k in (*kinds, *GROUPS)))}
+    text = lists_table({"valid": values, "test": values}, metrics, ranked_out_of(RankingSettings(items=items), kinds))
+    assert max(len(line) for line in text.split("\n")) <= 100
+    assert all(text.count(metric) == 1 for metric in metrics) and text.count("12345.6789") == 8 * len(metrics)
+
+
 def test_small_numbers_are_shown_by_their_size():
     assert [records.shown(value) for value in (0.0, 0.25, -0.001, 0.00012, -3e-7)] == [
         *("0.0000", "0.2500", "-0.0010", "1.2e-04", "-3.0e-07")
@@ -209,9 +250,56 @@ def test_the_peak_memory_is_that_of_this_process():
 
 
 def test_curves_are_drawn_over_stages_with_epochs_that_were_not_measured(tmp_path):
-    rows = [row("a", 1, auc=0.5, best=True), row("a", 2), row("b", 1, align=math.nan, auc=0.6, best=False)]
+    rows = [
+        row("a", 1, auc=0.5, best=True),
+        row("a", 2),
+        row("b", 1, align=math.nan, auc=0.6, best=False),
+        row("b", 2, align=None),
+    ]
     draw_curves(rows, ["auc"], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_metric_that_chose_the_best_epoch_is_drawn_on_an_axis_of_its_own():
+    values = [{"auc": 0.6, "ndcg@10": v, "ndcg@10/book": v + 0.3, "ndcg@10/film": 0.5} for v in (0.1, 0.3, 0.2)]
+    rows = [row("train", i, best=i == 2, **v) for i, v in enumerate(values, start=1)]
+    figure = curves.curves(rows, ["auc", "ndcg@10"], "ndcg@10")
+    of = {axis.get_title() or axis.get_ylabel(): axis for axis in figure.axes}
+    drawn = {line.get_label(): list(line.get_ydata()) for line in of["validation ndcg@10"].lines}
+    assert drawn == {"ndcg@10": [0.1, 0.3, 0.2], "best": [0, 1]}
+    assert list(of["validation ndcg@10"].lines[1].get_xdata()) == [2, 2]
+    others = [line.get_label() for line in figure.axes[-1].lines]
+    assert others[:2] == ["ndcg@10/book", "ndcg@10/film"]
+    assert not any("auc" in line.get_label() for axis in figure.axes for line in axis.lines)
+    plt.close(figure)
+
+
+def test_each_term_of_the_loss_has_an_axis_that_fits_its_size():
+    rows = [row("train", i, loss=2.0 / i + 1e-4, bce=2.0 / i, topology=1e-4 / i, auc=0.5) for i in (1, 2, 3)]
+    figure = curves.curves(rows, ["auc"], "auc")
+    of = {axis.get_ylabel(): axis for axis in figure.axes if axis.get_ylabel()}
+    assert list(of) == ["loss", "bce", "topology"]
+    for name, axis in of.items():
+        low, high = axis.get_ylim()
+        values = [r[name] for r in rows]
+        assert max(values) - min(values) > 0.8 * (high - low), name
+    plt.close(figure)
+    figure = curves.curves([row("train", 1, loss=1.0, bpr=1.0, auc=0.5)], ["auc"])
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", ""]  # one term is the loss
+    plt.close(figure)
+
+
+def test_a_legend_covers_no_curve():
+    groups = {f"recall@10/{kind}": 0.1 for kind in ("book", "film", "cold_users", "warm_users", "head_items")}
+    figure = curves.curves([row("train", 1, **{"recall@10": 0.1}, **groups, best=True)], ["recall@10"], "recall@10")
+    figure.canvas.draw()
+    legends = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
+    assert len(legends) == 2
+    for legend in legends:
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_window_extent()) for axis in figure.axes)
+        assert figure.bbox.x1 >= box.x1 and figure.bbox.y0 <= box.y0  # all of it is in the picture
+    plt.close(figure)
 
 
 def test_no_rows_draw_no_curves(tmp_path):

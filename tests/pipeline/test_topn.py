@@ -65,7 +65,7 @@ def test_nan_scores_are_refused_and_infinite_ones_are_not():
     with pytest.raises(ScoreError, match="1 of 6 scores are NaN"):
         bad = torch.tensor([[1.0, math.nan, 2], [0, 0, 0]])
         next(masked_scores(lambda queries: bad, Queries(torch.arange(2)), 3, masked, 1))
-    good, none = torch.tensor([[1.0, -INF, INF]]), Masked.of(np.array([]), np.array([]), 1, torch.device("cpu"))
+    good, none = torch.tensor([[1.0, -INF, INF]]), Masked.of(np.zeros(0, int), np.zeros(0, int), 1, torch.device("cpu"))
     (_, scores), *_ = masked_scores(lambda queries: good, Queries(torch.tensor([1])), 3, none, 1)
     assert top_k(scores, 3).tolist() == [[2, 0, -1]]
 
@@ -114,6 +114,12 @@ def test_lists_of_a_kind_hold_that_kind_alone_and_count_its_users():
     got = measured("recall@1")
     # books: user 0 has 1 left (hit), user 2 ranks 1 before 0 (no hit); films: 3 (hit), 2 (hit), 3 (hit)
     assert got["recall@1/book"] == pytest.approx(1 / 2) and got["recall@1/film"] == pytest.approx(1)
+
+
+def test_metrics_of_the_catalogue_see_the_lists_of_users_who_like_something_of_the_kind():
+    got = measured("coverage@1")
+    # first books: user 0 gets 1, user 2 gets 1; user 1, who would get 0, likes no book
+    assert got["coverage@1/book"] == 1 / 2 and got["coverage@1/film"] == 2 / 3
 
 
 def test_cold_and_warm_users_head_and_tail_items():

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hrec.datasets.histories import liked_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
+from hrec.memory import require_memory
 from hrec.models.base import BaseModel, Ranker, Reads, Stage
 from hrec.models.layers.bags import RaggedRows
 from hrec.models.layers.cooccurrence import cooccurrences
@@ -40,16 +41,19 @@ class EASE(BaseModel):
 
     stage_groups = ("solve",)
     reads = Reads(user={"history"}, item={"id"})
+    one_epoch = True
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        needed = COPIES * 4 * data.n_items**2 / 1e6
-        if needed > config.memory_mb:
+        needed = COPIES * 4 * data.n_items**2
+        if needed > config.memory_mb * 10**6:
             raise ValueError(
-                f"EASE compares every item with every other: {data.n_items:,} items need {needed:,.0f} MB, and "
+                f"EASE compares every item with every other: {data.n_items:,} items need {needed / 1e6:,.0f} MB, and "
                 f"model.memory_mb allows {config.memory_mb:,}. Raise it where there is that much, or use ItemKNN"
             )
+        what = f"three matrices of {data.n_items:,} items by as many"
+        require_memory(needed, f"model.memory_mb={config.memory_mb:,}", what)
         self.history = liked_history(data)
         self.rows = RaggedRows.of(self.history)
         self.weight = nn.Parameter(torch.zeros(data.n_items, data.n_items))
@@ -69,14 +73,26 @@ class EASE(BaseModel):
         for here, counts in cooccurrences(self.history):
             gram[here] = torch.from_numpy(counts.toarray()).to(gram.device)
         gram.diagonal().add_(self.config.l2)
-        torch.linalg.cholesky(gram, out=gram)
+        rounding = 4 * torch.finfo(gram.dtype).eps * float(gram.diagonal().max())
+        failed = torch.empty((), dtype=torch.int32, device=gram.device)
+        torch.linalg.cholesky_ex(gram, out=(gram, failed))
+        # the square of a pivot is l2 at least; below what was rounded off it is none
+        if int(failed) or float(gram.diagonal().min()) ** 2 <= rounding:
+            raise self._unsolved("the counts of items that are liked together are too near to singular for float32")
         inverse = torch.cholesky_inverse(gram, out=self.weight.data)
         diagonal = inverse.diagonal().clone()
         squares = torch.linalg.vector_norm(inverse, dim=0).square()
         lost = ((diagonal - self.config.l2 * squares) / diagonal.square()).double().sum()
         inverse.div_(-diagonal)
         inverse.fill_diagonal_(0.0)
+        if not bool(torch.isfinite(lost)):
+            raise self._unsolved("the solution leaves the range of float32")
         return float(lost.clamp(min=0)) / max(len(self.history), 1)
+
+    def _unsolved(self, why: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"model.l2={self.config.l2:g} cannot be worked with: {why}; give another, such as 250"
+        )
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         liked = self.rows(user)

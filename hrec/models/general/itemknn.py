@@ -45,6 +45,7 @@ class ItemKNN(BaseModel):
 
     stage_groups = ("solve",)
     reads = Reads(user={"history"}, item={"id"})
+    one_epoch = True
     config: Config
     neighbour: Tensor
     keys: Tensor

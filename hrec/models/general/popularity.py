@@ -30,6 +30,7 @@ class Popularity(InnerProductModel):
 
     stage_groups = ("solve",)
     reads = Reads(user=set(), item={"id"})
+    one_epoch = True
     config: Config
     count: Tensor
 

@@ -34,9 +34,10 @@ class DURation(InnerProductModel):
 
     L = C + alpha A + beta T (Eq. 8): cross-entropy (Eq. 7), alignment of the mapped attributes of the kinds (Eq. 4),
     topology of each kind's attributes before and after its map (Eq. 5-6). Departures from the paper, each a setting:
-    no ReLU on the last layer and a bias (with the ReLU an inner product is never negative, so no probability falls
-    below one half); the target's own cell leaves its history in training. Attribute embeddings are trained (or not:
-    frozen_attributes); topology takes them as given (no gradient), or it could be met by shrinking them.
+    no ReLU on the last layer of the towers and a bias (with the ReLU an inner product is never negative, so no
+    probability falls below one half); no ReLU on the last layer of the maps f_p, which section 3.2 calls an MLP like
+    the towers (map_last_relu); the target's own cell leaves its history in training. Attribute embeddings are trained
+    (or not: frozen_attributes); topology takes them as given (no gradient), or it could be met by shrinking them.
 
     A kind without columns has nothing to map: its mapped attributes are one trained vector, and it takes no part in
     the alignment and topology losses. A kind whose columns come to one number takes none in topology: the covariance of
@@ -50,6 +51,8 @@ class DURation(InnerProductModel):
         """Attribute embeddings are drawn from N(0, 1) and stay as they are, as in the published code, which keeps them
         outside of the model. false: drawn from N(0, history.init_std) and trained."""
         item_map_hidden_size_list: tuple[PositiveInt, ...] = Field((256, 64), min_length=1)
+        map_last_relu: bool = False
+        """ReLU on the last layer of the maps f_p too, so that no mapped attribute is negative."""
         kernel: Literal["gaussian"] = "gaussian"
         gamma: PositiveFloat | None = None
         """k(x, y) = exp(-gamma |x - y|^2); null: 1 over the mean squared distance of the rows drawn."""
@@ -72,7 +75,7 @@ class DURation(InnerProductModel):
         over pairs of rows divided by N, which grows with the batch size and the features; 0.001 belongs to 1,024."""
 
         # the published kernel: exp(-|x - y|^2 / 2)
-        paper = TwoTowerSettings.paper | {"gamma": 0.5}
+        paper = TwoTowerSettings.paper | {"gamma": 0.5, "map_last_relu": True}
 
     needs = Needs(labels=True)
     reads = Reads(user={"cells", "columns"}, item={"cells", "columns"}, per_kind=True)
@@ -95,7 +98,8 @@ class DURation(InnerProductModel):
         self.fields = ByKind(fields)
         # f_p of section 3.2; no dropout, so that the losses on it compare the same items every time
         widths = config.item_map_hidden_size_list
-        self.maps = ByKind({k: mlp_or_constant([f.width, *widths]) for k, f in fields.items()})
+        map_of = partial(mlp_or_constant, last_relu=config.map_last_relu)
+        self.maps = ByKind({k: map_of([f.width, *widths]) for k, f in fields.items()})
         self.with_topology = {kind for kind, f in fields.items() if f.width > 1}
         if config.beta and (flat := [kind for kind, f in fields.items() if f.width == 1]):
             self.remarks.append(f"topology leaves out {', '.join(flat)}: a single number has no covariance (Eq. 5)")

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
+from hrec.datasets.encoding import LARGEST
 from hrec.datasets.recdata import TrainData
+from hrec.models.layers.entries import with_room
 from hrec.models.layers.wide import Wide
 from hrec.settings import Settings
 
@@ -116,9 +118,10 @@ def _from_0_to_1(column: Numeric | Dense) -> np.ndarray:
     """float32[n, d]: each column from its smallest value to its largest; what is missing is the mean."""
     value = np.asarray(column.value, np.float32).reshape(len(column), -1)
     known = np.isfinite(value)
+    value = with_room(np.where(known, value, 0))
     low, high = (f(np.where(known, value, fill), 0) for f, fill in ((np.min, np.inf), (np.max, -np.inf)))
     span = np.where(high > low, high - low, 1)
-    scaled = np.where(known, (value - np.where(np.isfinite(low), low, 0)) / span, 0)
+    scaled = np.where(known, (value - np.where(np.isfinite(low), low, 0)) / span, 0).astype(np.float32)
     mean = scaled.sum(0) / np.maximum(known.sum(0), 1)
     return np.where(known, scaled, mean).astype(np.float32)
 
@@ -141,7 +144,9 @@ def _unit(x: Sparse) -> Sparse:
 
 def _tfidf(x: Sparse) -> Sparse:
     rarity = np.log(len(x) / np.maximum(np.bincount(x.index, minlength=x.width), 1))
-    return _unit(Sparse(x.offset, x.index, (x.value * rarity[x.index]).astype(np.float32), x.width))
+    weighed = x.value * rarity[x.index]
+    fits = np.abs(weighed).max(initial=0) <= LARGEST
+    return _unit(Sparse(x.offset, x.index, weighed.astype(np.float32) if fits else weighed, x.width))
 
 
 SCALES: dict[str, Callable[[Sparse], Sparse]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric, Sparse
+from hrec.datasets.encoding import LARGEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +70,14 @@ def of_buckets(column: Numeric, buckets: int) -> Entries:
     """The number's bucket, of ``buckets`` that hold nearly as many known rows each; MISSING where it is missing."""
     known, among = np.isfinite(column.value), column.reference[np.isfinite(column.reference)]
     cuts = np.linspace(0, 1, buckets + 1)[1:-1]
-    edges = np.unique(np.quantile(among, cuts)) if len(among) else np.zeros(0)
+    edges = np.unique(np.quantile(with_room(among), cuts)) if len(among) else np.zeros(0)
     code = np.where(known, FIRST + np.searchsorted(edges, column.value, side="right"), MISSING)
     return of_codes(code, FIRST + len(edges) + 1)
+
+
+def with_room(number: np.ndarray) -> np.ndarray:
+    """The finite numbers, in float64 where a difference of two of them would leave float32's range."""
+    return number.astype(np.float64) if np.abs(number).max(initial=0) > LARGEST / 2 else number
 
 
 def standardised(value: np.ndarray, clip: float, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

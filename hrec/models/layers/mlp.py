@@ -52,6 +52,8 @@ class Constant(nn.Module):
         return self.vector.expand(len(x), -1)
 
 
-def mlp_or_constant(widths: Sequence[int], dropout: float = 0.0, std: float = 0.0) -> MLP | Constant:
+def mlp_or_constant(
+    widths: Sequence[int], dropout: float = 0.0, std: float = 0.0, last_relu: bool = False
+) -> MLP | Constant:
     """An MLP of these widths, or where the first is 0 a ``Constant`` of the last, with ``std``."""
-    return MLP(widths, dropout) if widths[0] else Constant(widths[-1], std)
+    return MLP(widths, dropout, last_relu) if widths[0] else Constant(widths[-1], std)

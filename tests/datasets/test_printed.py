@@ -1,0 +1,116 @@
+"""Lists as Python, JSON, numpy and Postgres print them."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hrec.datasets import printed
+from hrec.datasets.columns import FIRST
+
+LISTS = {
+    "['x', 'y']": ["x", "y"],
+    '["x","y"]': ["x", "y"],
+    "[x, y]": ["x", "y"],
+    "{'x', 'y'}": ["x", "y"],
+    "{x,y}": ["x", "y"],
+    '{"x y",z}': ["x y", "z"],
+    "('x', 'y')": ["x", "y"],
+    "('x',)": ["x"],
+    "['x']": ["x"],
+    "[]": [],
+    "[ ]": [],
+    "()": [],
+    "set()": [],
+    "frozenset({'x'})": ["x"],
+    "array(['x', 'y'], dtype=object)": ["x", "y"],
+    "['x' 'y']": ["x", "y"],
+    "['x'\n 'y']": ["x", "y"],
+    "[1 2  3]": ["1", "2", "3"],
+    "[1, 2.5, None]": ["1", "2.5"],
+    "['None', nan]": ["None"],
+    "[x|y]": ["x", "y"],
+    "['x', ]": ["x"],
+    "['a, b', 'c|d', 1, 2]": ["a, b", "c|d", "1", "2"],
+    "['a'|b|'c']": ["a", "b", "c"],
+    """["it's", 'say "x"']""": ["it's", 'say "x"'],
+    r"""['a\'b', "c\"d", 'e\\f']""": ["a'b", 'c"d', "e\\f"],
+    r'["\u00e9", "\ud83d\ude00", 1]': ["é", "😀", "1"],
+    "[rock 'n' roll, pop]": ["rock 'n' roll", "pop"],
+    json.dumps(["a\n", "b/c", '"']): ["a", "b/c", '"'],
+}
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_entries(text):
+    assert printed.entries(text, "|") == LISTS[text]
+
+
+@pytest.mark.parametrize(
+    "text", ["{'a': 1}", '{"a": 1}', "{a: 1}", "[['x'], ['y']]", "[{'a': 1}]", "['x', 'y", "['x', 'y'", "[" * 9000]
+)
+def test_what_is_no_list_of_single_values_has_no_entries(text):
+    assert printed.entries(text, "|") is None
+
+
+@pytest.mark.parametrize("separator", [";", " ", ",", "|", "::"])
+def test_the_separator_of_the_setting_parts_words_too(separator):
+    text = "[a" + separator + "b]"
+    assert printed.entries(text, separator) == ["a", "b"]
+
+
+def test_words_in_brackets_are_lists_only_where_all_cells_are():
+    def found(*cells):
+        return printed.find(pa.array(cells), "|").tolist()
+
+    assert found("[x, y]", None, "[z]") == [True, False, True]
+    assert found("[Live]", "Pop", "Rock (Live)") == [False, False, False]
+    assert found("[Live]|[Remix]", "[Live]") == [False, False]
+    assert found("['x', 'y']", "Pop", "[]", "('x',)") == [True, False, True, True]
+    assert found("[1, 2]", "3", "(4 5)", "[6]") == [True, False, True, False]
+    assert found("('68 Comeback)", "Pop", "[sic]") == [False, False, False]
+
+
+def genres(files, *cells: str, **settings: str) -> list[list[str]]:
+    rows = (f'{item},"{cell.replace(chr(34), chr(34) * 2)}"\n' for item, cell in zip("abcdef", cells, strict=False))
+    path = files.write("items.csv", "item_id,genres\n" + "".join(rows))
+    files.write("rates.csv", "user_id,item_id,label\nu1,a,1\nu2,a,0\n")
+    feat = {"genres": {"type": "token_seq", "source": "item"} | settings}
+    column = files.read(user_feat_path=None, item_feat_path=path, feat=feat).kinds["item"].columns["genres"]
+    return [column.values[code - FIRST].tolist() for code in np.split(column.code, column.offset[1:-1])]
+
+
+def test_printed_lists_in_a_file_are_read_and_said(files):
+    assert genres(files, "['a|b', 'c']", "[]", "", "d|e") == [["a|b", "c"], [], [], ["d", "e"]]
+    told = ["items.csv, line 2, column 'genres'", "2 cells as", "read as lists"]
+    assert any(all(part in line for part in told) for line in files.said)
+    assert genres(files, "[1, 2.0]", "{2}", separator=",") == [["1", "2"], ["2"]]
+
+
+def test_brackets_that_are_not_taken_for_lists_are_said(files):
+    assert genres(files, "[x, y]", "z|[w]") == [["[x, y]"], ["z", "[w]"]]
+    assert any("warning" in line and "line 2, column 'genres'" in line and "'|' between" in line for line in files.said)
+
+
+def test_printed_lists_in_atomic_files(tmp_path):
+    from hrec.datasets.reading import read
+    from hrec.settings import DataSettings
+
+    (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\tlabel:float\nu\ta\t1\nu\tb\t0\n")
+    header = "item_id:token\ttags:token_seq\tplace:float_seq\n"
+    (tmp_path / "x.item").write_text(header + "a\t['x', 'y z']\t[1.5, 2]\nb\tx\t3 4\n")
+    paths = {f"{what}_feat_path": str(tmp_path / f"x.{what}") for what in ("inter", "item")}
+    columns = read(DataSettings(**paths)).kinds["item"].columns
+    assert columns["tags"].values.tolist() == ["x", "y z"] and columns["tags"].offset.tolist() == [0, 2, 3]
+    assert columns["place"].value.tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_every_kind_of_file_reads_lists_alike(files):
+    import pandas as pd
+
+    path = files.folder / "book.parquet"
+    pd.DataFrame({"item_id": ["0000031887", "b2", "b3"], "genres": ['["a"]', None, "['a', 'b']"]}).to_parquet(path)
+    files.settings["item_feat_path"]["book"] = str(path)
+    column = files.read(feat={"genres": {"type": "token_seq", "source": "item_book"}}).kinds["book"].columns["genres"]
+    assert column.values.tolist() == ["a", "b"] and column.offset.tolist() == [0, 1, 1, 3]
