@@ -576,7 +576,9 @@ def test_a_record_of_checksums_that_cannot_be_read_is_named(published, capsys, r
     assert "checksums.json" in said and "Delete it" in said
 
 
-@pytest.mark.parametrize("content", [b"<html>moved</html>", gzip.compress(b'{"asin": "a"}\n' * 1000)[:-20]])
+@pytest.mark.parametrize(
+    "content", [b"<html>moved</html>", gzip.compress(b'{"asin": "a"}\n' * 1000)[:-20]], ids=["no gzip", "cut"]
+)
 def test_a_cut_gzip_is_named(content, tmp_path):
     (tmp_path / "meta.json.gz").write_bytes(content)
     with pytest.raises(common.PrepareError, match=r"meta\.json\.gz is not a whole gzip file .*Delete it"):
