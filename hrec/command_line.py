@@ -1,6 +1,6 @@
-"""The command line of ``hrec``; torch, which takes seconds, is loaded once there is work (hrec/commands.py).
+"""The command line of ``hrec``; torch, which takes seconds, is loaded once there is work (hrec/cli/recommend.py).
 
-Training has scripts of its own (hrec/cli.py).
+Training has scripts of its own (hrec/cli/train.py).
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def _add_export(p: argparse.ArgumentParser) -> None:
 
 
 def _later(name: str) -> Callable[[argparse.Namespace], None]:
-    """A function of hrec/commands.py, loaded when it is called."""
+    """A function of hrec/cli/recommend.py, loaded when it is called."""
 
     def run(args: argparse.Namespace) -> None:
-        getattr(import_module("hrec.commands"), name)(args)
+        getattr(import_module("hrec.cli.recommend"), name)(args)
 
     return run
