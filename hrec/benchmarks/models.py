@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from hrec.benchmarks.timing import CPU, WARM_UP, apart, described, epoch, rows_in, set_up, time_steps
-from hrec.config import CONFIG_DIR, load, read_json
+from hrec.config import configs_in, load, read_json
 from hrec.datasets import load_split
 from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData
@@ -50,7 +50,7 @@ def bench_models(args: argparse.Namespace) -> None:
 
 def all_configs() -> list[str]:
     """The name of a config for each model of the table of models."""
-    named = {read_json(path)["model"]["name"]: path.stem for path in CONFIG_DIR.glob("*.json")}
+    named = {read_json(path)["model"]["name"]: name for name, path in configs_in().items() if "/" not in name}
     return [named[model] for model in MODELS]
 
 

@@ -1,8 +1,10 @@
-"""Checks of a command line that several scripts share."""
+"""Arguments that several commands share, and checks of them."""
 
 from __future__ import annotations
 
 import argparse
+
+from hrec.config import path_argument
 
 
 def too_small(args: argparse.Namespace, **least: int) -> str | None:
@@ -11,3 +13,11 @@ def too_small(args: argparse.Namespace, **least: int) -> str | None:
         if (given := getattr(args, name)) < bound:
             return f"--{name}: at least {bound}, got {given}"
     return None
+
+
+def add_run(p: argparse.ArgumentParser) -> None:
+    """The folder of a finished run, and the device to load it on."""
+    p.add_argument(
+        "folder", type=path_argument, metavar="RUN", help="the folder of a finished run: output/DURation-..."
+    )
+    p.add_argument("--device", default="auto", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")

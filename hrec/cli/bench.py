@@ -1,8 +1,8 @@
 """Where the time of a training step goes, how long an epoch of each model takes, and how fast data is read.
 
-    python scripts/bench.py                       step, trainer and reading, on planted 'douban' (several minutes)
-    python scripts/bench.py --size small --steps 5 --parts step trainer
-    python scripts/bench.py --parts models lists --data movielens planted-douban
+    hrec bench                       step, trainer and reading, on planted 'douban' (several minutes)
+    hrec bench --size small --steps 5 --parts step trainer
+    hrec bench --parts models lists --data movielens planted-douban
 
 step     DURation with the published widths, batch 1,024 of each kind: drawing, forward, backward, optimiser, with the
          published dense Adam and with row-wise updates; then the same model whose histories are dense rows [B, n], as
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import torch
 
@@ -45,18 +46,24 @@ PARTS = {
 }
 
 
-def main() -> int:
-    """Run the command line; returns the exit status."""
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    args = parser(prog).parse_args(argv)
+    torch.set_num_threads(args.threads)
+    reuse_memory()
+    about = provenance()
+    print(f"commit {about['commit'][:12]}, torch {about['torch']}, {about['machine']}, {args.threads} threads\n")
     try:
-        bench()
+        for part in args.parts:
+            PARTS[part](args)
     except (ConfigError, DataError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def bench() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(prog: str | None = None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["step", "trainer", "reading"])
     parser.add_argument(
         "--size", choices=planted.SIZES, default="douban", help="of the planted data; not for models and lists"
@@ -69,10 +76,4 @@ def bench() -> None:
     models.add_argument("--models", nargs="+", default=[], help="configs by name; one of each model if left out")
     models.add_argument("--data", nargs="+", default=["movielens", "planted-douban"], help="names in configs/data/")
     models.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, such as opt.row_wise=true")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    reuse_memory()
-    about = provenance()
-    print(f"commit {about['commit'][:12]}, torch {about['torch']}, {about['machine']}, {args.threads} threads\n")
-    for part in args.parts:
-        PARTS[part](args)
+    return parser

@@ -1,4 +1,4 @@
-"""How a script that trains many models ends: with a sentence and an exit status, not with a traceback."""
+"""How a command that trains many models ends: with one message and an exit status, not with a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hrec.pipeline.stage_run import Interrupted
 
 
 def status_of(work: Callable[[], None]) -> int:
-    """0, 2 for what the user can mend, 130 for a stop; told on standard error."""
+    """Of a command that trains many models: 0, 2 for what the user can correct, 130 for a stop; messages to stderr."""
     try:
         work()
     except (ConfigError, DataError) as error:

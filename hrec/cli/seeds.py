@@ -1,6 +1,6 @@
 """Train models with several seeds on one data set: mean and deviation of a metric by kind, as a Markdown table.
 
-    python scripts/seeds.py duration deepmf --data epinions --seeds 3 -- opt.hyper_params.lr=0.0003
+    hrec seeds duration deepmf --data epinions --seeds 3 -- opt.hyper_params.lr=0.0003
 
 A run that is finished is not run again, one that was killed is resumed; so the command can be repeated at will. Runs go
 by their settings as they take effect; the commits they were made at stand under the table.
@@ -32,27 +32,14 @@ from hrec.pipeline.ranking import GROUPS
 from hrec.pipeline.ranking_metrics import is_ranking
 
 
-def main() -> int:
-    """Run the command line; returns the exit status."""
-    return status_of(seeds)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    return status_of(lambda: seeds(argv, prog))
 
 
-def seeds() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="configs by name, each with settings of its own behind ':'")
-    parser.add_argument("--data", required=True, help="a name in configs/data/")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
-    parser.add_argument("--metric", help="auc, recall@10; left out, what the first model watches")
-    parser.add_argument("--out", type=path_argument, default=Path("output/seeds"))
-    own = sys.argv[1:]
-    cut = own.index("--") if "--" in own else len(own)
-    args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
-    if told := too_small(args, seeds=1, jobs=1):
-        raise ConfigError(told)
-    for word in [*shared, *(part for model in args.models for part in _parted(model)[1:])]:
-        if word.startswith("seed="):
-            raise ConfigError(f"'{word}': every row has seeds 0 to {args.seeds - 1}, as --seeds says; leave it out")
+def seeds(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run the models, write the table. Raises ConfigError, DataError, CheckpointError."""
+    args, shared = _parsed(argv, prog)
     reuse_memory()
     jobs = []
     for model in args.models:
@@ -72,6 +59,26 @@ def seeds() -> None:
     path = args.out / f"{jobs[0].load().run.data.name}-{_digest(what)}.md"
     path.write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nwritten to {path}")
+
+
+def _parsed(argv: Sequence[str] | None, prog: str | None) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, and the settings behind ``--``. Raises ConfigError."""
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="configs by name, each with settings of its own behind ':'")
+    parser.add_argument("--data", required=True, help="a name in configs/data/")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
+    parser.add_argument("--metric", help="auc, recall@10; left out, what the first model watches")
+    parser.add_argument("--out", type=path_argument, default=Path("output/seeds"))
+    own = list(sys.argv[1:] if argv is None else argv)
+    cut = own.index("--") if "--" in own else len(own)
+    args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
+    if told := too_small(args, seeds=1, jobs=1):
+        raise ConfigError(told)
+    for word in [*shared, *(part for model in args.models for part in _parted(model)[1:])]:
+        if word.startswith("seed="):
+            raise ConfigError(f"'{word}': every row has seeds 0 to {args.seeds - 1}, as --seeds says; leave it out")
+    return args, shared
 
 
 def _parted(model: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Search the settings of a model with Optuna, on the validation part alone.
 
-    python scripts/sweep.py duration --data epinions --trials 30
-    python scripts/sweep.py duration opt.epochs=30 --space configs/sweeps/duration.json --jobs 2
+    hrec sweep duration --data epinions --trials 30
+    hrec sweep duration opt.epochs=30 --space configs/sweeps/duration.json --jobs 2
 
 The space is a JSON file of settings and what each may be (configs/sweeps/). A study goes by its settings, space,
 metric, data and seed, and lies in a folder of its own under --out: repeat the command after a stop and it goes on,
@@ -26,7 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrec.cli.arguments import too_small
 from hrec.cli.ending import status_of
-from hrec.config import ConfigError, LoadedConfig, load, path_argument
+from hrec.config import CONFIG_DIR, ConfigError, LoadedConfig, load, path_argument, shipped
+from hrec.experiments.command import training_command
 from hrec.experiments.runs import digests_of
 from hrec.models import find_model
 from hrec.pipeline.checks import check_settings
@@ -41,8 +42,8 @@ from hrec.tuning.trial import Search, metric_of
 from hrec.tuning.work import work_off
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(prog: str | None = None) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("config", help="a name in configs/ (duration) or the path of a JSON file")
     p.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings of every trial: opt.epochs=30")
     p.add_argument("--space", type=path_argument, help="what is searched; left out, configs/sweeps/<config>.json")
@@ -58,9 +59,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run one command line; returns the exit status."""
-    args = parser().parse_intermixed_args(argv)
+    args = parser(prog).parse_intermixed_args(argv)
     reuse_memory()
     return status_of(lambda: sweep(args))
 
@@ -71,7 +72,7 @@ def sweep(args: argparse.Namespace) -> None:
     fixed = tuple(([f"data={args.data}"] if args.data else []) + args.overrides)
     config = load(args.config, find_model, fixed)
     check_settings(config)
-    path = args.space or Path("configs/sweeps") / f"{Path(args.config).stem}.json"
+    path = args.space or shipped(CONFIG_DIR / "sweeps" / f"{Path(args.config).stem}.json")
     space = read_space(path)
     check_space(path, space, args.config, fixed)
     search = Search(args.config, fixed, space, metric_of(config, args.metric))
@@ -88,7 +89,7 @@ def sweep(args: argparse.Namespace) -> None:
     best = study.best()
     if best is None:
         raise ConfigError(f"{path}: no trial came to its end; a smaller 'high' of opt.hyper_params.lr may help")
-    command = shlex.join(["python", "train_hete.py", args.config, *fixed, *search.drawn(best.params)])
+    command = shlex.join([*training_command(), args.config, *fixed, *search.drawn(best.params)])
     print(f"settings of trial {best.number}: {folder / 'best.json'}, or\n{command}")
 
 

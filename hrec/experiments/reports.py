@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hrec.experiments.command import started_by
 from hrec.experiments.plots import Dots, dots
 from hrec.experiments.runs import Done, short
 from hrec.experiments.significance import Comparison, holm, verdict
@@ -124,7 +125,7 @@ def _command() -> str:
             next(words, None)  # its value
         elif not word.startswith(("--out=", "--jobs=")):
             kept.append(word)
-    return shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *kept])
+    return shlex.join([*started_by(), *kept])
 
 
 def markdown(rows: list[list[str]]) -> str:

@@ -1,10 +1,10 @@
 """Amazon 2014, 5-core (McAuley et al.): what the same users bought of beauty, clothing, sports and toys, in order.
 
-python scripts/prepare_amazon.py                    downloads the reviews and the product data of the four kinds
-python scripts/prepare_amazon.py --from FOLDER      FOLDER holds reviews_*_5.json.gz and meta_*.json.gz of the four,
+hrec prepare amazon                    downloads the reviews and the product data of the four kinds
+hrec prepare amazon --from FOLDER      FOLDER holds reviews_*_5.json.gz and meta_*.json.gz of the four,
                                                     or the folders amazon_multidomain, amazon_clothing and
                                                     amazon_beauty_jrl with their parquet files
-python scripts/prepare_amazon.py --min-kinds 2      users alone who bought of two kinds or more, into data/amazon-2kinds
+hrec prepare amazon --min-kinds 2      users alone who bought of two kinds or more, into data/amazon-2kinds
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -203,8 +203,8 @@ def features() -> dict[str, dict[str, Any]]:
     return shared | own
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = arguments(__doc__, "amazon")
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    parser = arguments(__doc__, "amazon", prog)
     told = "keep users who bought of N kinds or more, and of them users and items with five rows or more"
     parser.add_argument("--min-kinds", type=int, default=1, metavar="N", help=told)
     args = parser.parse_args(argv)

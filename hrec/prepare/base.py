@@ -1,6 +1,6 @@
-"""What the prepare_*.py scripts share: arguments, downloads, tables in one layout, and a closing table of counts.
+"""What all sources share: arguments, downloads, tables in one layout, and a closing table of counts.
 
-A script says which files the source publishes and how to turn a folder with them into ``Prepared``; the rest is here.
+A source says which files the source publishes and how to turn a folder with them into ``Prepared``; the rest is here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONFIG_DIR = Path("configs/data")
 
 
 class PrepareError(Exception):
-    """The source cannot be used; the message is one sentence for the person who ran the script."""
+    """The source cannot be used; the message is one sentence for the person who ran the command."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class Prepared:
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
-    """The arguments that every script takes."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None, name: str, prog: str | None = None) -> argparse.ArgumentParser:
+    """The arguments that every source takes; ``name``: the data's."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog, description=description, formatter_class=form)
     parser.add_argument("--from", dest="folder", type=Path, help="a folder that holds the files: nothing is downloaded")
     parser.add_argument(
         "--out",

@@ -1,8 +1,8 @@
 """CiteULike-a (Wang and Blei, KDD 2011; tags by Wang, Chen and Li, IJCAI 2013): who keeps which article, with words.
 
-python scripts/prepare_citeulike.py                  downloads the published files, mult.dat among them: the 8,000 words
+hrec prepare citeulike                  downloads the published files, mult.dat among them: the 8,000 words
                                                      of title and abstract that CTR, CDL and DualNet read
-python scripts/prepare_citeulike.py --from FOLDER    FOLDER (or FOLDER/js05212, ...) holds users.dat and, as far as they
+hrec prepare citeulike --from FOLDER    FOLDER (or FOLDER/js05212, ...) holds users.dat and, as far as they
                                                      are there, mult.dat, raw-data.csv, item-tag.dat and tags.dat, also
                                                      compressed (.xz); interactions.parquet and items.parquet will do
 
@@ -278,5 +278,5 @@ def variants(matrices: dict, columns: dict) -> dict[str, dict]:
     return out
 
 
-def main(argv: list[str] | None = None) -> int:
-    return prepare(arguments(__doc__, "citeulike").parse_args(argv), FILES, build)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    return prepare(arguments(__doc__, "citeulike", prog).parse_args(argv), FILES, build)

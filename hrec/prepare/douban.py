@@ -1,12 +1,13 @@
 """Douban books and music rated 1 to 5 by shared users, as published with GA-DTCDR (Zhu et al., IJCAI 2020).
 
-python scripts/prepare_douban.py                  downloads the two files from GA-DTCDR's repository
-python scripts/prepare_douban.py --from FOLDER    FOLDER (or FOLDER/original) holds douban_book_ratings.dat and
+hrec prepare douban                  downloads the two files from GA-DTCDR's repository
+hrec prepare douban --from FOLDER    FOLDER (or FOLDER/original) holds douban_book_ratings.dat and
                                                   douban_music_ratings.dat: user, item and rating, tabs between
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -50,5 +51,5 @@ def build(folder: Path) -> Prepared:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    return prepare(arguments(__doc__, "douban-ga").parse_args(argv), FILES, build)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    return prepare(arguments(__doc__, "douban-ga", prog).parse_args(argv), FILES, build)

@@ -1,12 +1,13 @@
 """Epinions (Tang, Gao and Liu, WSDM 2012): books, films and music rated 1 to 5 by the same users, and whom they trust.
 
-python scripts/prepare_epinions.py                  downloads epinions.zip
-python scripts/prepare_epinions.py --from FOLDER    FOLDER holds epinions.zip, or rating.mat and trustnetwork.mat,
+hrec prepare epinions                  downloads epinions.zip
+hrec prepare epinions --from FOLDER    FOLDER holds epinions.zip, or rating.mat and trustnetwork.mat,
                                                     or ratings.parquet and trust.parquet
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -107,5 +108,5 @@ def with_trust(users: pd.DataFrame, trust: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    return prepare(arguments(__doc__, "epinions").parse_args(argv), FILES, build)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    return prepare(arguments(__doc__, "epinions", prog).parse_args(argv), FILES, build)

@@ -1,13 +1,14 @@
 """MovieLens 100k (Harper and Konstan, TiiS 2015): films rated 1 to 5, with columns of users and films.
 
-python scripts/prepare_movielens.py                  downloads ml-100k.zip
-python scripts/prepare_movielens.py --from FOLDER    FOLDER holds ml-100k.zip, or RecBole's atomic files
+hrec prepare movielens                  downloads ml-100k.zip
+hrec prepare movielens --from FOLDER    FOLDER holds ml-100k.zip, or RecBole's atomic files
                                                      ml-100k.inter, .user and .item, also compressed (.xz)
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -105,5 +106,5 @@ def build(folder: Path) -> Prepared:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    return prepare(arguments(__doc__, "movielens").parse_args(argv), FILES, build)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    return prepare(arguments(__doc__, "movielens", prog).parse_args(argv), FILES, build)

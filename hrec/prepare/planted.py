@@ -1,7 +1,7 @@
 """Write planted data (hrec/datasets/planted.py) as files in the published layout, as if it came from a real source.
 
 Example:
-    python scripts/make_planted.py --size small --seed 0 --out data/planted-small
+    hrec prepare planted --size small --seed 0 --out data/planted-small
 
 The folder then holds:
     users.csv, book.csv, music.csv, film.csv   one row each; lists with | between entries; empty where missing
@@ -35,8 +35,8 @@ SEPARATOR = "|"
 TYPES = {Categorical: "token", CategoricalList: "token_seq", Numeric: "float"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = arguments().parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    args = arguments(prog).parse_args(argv)
     out = args.out or Path("data") / f"planted-{args.size}"
     if refusal := reason_to_refuse(out, args.force):
         print(refusal, file=sys.stderr)
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(prog: str | None = None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=list(SIZES), default="small", help="how much (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (%(default)s)")
     parser.add_argument("--out", type=path_argument, help="the folder to write (data/planted-SIZE)")

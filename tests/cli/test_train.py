@@ -43,7 +43,7 @@ PATIENCE = 120.0
 
 SERVE = """
 import json, os, runpy, sys, traceback
-import hrec.training, hrec.models.general.dmf, hrec.models.hetero.duration, torch._dynamo  # all that a run imports
+import hrec.cli.training, hrec.models.general.dmf, hrec.models.hetero.duration, torch._dynamo  # all that a run imports
 for line in sys.stdin:
     job = json.loads(line)
     pid = os.fork()

@@ -1,11 +1,11 @@
-"""What train_hete.py and train_homo.py do once their command line is read (hrec/cli.py): a run, or a dry run."""
+"""What train_hete.py and train_homo.py do once their command line is read (hrec/cli/train.py): a run, or a dry run."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
+import shlex
 import time
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 from hrec.config import ConfigError, LoadedConfig, is_there, load
 from hrec.datasets.batches import Draw
 from hrec.endings import Stopped
+from hrec.experiments.command import training_command
 from hrec.models import find_model
 from hrec.models.base import BaseModel, Stage
 from hrec.pipeline.checks import check_settings
@@ -24,7 +25,7 @@ from hrec.pipeline.stage_run import Interrupted, Position, StageRun, no_batch
 from hrec.pipeline.trainer import Trainer
 
 
-def train(args: argparse.Namespace, homogeneous: bool) -> None:
+def run_or_show(args: argparse.Namespace, homogeneous: bool) -> None:
     """Do what the arguments say. Raises ConfigError, DataError, CheckpointError, DivergedError, or Stopped."""
     if args.config and "=" in args.config and not is_there(Path(args.config)):
         args.config, args.overrides = None, [args.config, *args.overrides]
@@ -36,7 +37,7 @@ def train(args: argparse.Namespace, homogeneous: bool) -> None:
     try:
         run(config, args.resume)
     except Interrupted as stop:
-        raise Stopped(f"stopped and saved; go on with: python {sys.argv[0]} --resume {stop}") from None
+        raise Stopped(f"stopped and saved; go on with: {shlex.join(training_command())} --resume {stop}") from None
 
 
 def _load(args: argparse.Namespace) -> LoadedConfig:
