@@ -42,6 +42,9 @@ USERS, ITEMS, LONGEST, SEEN = 10_000, 300_000, 100, 20
 """Of full ranking: users, candidates, items of a list, and items that each user has seen."""
 
 
+Ways = dict[str, Callable[..., Any]]
+
+
 def bench_lists(args: argparse.Namespace) -> None:
     """The three tables; each line in a process of its own."""
     for name in [prepared(name, "bprmf") for name in args.data]:
@@ -55,7 +58,7 @@ def bench_lists(args: argparse.Namespace) -> None:
     _table_of(title, "s", RANKERS, None, args)
 
 
-def _table_of(title: str, unit: str, ways: dict[str, Callable], data: RecData | None, args: argparse.Namespace) -> None:
+def _table_of(title: str, unit: str, ways: Ways, data: RecData | None, args: argparse.Namespace) -> None:
     """A line for each way, with its time over that of the first."""
     rows, first = [["", unit, "times the first", "peak MB"]], None
     for name, way in ways.items():
@@ -191,7 +194,7 @@ def _median(work: Callable[[], None], train: RecData) -> float:
     return statistics.median(timed(work) for _ in range(_epochs(train)))
 
 
-LOOPS = {
+LOOPS: Ways = {
     "hrec": ours,
     "hrec, opt.row_wise": partial(ours, row_wise=True),
     "textbook loop: Dataset of rows, DataLoader, nn.Embedding, Adam as it comes": textbook,
@@ -228,7 +231,7 @@ def implicit_sweep(train: RecData, args: argparse.Namespace, use_cg: bool) -> fl
     return statistics.median(b - a for a, b in pairwise(ends[1:]))
 
 
-SOLVERS = {
+SOLVERS: Ways = {
     "hrec, exact": partial(sweep, cg_steps=None),
     "implicit, exact": partial(implicit_sweep, use_cg=False),
     "hrec, 3 conjugate gradients": partial(sweep, cg_steps=3),
@@ -268,4 +271,4 @@ def _vectors() -> tuple[Tensor, Tensor]:
     return torch.randn(USERS, WIDTH), torch.randn(ITEMS, WIDTH)
 
 
-RANKERS = {"bare product and topk": bare_ranking, "hrec: seen items masked, ties in order": full_ranking}
+RANKERS: Ways = {"bare product and topk": bare_ranking, "hrec: seen items masked, ties in order": full_ranking}

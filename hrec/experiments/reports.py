@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -103,8 +104,7 @@ class Report:
         write_whole(self.folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
         for number, rows in enumerate(self.tables, start=1):
             name = "table.csv" if len(self.tables) == 1 else f"table-{number}.csv"
-            written = as_csv(rows)
-            write_whole(self.folder / name, lambda path, w=written: path.write_text(w, encoding="utf-8"))
+            write_whole(self.folder / name, partial(_write_csv, rows))
         print(f"\n{text}\nwritten to {self.folder}")
 
 
@@ -138,6 +138,10 @@ def as_csv(rows: list[list[str]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([re.sub(r"\*", "", c) for c in row] for row in rows)
     return out.getvalue()
+
+
+def _write_csv(rows: list[list[str]], path: Path) -> None:
+    path.write_text(as_csv(rows), encoding="utf-8")
 
 
 def cell(values: np.ndarray, bold: bool = False) -> str:

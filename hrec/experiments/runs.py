@@ -206,7 +206,7 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
             user, item = (torch.from_numpy(a.astype(np.int64)) for a in (rows.user, rows.item))
             np.save(folder / "test_scores.npy", scores(model, user, item).cpu().numpy())
         if lists:
-            of_users = Ranking(config.run.ranking, lists, parts).of_each_user(model, parts.test)
+            of_users: dict[str, Any] = Ranking(config.run.ranking, lists, parts).of_each_user(model, parts.test)
             np.savez(folder / "test_users.npz", **of_users)
         if job.look:
             job.look(model, parts, folder)

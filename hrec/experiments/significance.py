@@ -10,6 +10,8 @@ from scipy import stats
 
 from hrec.pipeline.metrics import auc_of_users
 
+PerSeed = Sequence[float] | np.ndarray
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -27,9 +29,7 @@ class Comparison:
     """Wilcoxon signed-rank test over the users."""
 
 
-def compare(
-    a: Sequence[float], b: Sequence[float], users_a: np.ndarray | None = None, users_b: np.ndarray | None = None
-) -> Comparison:
+def compare(a: PerSeed, b: PerSeed, users_a: np.ndarray | None = None, users_b: np.ndarray | None = None) -> Comparison:
     """a, b: one metric for each seed, paired. users_a, users_b: float[users], NaN where a user has no value."""
     x, y = np.asarray(a, float), np.asarray(b, float)
     p_seeds = float("nan")

@@ -23,6 +23,7 @@ from hrec.tuning.trial import Search
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 
 def write_report(study: Study, search: Search) -> None:
@@ -85,13 +86,11 @@ def _history(study: Study, metric: str, path: Path) -> None:
     best = np.maximum.accumulate(value) if study.optuna.direction.name == "MAXIMIZE" else np.minimum.accumulate(value)
     axes.plot(number, value, "o", label="complete")
     axes.step(number, best, where="post", label="best so far")
-    stopped = [t for t in pruned if t.value is not None]
+    stopped = [(t.number, t.value) for t in pruned if t.value is not None]
     if stopped:
-        axes.plot(
-            [t.number for t in stopped], [t.value for t in stopped], "x", color="grey", label="pruned, where it was"
-        )
+        axes.plot(*zip(*stopped, strict=True), "x", color="grey", label="pruned, where it was")
     axes.set(xlabel="trial", ylabel=f"validation {metric}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     _save(figure, path)

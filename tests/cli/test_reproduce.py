@@ -23,10 +23,14 @@ from hrec.experiments.reports import Report
 from hrec.papers.dualnet import runs as dualnet_runs
 from hrec.papers.dualnet import tables as dualnet
 from hrec.papers.dualnet import tactics as dualnet_tactics
+from hrec.papers.dualnet.paper import DUALNET
 from hrec.papers.duration import figures
 from hrec.papers.duration import runs as duration_runs
 from hrec.papers.duration import table3 as duration_table3
 from hrec.papers.duration import tables as duration
+from hrec.papers.duration.paper import DURATION
+from hrec.papers.paper import Experiment, Order
+from hrec.papers.table import PAPERS
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.stage_run import Interrupted
 
@@ -45,10 +49,21 @@ def test_claims_that_the_paper_does_not_make_stand_and_are_corrected_apart(tmp_p
     assert "Beside them:\n\n- holds: ours (difference +1.0000, p = " in text
 
 
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_names_experiments_that_it_has_and_rows_that_it_can_run(name: str):
+    paper = PAPERS[name]
+    assert paper.name == name and "planted" in paper.data
+    named = {*paper.published, *paper.claims, *(e for rows in paper.rows for e in rows.experiments)}
+    assert named <= set(paper.experiments)
+    assert all(experiment.about for experiment in paper.experiments.values())
+    (models,) = (rows for rows in paper.rows if rows.name == "models")
+    assert set(paper.trials) <= set(models.choices)
+
+
 def test_a_claim_of_table_1_has_the_order_that_the_paper_printed():
-    assert dualnet._as_printed("CiteULike2", ("CDL", "WMF"), 0) == ("WMF", "CDL")
-    assert dualnet._as_printed("CiteULike2", ("CDL", "WMF"), 2) == ("CDL", "WMF")
-    assert dualnet._as_printed("another split", ("CDL", "WMF"), 0) == ("CDL", "WMF")
+    assert dualnet._as_printed("CiteULike2", Order("CDL", "WMF"), 0) == Order("WMF", "CDL")
+    assert dualnet._as_printed("CiteULike2", Order("CDL", "WMF"), 2) == Order("CDL", "WMF")
+    assert dualnet._as_printed("another split", Order("CDL", "WMF"), 0) == Order("CDL", "WMF")
 
 
 def test_the_rank_of_a_partner_counts_those_that_are_nearer():
@@ -135,9 +150,9 @@ def test_figures_of_the_duration_paper_are_those_of_its_text():
     lines = [line.split() for line in _paper("000")]
     for number, kind in enumerate(("Book", "Music", "Movie", "All")):
         printed = next(
-            line for line in lines if line[:1] == [kind] and len(line) == 1 + len(duration_table3.PAPER_TABLE_3)
+            line for line in lines if line[:1] == [kind] and len(line) == 1 + len(DURATION.published["table3"])
         )
-        told = [row[number] for row in duration_table3.PAPER_TABLE_3.values()]
+        told = [row[number] for row in DURATION.published["table3"].values()]
         assert [None if cell == "/" else float(cell) for cell in printed[1:]] == told, kind
 
 
@@ -145,13 +160,15 @@ def test_figures_of_the_dualnet_paper_are_those_of_its_text():
     lines = [re.sub(r"(?<=\d) ?%", "", line).split("\t") for line in _paper("004")]
     for model in ("WMF", "CDL", "DualNet"):
         printed = next(line for line in lines if line[0] == model)
-        told = [dualnet.PAPER_TABLE_1[f"CiteULike{n}", model] for n in (1, 2)]
+        told = [DUALNET.published["table1"][f"CiteULike{n}", model] for n in (1, 2)]
         assert [float(cell) for cell in printed[1:]] == [*told[0], *told[1]]
     noisy = "in-matrix *Recall@300* from 67.3% to 71.2%, and out-matrix *Recall@50* from 38.6% to 47.5%"
     assert any(noisy in line for line in _paper("004"))
-    of_noise = [dualnet.PAPER_NOISE[part, how] for part in ("in-matrix", "out-matrix") for how in ("without", "with")]
+    of_noise = [
+        DUALNET.published["noise"][part, how] for part in ("in-matrix", "out-matrix") for how in ("without", "with")
+    ]
     assert of_noise == [(None, 67.3), (None, 71.2), (38.6, None), (47.5, None)]
-    for name, told in (dualnet.PAPER_TABLE_2 | dualnet.PAPER_TABLE_3).items():
+    for name, told in (DUALNET.published["table2"] | DUALNET.published["table3"]).items():
         heads = (name, name.replace("_", "-"), "multi-level branching" if name == "branching" else name)
         rows = [[float(cell) for cell in line[1:]] for line in lines if line[0] in heads and len(line) == 4]
         assert list(told) in rows, name
@@ -243,7 +260,7 @@ def test_an_experiment_writes_its_report_and_runs_nothing_twice(tmp_path):
 
 @pytest.mark.slow
 def test_dualnet_table_1_tunes_each_model_and_tests_over_users(tmp_path: Path):
-    options = dualnet.Options("tiny", tmp_path, seeds=2, trials=2, models=("WMF", "DualNet"))
+    options = dualnet_runs.Options("tiny", tmp_path, seeds=2, trials=2, models=("WMF", "DualNet"))
     dualnet.table1(options)
     report = (tmp_path / "dualnet-table1-tiny" / "report.md").read_text()
     assert "| in-matrix | WMF |" in report and "DualNet above WMF" in report and "CDL" not in report
@@ -277,8 +294,8 @@ def test_what_an_experiment_cannot_do_is_refused(words, problem, monkeypatch, ca
 
 
 def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: Path):
-    options = dualnet.Options("tiny", tmp_path)
-    for model, trials in {name: dualnet_runs.TRIALS.get(name, [()]) for name in dualnet.CONFIGS}.items():
+    options = dualnet_runs.Options("tiny", tmp_path)
+    for model, trials in {name: dualnet_runs.TRIALS.get(name, [()]) for name in dualnet_runs.CONFIGS}.items():
         for trial in trials:
             settings = options.job(model, (50, 100), *options.source.out_matrix, *trial).load().run
             assert settings.ranking.items == "new_of_part" and settings.data.split.by == "cold_items"
@@ -341,7 +358,7 @@ def test_ctrl_c_ends_an_experiment_with_a_sentence(monkeypatch, capsys):
     def stopped(options):
         raise Interrupted("some/folder")
 
-    monkeypatch.setitem(reproduce.EXPERIMENTS["duration"], "table2", stopped)
+    monkeypatch.setitem(DURATION.experiments, "table2", Experiment(stopped))
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "duration", "table2", "--data", "tiny"])
     assert reproduce.main() == 130
     assert capsys.readouterr().err == "stopped; the same command goes on\n"
@@ -406,7 +423,7 @@ def test_agreement_is_one_for_the_same_clusters(monkeypatch):
 
 
 def test_raw_columns_are_those_of_the_data_whatever_was_trained():
-    data = duration.Options("tiny", Path()).job("DURation").load()
+    data = duration_runs.Options("tiny", Path()).job("DURation").load()
     train = runs.split_of(data).train
     torch.manual_seed(5)
     first = figures.raw_columns(train)
@@ -420,7 +437,7 @@ def test_figures_are_refused_before_anything_is_trained_where_there_is_nothing_t
     bare = RecData(Table(1), {"book": Table(3)}, Interactions(*(np.zeros(1, np.int32) for _ in range(3))))
     monkeypatch.setattr(figures, "split_of", lambda config: Split(bare, bare, bare))
     monkeypatch.setattr(figures, "trained", lambda *args: pytest.fail("trained"))
-    options = duration.Options("epinions", tmp_path)
+    options = duration_runs.Options("epinions", tmp_path)
     for figure, why in (
         (figures.figure2, "stands in two kinds"),
         (figures.figure3, "no f_p"),
@@ -432,7 +449,7 @@ def test_figures_are_refused_before_anything_is_trained_where_there_is_nothing_t
 
 @pytest.mark.slow
 def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
-    options = duration.Options("tiny", tmp_path, seeds=1, trials=1)
+    options = duration_runs.Options("tiny", tmp_path, seeds=1, trials=1)
     for experiment in (duration.table2, duration.table5, figures.figure2, figures.figure3, figures.figure4):
         experiment(options)
     pictures = {"table2": "table", "table5": "table"} | {name: name for name in ("figure2", "figure3", "figure4")}
@@ -446,8 +463,8 @@ def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
 
 
 def test_models_of_columns_get_settings_that_others_do_not_have(tmp_path):
-    options = duration.Options("epinions-counts", tmp_path)
+    options = duration_runs.Options("epinions-counts", tmp_path)
     assert "model.buckets=16" in options.job("DeepFM").overrides
     assert "model.buckets=16" not in options.job("NAIS").overrides
-    for model in duration.CONFIGS:
+    for model in duration_runs.CONFIGS:
         options.job(model).load()

@@ -53,6 +53,8 @@ class Source:
     """What the items' content is, where it is not the paper's."""
     smaller: int = 1
     """What the paper's cut-offs are divided by."""
+    of_paper: bool = False
+    """Whether the paper's numbers are of this data, so that a table shows them too."""
     trials: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     """Model -> what is tried of it here, in place of TRIALS."""
 
@@ -99,7 +101,7 @@ def _source(name: str, smaller: int = 1) -> Source:
 def _epinions() -> Source:
     """128,000 users and items: vectors and sweeps of WMF that a quarter of an hour is enough for."""
     small = ("opt.epochs=10", "model.embedding_size=100")
-    trials = {"WMF": [small, (*small, "model.b=0.001")], "DualNet+users": [()]}
+    trials: dict[str, list[tuple[str, ...]]] = {"WMF": [small, (*small, "model.b=0.001")], "DualNet+users": [()]}
     return replace(_source("epinions"), configs={"DualNet+users": "dualnet-epinions"}, trials=trials)
 
 
@@ -109,7 +111,7 @@ def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
     wide = ("model.embedding_size=1000", "model.l_exponent=2", "model.l_u=1.3", "model.l_v=1.3")
     told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
     splits = {**more, "CiteULike2": (*kept, *IN_MATRIX, NOT_OF_VALIDATION)}
-    return Source(splits, (*kept, *OUT_MATRIX), own, told, trials={"WMF": [wide, TRIALS["WMF"][0]]})
+    return Source(splits, (*kept, *OUT_MATRIX), own, told, of_paper=True, trials={"WMF": [wide, TRIALS["WMF"][0]]})
 
 
 SOURCES = {
@@ -186,7 +188,7 @@ def written(
 ) -> Report:
     """The table of the rows, recall in per cent, with what the paper printed beside it."""
     report = options.report(name)
-    with_paper = options.data.startswith("citeulike") and any(row.paper for row in rows)
+    with_paper = options.source.of_paper and any(row.paper for row in rows)
     table = [[*heading, *(f"recall@{k}" for k in cuts), *(["paper"] if with_paper else [])]]
     for row, done in zip(rows, runs, strict=True):
         cells = [percent(done, k) for k in cuts]
@@ -248,5 +250,5 @@ def claim(report: Report, told: str, better: Sequence[Done], worse: Sequence[Don
     """Whether one is above the other at k, by a Wilcoxon test over users; ``ours``: the paper does not claim it."""
     metric = f"recall@{k}"
     users = of_users(better, metric), of_users(worse, metric)
-    means = [[d.result["test"][metric] for d in done] for done in (better, worse)]
-    report.claim_of_users(f"{told}, {metric} (Wilcoxon over users)", compare(*means, *users), ours)
+    above, below = ([d.result["test"][metric] for d in done] for done in (better, worse))
+    report.claim_of_users(f"{told}, {metric} (Wilcoxon over users)", compare(above, below, *users), ours)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from hrec.config import ConfigError
 from hrec.experiments.runs import split_of
-from hrec.papers.dualnet.runs import CONFIGS, SOURCES, TRIALS, Options, Row, claim, measured, written
-from hrec.papers.dualnet.tactics import RATES, tactics
-
-__all__ = ["CONFIGS", "SOURCES", "Options", "most_trials", "noise", "table1", "table2", "table3", "tactics"]
+from hrec.papers.dualnet.published import CLAIMS, TABLE_1, TABLE_2, TABLE_3
+from hrec.papers.dualnet.published import NOISE as PAPER_NOISE
+from hrec.papers.dualnet.runs import Options, Row, claim, measured, written
+from hrec.papers.paper import Order
 
 READ_CONTENT = ("CDL", "DualNet", "DualNet-config")
 """What cannot do without columns of items."""
@@ -18,34 +18,8 @@ OF_TABLE_1, OF_TABLE_2 = ("WMF", "CDL", "DualNet"), ("CDL", "DualNet")
 NO_LEAK = "model.all_items=false"
 """The content of new items is not to be learnt from where they are what is predicted."""
 
-PAPER_TABLE_1 = {
-    ("CiteULike1", "WMF"): (22.14, 32.58, 43.65),
-    ("CiteULike1", "CDL"): (25.02, 36.57, 48.32),
-    ("CiteULike1", "DualNet"): (30.41, 41.71, 52.24),
-    ("CiteULike2", "BPRMF"): (39.11, 49.16, 59.96),
-    ("CiteULike2", "WMF"): (40.45, 50.28, 59.95),
-    ("CiteULike2", "CDL"): (39.49, 52.02, 64.41),
-    ("CiteULike2", "DualNet"): (41.26, 53.80, 65.21),
-}
-PAPER_TABLE_2 = {"CDL": (32.18, 43.90, 56.36), "DualNet": (47.51, 56.59, 66.36)}
-PAPER_TABLE_3 = {
-    "basic": (15.86, 38.86, 51.03),
-    "multi_level": (16.89, 39.92, 51.26),
-    "branching": (17.43, 40.31, 51.78),
-}
-PAPER_NOISE = {
-    ("in-matrix", "without"): (None, 67.3),
-    ("in-matrix", "with"): (None, 71.2),
-    ("out-matrix", "without"): (38.6, None),
-    ("out-matrix", "with"): (47.5, None),
-}
-"""Recall@50 and @300 in per cent."""
 NOISE = 0.3
 """Share of both networks' inputs that is set to zero; the paper does not say how many."""
-ABOVE = (("DualNet", "CDL"), ("CDL", "WMF"), ("DualNet", "WMF"))
-"""The order of the paper, but for single figures of its Table 1."""
-OURS_ABOVE = tuple((ours, other) for ours in ("DualNet+users", "DualNet-config") for other in ("CDL", "WMF"))
-"""Of what the paper does not have: a model of ours, and settings that no search chose."""
 
 
 def table1(options: Options) -> None:
@@ -59,7 +33,7 @@ def table1(options: Options) -> None:
     if not models:
         raise ConfigError(f"--models: the items of '{options.data}' have no columns to read; DualNet+users needs none")
     rows = [
-        Row((split, model), model, settings, PAPER_TABLE_1.get((split, model)))
+        Row((split, model), model, settings, TABLE_1.get((split, model)))
         for split, settings in options.source.splits.items()
         for model in models
     ]
@@ -69,19 +43,19 @@ def table1(options: Options) -> None:
         report.say(f"Left out, as the items of '{options.data}' have no columns to read: {', '.join(left_out)}.")
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
     for split in options.source.splits:
-        for pair in (*ABOVE, *OURS_ABOVE):
-            for number, k in enumerate(cuts) if set(pair) <= set(models) else ():
-                better, worse = _as_printed(split, pair, number)
-                runs_of = by_label[split, better], by_label[split, worse]
-                claim(report, f"{better} above {worse}, {split}", *runs_of, k, ours=pair in OURS_ABOVE)
+        for order in CLAIMS["table1"]:
+            for number, k in enumerate(cuts) if {order.better, order.worse} <= set(models) else ():
+                printed = _as_printed(split, order, number)
+                runs_of = by_label[split, printed.better], by_label[split, printed.worse]
+                claim(report, f"{printed}, {split}", *runs_of, k, ours=order.ours)
     report.close([d for done in runs for d in done])
 
 
-def _as_printed(split: str, pair: tuple[str, str], number: int) -> tuple[str, str]:
-    """The pair, the one that is above in that column of the paper's Table 1 first."""
-    first, second = (PAPER_TABLE_1.get((split, model)) for model in pair)
-    turned = first is not None and second is not None and first[number] < second[number]
-    return pair[::-1] if turned else pair
+def _as_printed(split: str, order: Order, column: int) -> Order:
+    """The order of the two models in that column of the paper's Table 1."""
+    better, worse = (TABLE_1.get((split, model)) for model in (order.better, order.worse))
+    turned = better is not None and worse is not None and better[column] < worse[column]
+    return Order(order.worse, order.better, ours=order.ours) if turned else order
 
 
 def _has_content(options: Options) -> bool:
@@ -109,15 +83,15 @@ def table2(options: Options) -> None:
         raise ConfigError(f"table2 ranks new items by their columns, and the items of '{options.data}' have none")
     cuts = options.cuts(50, 100, 200)
     rows = [
-        Row((model,), model, (*options.source.out_matrix, NO_LEAK), PAPER_TABLE_2.get(model))
+        Row((model,), model, (*options.source.out_matrix, NO_LEAK), TABLE_2.get(model))
         for model in options.models or OF_TABLE_2
     ]
     runs = measured(options, rows, cuts)
     report = written(options, "table2", ("model",), rows, runs, cuts)
     by_model = {row.model: done for row, done in zip(rows, runs, strict=True)}
-    if len(by_model) == 2:
+    for order in CLAIMS["table2"] if len(by_model) == len(OF_TABLE_2) else ():
         for k in cuts:
-            claim(report, "DualNet above CDL, out-matrix", by_model["DualNet"], by_model["CDL"], k)
+            claim(report, str(order), by_model[order.better], by_model[order.worse], k)
     report.close([d for done in runs for d in done])
 
 
@@ -126,14 +100,14 @@ def table3(options: Options) -> None:
     cuts = options.cuts(10, 50, 100)
     settings, model = options.source.in_matrix, _dualnet(options)
     rows = [
-        Row((design,), model, (*settings, f"model.design={design}"), printed)
-        for design, printed in PAPER_TABLE_3.items()
+        Row((design,), model, (*settings, f"model.design={design}"), printed) for design, printed in TABLE_3.items()
     ]
     runs = measured(options, rows, cuts)
     report = written(options, "table3", ("design",), rows, runs, cuts)
+    by_design = dict(zip(TABLE_3, runs, strict=True))
     for k in cuts:
-        claim(report, "multi-level above basic", runs[1], runs[0], k)
-        claim(report, "branching above multi-level", runs[2], runs[1], k)
+        for order in CLAIMS["table3"]:
+            claim(report, str(order), by_design[order.better], by_design[order.worse], k)
     report.close([d for done in runs for d in done])
 
 
@@ -157,15 +131,10 @@ def noise(options: Options) -> None:
         report.say(f"Without out-matrix, as the items of '{options.data}' have no columns.")
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
     for split, k in zip(splits, reversed(cuts), strict=False):
-        plain, noisy = by_label[split, "without"], by_label[split, "with"]
-        claim(report, f"noise raises recall, {split}", noisy, plain, k)
+        for order in CLAIMS["noise"]:
+            claim(report, f"{order}, {split}", by_label[split, order.better], by_label[split, order.worse], k)
     report.close([d for done in runs for d in done])
 
 
 def _noise(share: float) -> tuple[str, ...]:
     return (f"model.user_noise={share}", f"model.item_noise={share}")
-
-
-def most_trials(experiment: str) -> int:
-    """The largest --trials of an experiment."""
-    return len(RATES) if experiment == "tactics" else max(map(len, TRIALS.values()))

@@ -11,11 +11,10 @@ import numpy as np
 from hrec.datasets.histories import liked_history
 from hrec.datasets.recdata import RecData
 from hrec.experiments.runs import Done, best_of, split_of, try_all
+from hrec.papers.dualnet.published import BLOCKS, CLAIMS, LOGISTIC, SIDE, SKIPPING, TINY
 from hrec.papers.dualnet.runs import Options, claim, percent
 from hrec.pipeline.records import RunFolder
 
-SIDE = 8
-"""Users and items of a block that is small enough to be empty often."""
 PLAIN = (
     "model.design=basic",
     "model.hide_block=false",
@@ -28,9 +27,7 @@ PLAIN = (
 )
 """What all ways have: a design that a Gram matrix can sum, and noise in place of hidden blocks."""
 SMALL = (f"opt.batch_size={SIDE}", f"model.block_items={SIDE}", "opt.eval_step=1", "opt.epochs=4")
-BLOCKS, GRAM = "dual mini-batches", "all pairs by Gram matrices"
-LOGISTIC = "logistic loss"
-TINY, SKIPPING = f"blocks of {SIDE} x {SIDE}", f"blocks of {SIDE} x {SIDE}, half of the empty ones left out"
+GRAM = "all pairs by Gram matrices"
 WAYS = {
     BLOCKS: (),
     GRAM: ("model.all_pairs=true",),
@@ -86,14 +83,8 @@ def tactics(options: Options) -> None:
     )
     report.say(f"Of the blocks of {SIDE} users and {SIDE} items {100 * empty_share(train, SIDE):.1f} % hold no 1.")
     for k in cuts:
-        claim(report, "the squared loss above the logistic loss", [best[BLOCKS]], [best[LOGISTIC]], k)
-        claim(
-            report,
-            "as many epochs of all blocks above those that leave empty ones out",
-            [best[TINY]],
-            [best[SKIPPING]],
-            k,
-        )
+        for order in CLAIMS["tactics"]:
+            claim(report, str(order), [best[order.better]], [best[order.worse]], k)
     report.close(list(done.values()))
 
 

@@ -27,6 +27,7 @@ from hrec.models.base import BaseModel
 from hrec.models.hetero.duration import DURation
 from hrec.models.layers.fields import Fields
 from hrec.models.losses import alignment
+from hrec.papers.duration.published import CLAIMS, NO_TOPOLOGY, RELATIVE, TOPOLOGY
 from hrec.papers.duration.runs import Options, Row, tune
 from hrec.pipeline.checkpoints import Checkpoints
 
@@ -38,7 +39,7 @@ def save_items(model: BaseModel, parts: Split, folder: Path) -> None:
     """Keep of every item the image f_p of its columns, and the item vector x (without the numbers of the bias)."""
     assert isinstance(model, DURation)
     model.eval()
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     with torch.no_grad():
         for kind, table in parts.train.kinds.items():
             rows = torch.arange(table.count, device=model.device).split(4096)
@@ -151,8 +152,9 @@ def _heatmap(left: np.ndarray, right: np.ndarray, pairs: np.ndarray, kinds: tupl
     drawn = axes.imshow(similarity.T, cmap="Blues")
     axes.set_xlabel(f"{kinds[0]} of the pair")
     axes.set_ylabel(f"{kinds[1]} of the pair")
-    axes.set_xticks(range(len(pairs)), range(1, len(pairs) + 1))
-    axes.set_yticks(range(len(pairs)), range(1, len(pairs) + 1))
+    labels = [str(number) for number in range(1, len(pairs) + 1)]
+    axes.set_xticks(range(len(pairs)), labels)
+    axes.set_yticks(range(len(pairs)), labels)
     axes.set_title("cosine of f_p: true pairs on the diagonal")
     figure.colorbar(drawn)
     save(figure, path)
@@ -257,25 +259,21 @@ def _contours(axes: Any, points: np.ndarray, color: str) -> None:
 CLUSTERS = (5, 10, 20, 40)
 
 
-PUBLISHED = "topology as published"
-"""What the paper's claim on figure 4 is about; the other form of the loss is ours."""
-
-
 def figure4(options: Options) -> None:
     """How well clusters of f_p(columns) agree with clusters of the raw columns, with and without topology loss."""
     data = split_of(options.job("DURation").load()).train
     truth = {kind: [_clusters(rows, k) for k in CLUSTERS] for kind, rows in raw_columns(data).items()}
     ways = {
-        "without topology": ("model.beta=0",),
-        PUBLISHED: (),
-        "relative topology, beta 1": ("model.relative_topology=true", "model.beta=1"),
+        NO_TOPOLOGY: ("model.beta=0",),
+        TOPOLOGY: (),
+        RELATIVE: ("model.relative_topology=true", "model.beta=1"),
     }
     runs = trained(options, ways)
     report = options.report("figure4")
     f1 = {way: np.array([agreement(truth, sampled(items_of(d), data)) for d in done]) for way, done in runs.items()}
     table = [["macro pairwise F1", *(f"{k} clusters" for k in CLUSTERS)]]
     table += [[way, *(cell(values[:, i]) for i in range(len(CLUSTERS)))] for way, values in f1.items()]
-    by_chance = agreement(truth, shuffled(sampled(items_of(runs["without topology"][0]), data)))
+    by_chance = agreement(truth, shuffled(sampled(items_of(runs[NO_TOPOLOGY][0]), data)))
     table.append(["by chance", *(f"{value:.4f}" for value in by_chance)])
     report.table(table)
     report.say(
@@ -287,10 +285,9 @@ def figure4(options: Options) -> None:
     picture = report.folder / "figure4.png"
     _lines(f1, picture)
     report.picture(picture, "agreement of clusters over their number")
-    for way in list(ways)[1:]:
-        test = compare(f1[way].mean(1), f1["without topology"].mean(1))
-        ours = way != PUBLISHED
-        report.claim(f"{way} keeps clusters better than none", test.difference, test.p_seeds, ours)
+    for claim in CLAIMS["figure4"]:
+        test = compare(f1[claim.better].mean(1), f1[claim.worse].mean(1))
+        report.claim(str(claim), test.difference, test.p_seeds, claim.ours)
     report.close([d for done in runs.values() for d in done])
 
 

@@ -10,6 +10,7 @@ from hrec.config import ConfigError
 from hrec.experiments.reports import Report, cell
 from hrec.experiments.runs import Done, run_all, split_of
 from hrec.experiments.significance import Comparison, compare, holm
+from hrec.papers.duration.published import CLAIMS, COLUMNS_3, TABLE_3
 from hrec.papers.duration.runs import (
     CONFIGS,
     CONTEXT,
@@ -26,33 +27,7 @@ from hrec.papers.duration.runs import (
 )
 
 OURS = ("DURation", "He")
-PAPER_TABLE_3 = {
-    ("NAIS", "He"): (0.554, 0.563, 0.651, 0.592),
-    ("DMF", "He"): (0.588, 0.631, 0.656, 0.647),
-    ("FISM", "He"): (0.571, 0.576, 0.656, 0.596),
-    ("DeepFM", "He"): (0.721, 0.756, 0.76, 0.77),
-    ("DeepFM", "Ho"): (0.737, 0.782, 0.777, None),
-    ("xDeepFM", "He"): (0.721, 0.759, 0.761, 0.77),
-    ("xDeepFM", "Ho"): (0.732, 0.769, 0.78, None),
-    ("AFM", "He"): (0.686, 0.709, 0.739, 0.708),
-    ("AFM", "Ho"): (0.73, 0.769, 0.771, None),
-    ("DSSM", "He"): (0.519, 0.543, 0.582, 0.569),
-    ("DSSM", "Ho"): (0.545, 0.571, 0.707, None),
-    ("WideDeep", "He"): (0.722, 0.759, 0.763, 0.771),
-    ("WideDeep", "Ho"): (0.739, 0.784, 0.78, None),
-    ("AutoInt", "He"): (0.722, 0.76, 0.763, 0.771),
-    ("AutoInt", "Ho"): (0.738, 0.784, 0.78, None),
-    ("CCCF", "He"): (0.741, 0.786, 0.782, 0.787),
-    ("DDTCDR", "He"): (0.734, 0.776, 0.774, 0.78),
-    ("DURation", "He"): (0.766, 0.818, 0.792, 0.804),
-}
-"""AUC on the paper's Douban, its columns PAPER_COLUMNS; 'all' is pooled."""
-PAPER_COLUMNS = ("book", "music", "film", "all")
-NOT_THE_PAPERS = (
-    "What the paper prints for these models, **on another Douban**: 36,585 users, 303,825 books, records and films "
-    "with 8 to 11 columns of each kind, which cannot be had. Here are two kinds without columns, so figures are not to "
-    "be compared, and orders only with that in mind."
-)
+GROUPS = {"general": GENERAL, "contextual": CONTEXT, "heterogeneous": HETERO}
 
 
 def rows_of(models: Sequence[str], kinds: Sequence[str]) -> list[Row]:
@@ -85,8 +60,8 @@ def table3(options: Options) -> None:
     )
     heading = [["model", "setting", "kind", "chosen"]]
     report.table(heading + [[r.model, r.setting, r.kind or "all", short_trial(best[r])] for r in rows])
-    if options.data == "douban":
-        report.say(NOT_THE_PAPERS)
+    if options.source.note:
+        report.say(options.source.note)
         report.table(paper_rows(list(values)))
     if OURS in values:
         _claims_of_table3(report, values, runs, kinds)
@@ -130,9 +105,9 @@ def table3_rows(values: Values, kinds: Sequence[str]) -> list[list[str]]:
 
 def paper_rows(rows: Sequence[tuple[str, str]]) -> list[list[str]]:
     """The paper's figures of these models and settings, of those that it has."""
-    printed = {row: PAPER_TABLE_3[row] for row in rows if row in PAPER_TABLE_3}
+    printed = {row: TABLE_3[row] for row in rows if row in TABLE_3}
     cells = ([*row, *("/" if v is None else f"{v:.3f}" for v in values)] for row, values in printed.items())
-    return [["the paper's", "setting", *PAPER_COLUMNS], *cells]
+    return [["the paper's", "setting", *COLUMNS_3], *cells]
 
 
 def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]], kinds: Sequence[str]) -> None:
@@ -168,11 +143,8 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
             test.difference,
             test.p_seeds,
         )
-    for better, worse, told in (
-        (CONTEXT, GENERAL, "contextual models above general ones"),
-        (HETERO, CONTEXT, "heterogeneous models above contextual ones"),
-    ):
-        _claim_of_groups(report, values, better, worse, told)
+    for claim in CLAIMS["table3"]:
+        _claim_of_groups(report, values, GROUPS[claim.better], GROUPS[claim.worse], str(claim))
     both = [m for m in CONTEXT if (m, "Ho") in values and (m, "He") in values]
     if both:
         ho, he_values = (np.mean([values[m, s]["macro"] for m in both], axis=0) for s in ("Ho", "He"))

@@ -7,22 +7,16 @@ import numpy as np
 from hrec.experiments.reports import cell
 from hrec.experiments.runs import run_all, split_of
 from hrec.experiments.significance import compare
+from hrec.papers.duration.published import CLAIMS
 from hrec.papers.duration.runs import (
-    CONFIGS,
     ONE_SPLIT,
-    SETTINGS,
-    SOURCES,
     TESTS_OF_USERS,
     Options,
     Row,
-    most_trials,
     short_trial,
     tune,
     users_auc,
 )
-from hrec.papers.duration.table3 import table3
-
-__all__ = ["CONFIGS", "SETTINGS", "SOURCES", "Options", "most_trials", "table2", "table3", "table5"]
 
 WITHOUT = ("model.alpha=0", "model.beta=0")
 WAYS: dict[str, tuple[str, ...]] = {
@@ -30,11 +24,6 @@ WAYS: dict[str, tuple[str, ...]] = {
     "without A": WITHOUT[:1],
     "without T": WITHOUT[1:],
     "without A and T": WITHOUT,
-}
-REMOVED = {
-    "without A and T": "alignment and topology help",
-    "without A": "alignment helps beside topology",
-    "without T": "topology helps beside alignment",
 }
 COLD = 'data.split={"by": "cold_users", "max_train": 3}'
 
@@ -93,11 +82,10 @@ def table5(options: Options) -> None:
     report.say(f"Test AUC, {options.told_seeds}; {told}. {ONE_SPLIT} {TESTS_OF_USERS}")
     for split in splits:
         users = {way: users_auc(runs[split, way]) for way in WAYS}
-        for way, helps in REMOVED.items():
-            test = compare(
-                values[split, "DURation"]["macro"], values[split, way]["macro"], users["DURation"], users[way]
-            )
-            ours = way != "without A and T"  # the paper removes both
-            report.claim(f"{helps}, {split} (macro, t-test over seeds)", test.difference, test.p_seeds, ours)
-            report.claim_of_users(f"{helps}, {split} (AUC by user, Wilcoxon)", test, ours)
+        for claim in CLAIMS["table5"]:
+            whole, less = claim.better, claim.worse
+            macro = (values[split, whole]["macro"], values[split, less]["macro"])
+            test = compare(*macro, users[whole], users[less])
+            report.claim(f"{claim}, {split} (macro, t-test over seeds)", test.difference, test.p_seeds, claim.ours)
+            report.claim_of_users(f"{claim}, {split} (AUC by user, Wilcoxon)", test, claim.ours)
     report.close(done)
