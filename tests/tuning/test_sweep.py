@@ -81,6 +81,7 @@ def test_a_search_leaves_a_report_and_settings_that_can_be_run(
     monkeypatch.setattr("hrec.pipeline.run.counts_table", lambda parts: "")
     monkeypatch.setattr("hrec.pipeline.run.kinds_of_one_class", lambda parts: [])
     monkeypatch.setattr("hrec.pipeline.run.metrics_without_value", lambda config, parts: [])
+    monkeypatch.setattr(sys, "argv", ["scripts/sweep.py"])
     assert sweep.main([*words, "--trials", "3"]) == 0
     folder = folder_of(tmp_path)
     rows = (folder / "table.csv").read_text().splitlines()

@@ -1,0 +1,78 @@
+"""The command hrec: what it lists, and that each word reaches its module."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from hrec.cli import dispatch
+from hrec.cli.main import COMMANDS, main
+from hrec.prepare import SOURCES
+
+
+def test_the_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert all(re.search(rf"^{name} +\w", told, re.MULTILINE) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *(("prepare", name) for name in SOURCES)])
+def test_help_names_the_words_before_it(words: tuple[str, ...], capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--help"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: hrec {' '.join(words)} ")
+
+
+def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        main(["tarin", "duration"])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert "'tarin'" in told and "train" in told.replace("tarin", "")
+
+
+def test_train_takes_models_of_several_kinds_and_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for config in ("duration", "lr"):
+        assert main(["train", config, "data=planted-tiny", "opt.epochs=1", "path.cache=null", "device=cpu"]) == 0
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("output/*/result.json")]
+    assert sorted(result["model"] for result in results) == ["DURation", "LR"]
+
+
+def test_prepare_hands_its_options_to_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", "planted", "--size", "tiny"]) == 0
+    assert (tmp_path / "data" / "planted-tiny" / "data.json").is_file()
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'optuna'", name="optuna")
+
+    monkeypatch.setattr(dispatch, "import_module", missing)
+    assert main(["sweep", "duration"]) == 2
+    assert capsys.readouterr().err == "hrec sweep needs optuna: pip install 'hrec[experiments]'\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_an_error_of_the_program(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(COMMANDS, "train", "hrec.cli.nothing")
+    with pytest.raises(ModuleNotFoundError):
+        main(["train"])
+
+
+@pytest.mark.parametrize("script", sorted((Path(__file__).parents[2] / "scripts").glob("[!_]*.py"), key=str))
+def test_each_script_is_a_thin_caller_of_a_module_of_the_package(script: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(script.parent))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    module = importlib.import_module(script.stem)
+    assert module.main.__module__ in {*COMMANDS.values(), *SOURCES.values()}
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 15
