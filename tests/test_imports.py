@@ -8,9 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    ("numbers",),
+    ("numbers", "streams", "jsontext", "threads"),
+    ("endings",),
     ("settings",),
     ("config",),
+    ("memory", "files"),
     ("datasets",),
     ("models", "prepare"),
     ("pipeline",),
