@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hrec import cli, command_line
+from hrec.cli import main as commands
+from hrec.cli import train
 from hrec.config import ConfigError, load
 from hrec.models import MODELS, find_model
 from hrec.numbers import holds_numbers
@@ -106,12 +107,12 @@ def test_an_empty_path_is_refused(key: str, path: str):
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        (command_line.main, ["export", "", "--to", "npy"]),
-        (command_line.main, ["export", "run", "--to", "npy", "--out", " "]),
-        (command_line.main, ["recommend", "run", "--user", "u", "--out", ""]),
-        (command_line.main, ["recommend", "run", "--users-from", ""]),
-        (command_line.main, ["recommend", "run", "--history", ""]),
-        (lambda words: cli.main("", False, words), ["--resume", ""]),
+        (commands.main, ["export", "", "--to", "npy"]),
+        (commands.main, ["export", "run", "--to", "npy", "--out", " "]),
+        (commands.main, ["recommend", "run", "--user", "u", "--out", ""]),
+        (commands.main, ["recommend", "run", "--users-from", ""]),
+        (commands.main, ["recommend", "run", "--history", ""]),
+        (lambda words: train.train("", False, words), ["--resume", ""]),
     ],
 )
 def test_an_empty_path_on_the_command_line_is_refused(main, words, capsys: pytest.CaptureFixture):
