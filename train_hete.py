@@ -6,7 +6,7 @@ python train_hete.py configs/duration.json data=epinions opt.epochs=20 --seed 1
 
 import sys
 
-from hrec.cli import main
+from hrec.cli.train import train
 
 if __name__ == "__main__":
-    sys.exit(main("Train on items of several kinds, kept apart.", homogeneous=False))
+    sys.exit(train("Train on items of several kinds, kept apart.", homogeneous=False))

@@ -6,7 +6,7 @@ python train_homo.py deepmf data.single_type=book
 
 import sys
 
-from hrec.cli import main
+from hrec.cli.train import train
 
 if __name__ == "__main__":
-    sys.exit(main("Train with all items as one kind, or on one kind alone.", homogeneous=True))
+    sys.exit(train("Train with all items as one kind, or on one kind alone.", homogeneous=True))

@@ -2,7 +2,7 @@
 
 import sys
 
-from hrec.command_line import main
+from hrec.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,6 +19,9 @@ from hrec.jsontext import parse
 from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings, names_a_file
 
 CONFIG_DIR = Path("configs")
+_HERE = Path(__file__).parent
+SHIPPED = next((path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()), _HERE / "configs")
+"""The configs that come with the package: inside it where it is installed, next to it in a checkout."""
 
 # Keys that the published code read and that never changed what it did, with what hrec offers instead.
 NEVER_HAD_EFFECT: dict[str, dict[str, str]] = {
@@ -122,14 +125,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return raw
 
 
+def shipped(path: Path) -> Path:
+    """A path below configs/: the file of the working directory, or where it has none, the one of the package."""
+    if is_there(path) or path.parts[:1] != CONFIG_DIR.parts:
+        return path
+    own = SHIPPED / path.relative_to(CONFIG_DIR)
+    return own if is_there(own) else path
+
+
+def configs_in(folder: Path = CONFIG_DIR) -> dict[str, Path]:
+    """Name -> file of the configs in ``folder``, those of the package with those of the working directory over them."""
+    found: dict[str, Path] = {}
+    for place in (SHIPPED / folder.relative_to(CONFIG_DIR), folder):
+        found |= {p.relative_to(place).with_suffix("").as_posix(): p for p in place.rglob("*.json")}
+    return dict(sorted(found.items()))
+
+
 def _find(name: str, folder: Path | None = None) -> Path:
     """The file that a name or a path means; ConfigError with the nearest name where there is none."""
     folder = folder or CONFIG_DIR
-    for path in (Path(name), folder / f"{name}.json", folder / name):
+    for path in (Path(name), shipped(folder / f"{name}.json"), shipped(folder / name)):
         if is_there(path):
             return path
-    names = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.json"))
-    known = [name for name in names if not name.startswith(("data/", "sweeps/"))]
+    known = [name for name in configs_in(folder) if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
     if len(name) > 200:
         raise ConfigError(f"no {what} called '{name[:50]}...', a name of {len(name):,} characters")

@@ -119,8 +119,8 @@ MUTATIONS: list[Mutation] = [
         ("position >= np.ceil(size * shares", "position >= np.floor(size * shares"),
     ),
     *_of(
-        "scripts/experiments/statistics.py",
-        "tests/test_statistics.py",
+        "hrec/experiments/significance.py",
+        "tests/experiments/test_significance.py",
         ("stats.ttest_rel(x, y)", "stats.ttest_ind(x, y)"),
         ("stats.wilcoxon(difference).pvalue", "stats.ranksums(a, b).pvalue"),
         ("(len(known) - place) * value", "len(known) * value"),
@@ -132,7 +132,7 @@ MUTATIONS: list[Mutation] = [
         ("* np.sign(moved)", "* 1.0"),
     ),
     *_of(
-        "scripts/experiments/runs.py",
+        "hrec/experiments/runs.py",
         "tests/test_selection.py",
         ('self.result["valid"][name]', 'self.result["test"][name]'),
         ("else -np.inf for value", "else np.inf for value"),
@@ -162,8 +162,8 @@ MUTATIONS: list[Mutation] = [
         ("return best[-1] if best else None", "return best[0] if best else None"),
     ),
     *_of(
-        "scripts/sweeps/trial.py",
-        "tests/test_sweep.py -k leaves_a_report",
+        "hrec/tuning/trial.py",
+        "tests/tuning/test_sweep.py -k leaves_a_report",
         ("value = evaluator.measure(model, parts.valid)", "value = evaluator.measure(model, parts.test)"),
         ("lambda m: evaluator.measure(m, parts.valid)", "lambda m: evaluator.measure(m, parts.test)"),
     ),

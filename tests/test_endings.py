@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hrec.command_line import FORMATS
+from hrec.cli.export import FORMATS
 from hrec.inference.export import FORMATS as WRITERS
 
 ROOT = Path(__file__).parent.parent

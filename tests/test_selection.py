@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments.runs import Done, best_of
 
 from hrec.config import load
 from hrec.datasets import load_split
 from hrec.datasets.recdata import RecData
+from hrec.experiments.runs import Done, best_of
 from hrec.models import find_model
 from hrec.pipeline import run as pipeline_run
 from hrec.pipeline.run import run

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 MAKERS = {
-    "amazon": "prepare_amazon.py",
-    "amazon-2kinds": "prepare_amazon.py --min-kinds 2",
-    "citeulike": "prepare_citeulike.py",
-    "douban-ga": "prepare_douban.py",
-    "epinions": "prepare_epinions.py",
-    "movielens": "prepare_movielens.py",
+    "amazon": "amazon",
+    "amazon-2kinds": "amazon --min-kinds 2",
+    "citeulike": "citeulike",
+    "douban-ga": "douban",
+    "epinions": "epinions",
+    "movielens": "movielens",
 }
-"""Folder that a config in configs/data/ reads -> what makes it."""
+"""Folder that a config in configs/data/ reads -> the words after ``hrec prepare`` that make it."""
 
 
 class DataError(Refusal, ValueError):
@@ -117,9 +117,9 @@ def require_file(path: Path, setting: str) -> None:
 
 
 def _maker_of(folder: Path) -> str:
-    """What to do where the folder is one that a script of hrec's makes: most likely it was not run."""
+    """What to do where the folder is one that hrec prepare makes: most likely it was not run."""
     command = MAKERS.get(folder.name)
-    return f"Make it with python scripts/{command} (data/README.md), or correct" if command else "Correct"
+    return f"Make it with python -m hrec prepare {command} (data/README.md), or correct" if command else "Correct"
 
 
 def _from(path: Path) -> str:

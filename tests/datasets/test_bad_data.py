@@ -152,7 +152,7 @@ def test_data_that_was_not_prepared_yet_has_the_script_that_does_it(files, tmp_p
     says(
         files,
         f"{path}: no such file",
-        "Make it with python scripts/prepare_amazon.py --min-kinds 2 (data",
+        "Make it with python -m hrec prepare amazon --min-kinds 2 (data",
         inter_feat_path=path,
     )
 

@@ -1,7 +1,6 @@
 """Planted data: the counts, the known probabilities, and that columns and histories tell about labels."""
 
 import hashlib
-import importlib.util
 import json
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -264,11 +263,9 @@ def test_pairs_are_a_book_and_a_film_of_nearly_the_same_topics():
 
 @pytest.fixture(scope="module")
 def script():
-    path = Path(__file__).parents[2] / "scripts" / "make_planted.py"
-    spec = importlib.util.spec_from_file_location("make_planted", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from hrec.prepare import planted
+
+    return planted
 
 
 def test_files_hold_what_make_gives(script, tmp_path):

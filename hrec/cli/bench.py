@@ -1,0 +1,79 @@
+"""Where the time of a training step goes, how long an epoch of each model takes, and how fast data is read.
+
+    hrec bench                       step, trainer and reading, on planted 'douban' (several minutes)
+    hrec bench --size small --steps 5 --parts step trainer
+    hrec bench --parts models lists --data movielens planted-douban
+
+step     DURation with the published widths, batch 1,024 of each kind: drawing, forward, backward, optimiser, with the
+         published dense Adam and with row-wise updates; then the same model whose histories are dense rows [B, n], as
+         the published code multiplies them. Ratios are of medians within this one run; each variant has a process
+         of its own.
+trainer  what the Trainer adds: the part of an epoch that is not drawing, loss, backward pass and optimiser.
+reading  CSV files to the first batch, cold and from the cache.
+models   an epoch of each model with the settings of its config, foretold from the mean of some steps: seconds,
+         samples per second (of all kinds together) and peak memory; each model has a process of its own.
+lists    an epoch of BPRMF beside a textbook loop and a bare one, a sweep of WMF beside that of the library implicit
+         where it is installed, and full ranking of 10,000 users over 300,000 items beside the bare product and topk.
+
+Timings are noisy on shared machines: compare the ratios, not the milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from hrec.benchmarks.lists import bench_lists
+from hrec.benchmarks.models import bench_models
+from hrec.benchmarks.reading import bench_reading
+from hrec.benchmarks.step import bench_step
+from hrec.benchmarks.trainer import bench_trainer
+from hrec.config import ConfigError
+from hrec.datasets import planted
+from hrec.datasets.problems import DataError
+from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.records import provenance
+
+PARTS = {
+    "step": bench_step,
+    "trainer": bench_trainer,
+    "reading": bench_reading,
+    "models": bench_models,
+    "lists": bench_lists,
+}
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    args = parser(prog).parse_args(argv)
+    torch.set_num_threads(args.threads)
+    reuse_memory()
+    about = provenance()
+    print(f"commit {about['commit'][:12]}, torch {about['torch']}, {about['machine']}, {args.threads} threads\n")
+    try:
+        for part in args.parts:
+            PARTS[part](args)
+    except (ConfigError, DataError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parser(prog: str | None = None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["step", "trainer", "reading"])
+    parser.add_argument(
+        "--size", choices=planted.SIZES, default="douban", help="of the planted data; not for models and lists"
+    )
+    parser.add_argument("--steps", type=int, default=30, help="steps timed of each variant or model")
+    parser.add_argument("--reference-steps", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=1024)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    models = parser.add_argument_group("for the parts models and lists")
+    models.add_argument("--models", nargs="+", default=[], help="configs by name; one of each model if left out")
+    models.add_argument("--data", nargs="+", default=["movielens", "planted-douban"], help="names in configs/data/")
+    models.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, such as opt.row_wise=true")
+    return parser

@@ -1,0 +1,1 @@
+"""Many runs of one experiment: each run once, their statistics, tables and figures."""

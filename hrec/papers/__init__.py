@@ -1,0 +1,1 @@
+"""One folder for each paper whose tables and figures can be reproduced."""

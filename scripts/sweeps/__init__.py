@@ -1,1 +1,0 @@
-"""What scripts/sweep.py is made of: the space that is searched, the study, one trial, and the report."""

@@ -1,0 +1,55 @@
+"""Imports of the package point one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = (
+    ("numbers", "streams", "jsontext", "threads"),
+    ("endings",),
+    ("settings",),
+    ("config",),
+    ("memory", "files"),
+    ("datasets",),
+    ("models", "prepare"),
+    ("pipeline",),
+    ("inference",),
+    ("experiments",),
+    ("tuning", "benchmarks"),
+    ("papers",),
+    ("cli",),
+    ("__main__",),
+)
+"""From the lowest: a file imports its own layer's package and those of the layers below."""
+PLACE = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules of hrec that a file names, those under TYPE_CHECKING and inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from [f"hrec.{a.name}" for a in node.names] if node.module == "hrec" else [node.module]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_a_file_imports_its_own_package_and_layers_below():
+    against = []
+    for path in sorted((ROOT / "hrec").rglob("*.py")):
+        own = path.relative_to(ROOT / "hrec").with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        for module in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            head, _, rest = module.partition(".")
+            other = rest.split(".")[0]
+            if head == "hrec" and other in PLACE and other != own and PLACE[other] >= PLACE[own]:
+                against.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert not against
+
+
+def test_every_package_has_a_layer():
+    found = {p.stem for p in (ROOT / "hrec").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert found - {"__init__"} == PLACE.keys()
