@@ -166,6 +166,16 @@ SplitSettings = Annotated[
 ]
 
 
+class RelationSettings(Settings):
+    """A knowledge graph: triples (head, relation, tail) of entities, some of which are items."""
+
+    path: str
+    """The triples: RecBole's .kg, or a file with the columns head, relation and tail."""
+    link: str | None = None
+    """Which entity each item is: RecBole's .link, or a file with the columns item_id (ITEM_ID_FIELD) and entity, and
+    TYPE_FIELD where kinds share ids. Left out: an item is the entity that is called as its id."""
+
+
 class PlantedSettings(Settings):
     """Data made on the spot with a known answer (hrec/datasets/planted.py)."""
 
@@ -204,6 +214,8 @@ class DataSettings(Settings):
     inter_matrix_type: Literal["01", "liked", "rating", "sign", "centred"] | None = None
     """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, +1 and -1, or the rating
     less the mean of all; left out: 'centred' where there are ratings, else 'sign'."""
+    relations: RelationSettings | None = None
+    """Triples of a knowledge graph."""
     label: LabelSettings | None = None
     sample: float | dict[str, float] | None = None
     """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
