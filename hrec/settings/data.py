@@ -181,6 +181,14 @@ class PlantedSettings(Settings):
 
     size: Literal["tiny", "small", "douban"] = "small"
     seed: Seed = 0
+    reviews: bool = False
+    """A review for each interaction, whose words reveal the user's taste and the item's topics."""
+    times: bool = False
+    """Tastes change over time, so that the order of a user's rows foretells the next item."""
+    image: bool = False
+    """An image-like vector for each item, which reveals a taste that nothing else does: for the item's style."""
+    graph: bool = False
+    """A knowledge graph of the items, whose relations reveal topics."""
 
 
 PLANTED_KEYS = frozenset(
@@ -240,7 +248,9 @@ class DataSettings(Settings):
     def _planted_data_goes_by_its_size(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "name" in values or not isinstance(values.get("planted"), dict):
             return values
-        return values | {"name": f"planted-{values['planted'].get('size', 'small')}"}
+        made = values["planted"]
+        options = [name for name in ("reviews", "times", "image", "graph") if made.get(name) is True]
+        return values | {"name": "-".join(["planted", str(made.get("size", "small")), *options])}
 
     @field_validator("name")
     @classmethod
