@@ -114,7 +114,6 @@ def reviews(rng: Generator, taste: np.ndarray, topics: np.ndarray) -> Tokens:
 
 SUBJECTS, PLACES = 40, 30
 WITHOUT_TRIPLE, PAIRS_MISSING = 0.1, 0.3
-RELATIONS = ("made_by", "about", "set_in", "adapted_as", "part_of")
 
 
 def graph(rng: Generator, topics: np.ndarray, item_ids: np.ndarray, pairs: np.ndarray) -> Relations:
@@ -124,41 +123,42 @@ def graph(rng: Generator, topics: np.ndarray, item_ids: np.ndarray, pairs: np.nd
     adapted_as: a book's film; part_of: the field of a subject, the topic that most of its items are of.
     A share of WITHOUT_TRIPLE of the items stands in no triple.
     """
-    views = Views(rng, topics)
+    known = np.flatnonzero(rng.random(len(topics)) >= WITHOUT_TRIPLE)
+    views = Views(rng, topics[known])
     lists = {
         "made_by": views.categories("person", 1 + len(topics) // 6, looks=24, mean=1.2, missing=0.15),
         "about": views.categories("subject", SUBJECTS, looks=12, mean=2, missing=0.2),
         "set_in": views.categories("place", PLACES, looks=1, mean=1, missing=0.3),
     }
-    known = rng.random(len(topics)) >= WITHOUT_TRIPLE
-    adapted = pairs[(rng.random(len(pairs)) >= PAIRS_MISSING) & known[pairs].all(1)]
-    fields = names("field_", topics.shape[1])
-    entities, parts, start = [item_ids], [], len(topics)
-    for relation, name in enumerate(lists):
-        head, tail = _entries(lists[name], known)
-        parts.append((head, relation, tail + start))
-        entities.append(lists[name].values)
-        start += len(lists[name].values)
-    subject = len(topics) + len(lists["made_by"].values) + np.arange(len(lists["about"].values))
-    parts += [(adapted[:, 0], 3, adapted[:, 1]), (subject, 4, start + _fields(lists["about"], topics))]
-    return Relations(
-        np.concatenate([head for head, _, _ in parts]).astype(np.int32),
-        np.repeat([relation for _, relation, _ in parts], [len(head) for head, _, _ in parts]).astype(np.int32),
-        np.concatenate([tail for _, _, tail in parts]).astype(np.int32),
-        np.concatenate([*entities, fields]),
-        np.array(RELATIONS),
-    )
+    adapted = pairs[(rng.random(len(pairs)) >= PAIRS_MISSING) & np.isin(pairs, known).all(1)]
+    field, fields = np.unique(_topics_of(lists["about"], topics[known]), return_inverse=True)
+    entities = [item_ids, *(column.values for column in lists.values()), names("field_", field)]
+    people, subjects, places, first_field = np.cumsum([len(part) for part in entities[:-1]])
+    triples = {}
+    for (name, column), start in zip(lists.items(), (people, subjects, places), strict=True):
+        row, category = _entries(column)
+        triples[name] = (known[row], category + start)
+    triples["adapted_as"] = (adapted[:, 0], adapted[:, 1])
+    triples["part_of"] = (subjects + np.arange(len(fields)), first_field + fields)
+    return _relations(triples, np.concatenate(entities))
 
 
-def _entries(lists: CategoricalList, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(row, category from 0) of every entry of the known rows."""
-    row = np.repeat(np.arange(len(lists)), np.diff(lists.offset))
-    return row[known[row]], (lists.code - FIRST)[known[row]]
+def _relations(triples: Mapping[str, tuple[np.ndarray, np.ndarray]], entities: np.ndarray) -> Relations:
+    """Relation -> (heads, tails), one after another."""
+    relation = np.repeat(np.arange(len(triples)), [len(head) for head, _ in triples.values()])
+    head, tail = (np.concatenate([ends[side] for ends in triples.values()]) for side in (0, 1))
+    arrays = (array.astype(np.int32) for array in (head, relation, tail))
+    return Relations(*arrays, entities, np.array(list(triples)))
 
 
-def _fields(lists: CategoricalList, topics: np.ndarray) -> np.ndarray:
-    """The topic that the rows of each category are of most."""
-    row, category = _entries(lists, np.ones(len(lists), bool))
+def _entries(lists: CategoricalList) -> tuple[np.ndarray, np.ndarray]:
+    """(row, category from 0) of every entry."""
+    return np.repeat(np.arange(len(lists)), np.diff(lists.offset)), lists.code - FIRST
+
+
+def _topics_of(lists: CategoricalList, topics: np.ndarray) -> np.ndarray:
+    """int64[categories]: the topic that the rows of each category are of most."""
+    row, category = _entries(lists)
     total = np.zeros((len(lists.values), topics.shape[1]))
     np.add.at(total, category, topics[row])
     return total.argmax(1)
