@@ -13,6 +13,7 @@ from hrec.datasets.catalogue import is_single, used_kinds
 from hrec.datasets.columns import Numeric
 from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import default_cells
+from hrec.datasets.planted_best import best_auc
 from hrec.datasets.problems import DataError
 from hrec.datasets.recdata import Feedback, RecData, Split, keep_kinds
 from hrec.datasets.splitting import split
@@ -103,4 +104,4 @@ def best_possible_auc(part: RecData) -> dict[str, float] | None:
     column = part.interactions.columns.get(PROBABILITY)
     if not isinstance(column, Numeric):
         return None
-    return planted.best_auc(column.value.astype(np.float64), part.interactions.kind, list(part.kinds))
+    return best_auc(column.value.astype(np.float64), part.interactions.kind, list(part.kinds))

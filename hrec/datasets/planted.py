@@ -7,7 +7,8 @@ and ratings, is a noisy view of these, and the probability of every label is kno
     affinity = <taste of the user, topics of the item>
 
 Tastes are mostly one for all kinds, so what a user rated in one kind tells about the others. Users come across an item
-in proportion to its popularity and, softly, to their taste for its topics.
+in proportion to its popularity and, softly, to their taste for its topics. planted_options.py adds reviews, images,
+times that matter and a knowledge graph; planted_best.py and planted_lists.py give the best possible results.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def make(
 ) -> Planted:
     """Planted data of one of the ``SIZES``; the same arguments give the same bytes.
 
-    Options (hrec/datasets/planted_options.py), each from a random stream of its own, so that none changes what another
-    draws: a column ``review`` of interactions, times whose order tells, a column ``image`` of items, relations.
+    Options (hrec/datasets/planted_options.py): a column ``review`` of interactions, times whose order matters, a column
+    ``image`` of items, relations. Each has its own random stream, so that none changes what another draws.
     """
     rng, counts = _streams(seed), SIZES[size]
     hidden = _hide(rng.truth, counts)

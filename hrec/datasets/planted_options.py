@@ -1,12 +1,12 @@
-"""What planted data can hold besides: reviews, times that matter, images, a knowledge graph.
+"""Options of planted data: reviews, times that matter, images, a knowledge graph.
 
-Each option tells of another part of what is hidden:
+Each reveals another part of the hidden truth:
 
-    reviews   the user's taste and the item's topics, in words
-    times     where the user's taste goes: the order of rows foretells the next item
-    image     the item's style, for which users have a taste of its own. Style decides which items a user comes across;
-              no rating, word, column or relation tells of it
-    graph     the item's topics, also over two steps, and across kinds
+    reviews   the user's taste and the item's topics, in words; each word is a weak sign
+    times     how the user's taste changes: the newest rows predict the next item better than the oldest
+    image     the item's style. Users have a taste for styles, which decides which items they come across.
+              Ratings, words, other columns and relations are independent of it
+    graph     the item's topics, by one or two steps, and across kinds
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def styles(rng: Generator, n_users: int, counts: Mapping[str, int]) -> Styles:
 
 
 def images(rng: Generator, style: Mapping[str, np.ndarray]) -> dict[str, Dense]:
-    """Kind -> float32[n, IMAGE_WIDTH]: the style, a scene that tells nothing, and noise, mixed as by one camera."""
+    """Kind -> float32[n, IMAGE_WIDTH]: the style, a scene (noise of low rank) and noise. All kinds mix alike."""
     of_style = rng.standard_normal((STYLES, IMAGE_WIDTH))
     of_scene = rng.standard_normal((SCENES, IMAGE_WIDTH)) / np.sqrt(SCENES)
     return {kind: _image(rng, (items - 1 / STYLES) @ of_style, of_scene) for kind, items in style.items()}
@@ -85,16 +85,15 @@ def _image(rng: Generator, view: np.ndarray, of_scene: np.ndarray) -> Dense:
 WORDS, WORD_TAIL = 400, 2.0
 REVIEW_LENGTH = 12
 ABOUT_ITEM, ABOUT_USER = 0.3, 0.2
-"""Shares of the words that are of the item's topics, and of what the user has a taste for; the rest tell nothing."""
+"""Shares of the words that are of the item's topics, and of what the user has a taste for; the rest are noise."""
 SHARPNESS = 1.5
 
 
 def reviews(rng: Generator, taste: np.ndarray, topics: np.ndarray) -> Tokens:
     """A review for each of N rows, of a user with this taste and an item of these topics, float64[N, T].
 
-    Each word is drawn by itself: from the words of topic t with the probability
-    ABOUT_ITEM topics_t + ABOUT_USER softmax(SHARPNESS taste)_t, else from words that stand in all reviews.
-    The rating has no part in it.
+    Each word is drawn independently. With the probability ABOUT_ITEM topics_t + ABOUT_USER softmax(SHARPNESS taste)_t
+    it is a word of topic t, else one of general use. The rating has no part in it.
     """
     by_word = rng.lognormal(0, WORD_TAIL, (topics.shape[1] + 1, WORDS))
     cared = np.exp(SHARPNESS * taste)
@@ -119,9 +118,9 @@ WITHOUT_TRIPLE, PAIRS_MISSING = 0.1, 0.3
 def graph(rng: Generator, topics: np.ndarray, item_ids: np.ndarray, pairs: np.ndarray) -> Relations:
     """A knowledge graph of items with these topics, float64[n, T], all kinds together; pairs int[m, 2], (book, film).
 
-    made_by: people, near the item's topics; about: subjects, less near; set_in: places, which tell nothing;
+    made_by: people, near the item's topics; about: subjects, less near; set_in: places, at random;
     adapted_as: a book's film; part_of: the field of a subject, the topic that most of its items are of.
-    A share of WITHOUT_TRIPLE of the items stands in no triple.
+    A share of WITHOUT_TRIPLE of the items is in no triple.
     """
     known = np.flatnonzero(rng.random(len(topics)) >= WITHOUT_TRIPLE)
     views = Views(rng, topics[known])
@@ -147,8 +146,8 @@ def _relations(triples: Mapping[str, tuple[np.ndarray, np.ndarray]], entities: n
     """Relation -> (heads, tails), one after another."""
     relation = np.repeat(np.arange(len(triples)), [len(head) for head, _ in triples.values()])
     head, tail = (np.concatenate([ends[side] for ends in triples.values()]) for side in (0, 1))
-    arrays = (array.astype(np.int32) for array in (head, relation, tail))
-    return Relations(*arrays, entities, np.array(list(triples)))
+    names_of = np.array(list(triples))
+    return Relations(head.astype(np.int32), relation.astype(np.int32), tail.astype(np.int32), entities, names_of)
 
 
 def _entries(lists: CategoricalList) -> tuple[np.ndarray, np.ndarray]:

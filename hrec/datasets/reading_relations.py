@@ -24,8 +24,8 @@ WORDS = ("head", "relation", "tail")
 def read_relations(settings: DataSettings, catalogue: Catalogue, log: Log) -> Relations | None:
     """The triples that data.relations names, each once; None where it names none.
 
-    Raises DataError: a file or column that is not there, an empty cell, an item or entity that is linked twice, an item
-    id that two kinds share, and no triple that names an item.
+    Raises DataError for a missing file or column, an empty cell, an item or entity that is linked twice, an item id
+    that two kinds share, and if no triple names an item.
     """
     if settings.relations is None:
         return None
@@ -70,7 +70,7 @@ def _name_items(settings: DataSettings, how: RelationSettings, catalogue: Catalo
 def _read_link(settings: DataSettings, link: str, log: Log) -> Sheet:
     """The usable rows: an item and an entity each, neither of them twice."""
     names = {settings.ITEM_ID_FIELD, settings.TYPE_FIELD, "entity", "entity_id"}
-    sheet = read_sheet(Path(link).expanduser(), "data.relations.link", names.__contains__)
+    sheet = read_sheet(Path(link).expanduser(), "data.relations.link", names.__contains__, log, settings.missing_values)
     sheet.column(settings.ITEM_ID_FIELD, "Correct data.ITEM_ID_FIELD or the header.")
     check = RowCheck(sheet, settings.drop_bad_rows, log)
     for name in (settings.ITEM_ID_FIELD, _called(sheet, "entity")):
@@ -114,30 +114,28 @@ def _refuse_shared(among: pa.Array, used: pa.Array, place: str, remedy: str) -> 
 
 def _read_triples(settings: DataSettings, how: RelationSettings, items: _Items, log: Log) -> Relations:
     sheet = _read_sheet_of_triples(settings, how, log)
-    head, relation, tail = (typed(sheet, _called(sheet, word), encoding.as_names) for word in WORDS)
-    both = pa.concat_arrays([head, tail])
+    heads, kinds, tails = (typed(sheet, _called(sheet, word), encoding.as_names) for word in WORDS)
+    both = pa.concat_arrays([heads, tails])
     remedy = f"Name a file of links with a column '{settings.TYPE_FIELD}' in data.relations.link"
     _refuse_shared(items.known, both, str(sheet.path), remedy)
     others = both.filter(pc.invert(pc.is_in(both, value_set=items.known))).unique().sort()
-    among, relations = pa.concat_arrays([items.known, others]), relation.unique().sort()
+    among, relations = pa.concat_arrays([items.known, others]), kinds.unique().sort()
     entity = np.concatenate([np.flatnonzero(items.linked), len(items.name) + np.arange(len(others))]).astype(np.int32)
-    triple = np.stack(
-        [
-            entity[encoding.positions(head, among)],
-            encoding.positions(relation, relations),
-            entity[encoding.positions(tail, among)],
-        ]
-    )
+    ends = [entity[encoding.positions(text, among)] for text in (heads, tails)]
+    triple = np.stack([ends[0], encoding.positions(kinds, relations), ends[1]])
     distinct = np.sort(np.unique(triple, axis=1, return_index=True)[1])
-    if repeats := len(head) - len(distinct):
+    if repeats := len(heads) - len(distinct):
         log(f"{sheet.path}: {plural(repeats, 'duplicate triple')} left out")
-    entities = encoding.as_unicode(pa.concat_arrays([items.name, others]))
-    return Relations(*triple[:, distinct], entities, encoding.as_unicode(relations))
+    entities = encoding.as_objects(pa.concat_arrays([items.name, others]))
+    head, relation, tail = triple[:, distinct]
+    return Relations(head, relation, tail, entities, encoding.as_objects(relations))
 
 
 def _read_sheet_of_triples(settings: DataSettings, how: RelationSettings, log: Log) -> Sheet:
     wanted = {*WORDS, *(f"{word}_id" for word in WORDS)}
-    sheet = read_sheet(Path(how.path).expanduser(), "data.relations.path", wanted.__contains__)
+    sheet = read_sheet(
+        Path(how.path).expanduser(), "data.relations.path", wanted.__contains__, log, settings.missing_values
+    )
     check = RowCheck(sheet, settings.drop_bad_rows, log)
     for name in [_called(sheet, word) for word in WORDS]:
         text = typed(sheet, name, encoding.as_names)
