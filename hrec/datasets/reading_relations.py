@@ -54,7 +54,7 @@ def _name_items(settings: DataSettings, how: RelationSettings, catalogue: Catalo
     ids = pa.concat_arrays([catalogue.ids[kind].cast(pa.string()) for kind in catalogue.used])
     if how.link is None:
         return _Items(ids, np.ones(len(ids), bool))
-    sheet = _read_link(settings, how.link, log)
+    sheet = _read_link(settings, how.link, catalogue, log)
     item = _linked_items(settings, sheet, catalogue)
     unknown = int(np.count_nonzero(item < 0))
     if unknown == len(item):
@@ -67,39 +67,55 @@ def _name_items(settings: DataSettings, how: RelationSettings, catalogue: Catalo
     return _Items(pc.coalesce(entity, ids), row >= 0, sheet.path)
 
 
-def _read_link(settings: DataSettings, link: str, log: Log) -> Sheet:
+def _read_link(settings: DataSettings, link: str, catalogue: Catalogue, log: Log) -> Sheet:
     """The usable rows: an item and an entity each, neither of them twice."""
     names = {settings.ITEM_ID_FIELD, settings.TYPE_FIELD, "entity", "entity_id"}
-    sheet = read_sheet(Path(link).expanduser(), "data.relations.link", names.__contains__, log, settings.missing_values)
+    path, missing = Path(link).expanduser(), settings.missing_values
+    sheet = read_sheet(path, "data.relations.link", names.__contains__, log, missing)
     sheet.column(settings.ITEM_ID_FIELD, "Correct data.ITEM_ID_FIELD or the header.")
-    check = RowCheck(sheet, settings.drop_bad_rows, log)
-    for name in (settings.ITEM_ID_FIELD, _called(sheet, "entity")):
-        text = typed(sheet, name, encoding.as_names)
-        check.refuse(text.is_null().to_numpy(zero_copy_only=False), name, "is no id")
-        key = encoding.numbered(text).astype(np.int64)
-        if name == settings.ITEM_ID_FIELD and settings.TYPE_FIELD in sheet.cells:
-            kind = encoding.numbered(typed(sheet, settings.TYPE_FIELD, encoding.as_names))
-            key = key * (len(sheet) + 1) + kind
+    check, entity = RowCheck(sheet, settings.drop_bad_rows, log), _called(sheet, "entity")
+    keys = {
+        settings.ITEM_ID_FIELD: _keys_of_items(settings, sheet, catalogue),
+        entity: typed(sheet, entity, encoding.as_names),
+    }
+    for name, key in keys.items():
+        check.refuse(key.is_null().to_numpy(zero_copy_only=False), name, "is no id, or has no kind")
         again = np.zeros(len(sheet), bool)
-        again[check.good] = encoding.repeated(key[check.good])
+        again[check.good] = encoding.repeated(encoding.numbered(key)[check.good])
         check.refuse(again, name, "is linked again further down", "Leave one of the rows (dropping keeps the last)")
     return check.rows()
 
 
+def _keys_of_items(settings: DataSettings, sheet: Sheet, catalogue: Catalogue) -> pa.Array:
+    """The id of each row's item, with its kind before it if ``_tells_kinds``."""
+    ids = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_names)
+    if not _tells_kinds(settings, sheet, catalogue):
+        return ids
+    return pc.binary_join_element_wise(typed(sheet, str(settings.TYPE_FIELD), encoding.as_names), ids, "\t")
+
+
+def _tells_kinds(settings: DataSettings, sheet: Sheet, catalogue: Catalogue) -> bool:
+    """Whether there is a column of kinds; one that names none of the known kinds is no such column."""
+    if settings.TYPE_FIELD is None or settings.TYPE_FIELD not in sheet.cells:
+        return False
+    kinds = typed(sheet, settings.TYPE_FIELD, encoding.as_names)
+    return bool(pc.any(pc.is_in(kinds, value_set=pa.array(list(catalogue.ids)))).as_py())
+
+
 def _linked_items(settings: DataSettings, sheet: Sheet, catalogue: Catalogue) -> np.ndarray:
     """int32[n]: the item of each row, -1 where the catalogue lacks it. A column of kinds resolves shared ids."""
-    ids = typed(sheet, settings.ITEM_ID_FIELD, encoding.as_names)
-    parts = [catalogue.ids[kind].cast(pa.string()) for kind in catalogue.used]
-    if settings.TYPE_FIELD in sheet.cells:
-        kinds = typed(sheet, settings.TYPE_FIELD, encoding.as_names)
-        ids = pc.binary_join_element_wise(kinds, ids, "\t")
-        parts = [
-            pc.binary_join_element_wise(pa.scalar(k), part, "\t") for k, part in zip(catalogue.used, parts, strict=True)
-        ]
-    among = pa.concat_arrays(parts)
-    remedy = f"Give the file of links a column '{settings.TYPE_FIELD}' with the kind of each item"
-    _refuse_shared(among, ids, f"{sheet.path}, column '{settings.ITEM_ID_FIELD}'", remedy)
-    return encoding.positions(ids, among)
+    keys = _keys_of_items(settings, sheet, catalogue)
+    parts = {kind: catalogue.ids[kind].cast(pa.string()) for kind in catalogue.used}
+    if _tells_kinds(settings, sheet, catalogue):
+        parts = {kind: pc.binary_join_element_wise(pa.scalar(kind), ids, "\t") for kind, ids in parts.items()}
+    among = pa.concat_arrays(list(parts.values()))
+    remedy = f"Give the file of links {_column_of_kinds(settings)} with the kind of each item"
+    _refuse_shared(among, keys, f"{sheet.path}, column '{settings.ITEM_ID_FIELD}'", remedy)
+    return encoding.positions(keys, among)
+
+
+def _column_of_kinds(settings: DataSettings) -> str:
+    return f"a column '{settings.TYPE_FIELD}'" if settings.TYPE_FIELD else "a column (data.TYPE_FIELD)"
 
 
 def _refuse_shared(among: pa.Array, used: pa.Array, place: str, remedy: str) -> None:
@@ -116,7 +132,7 @@ def _read_triples(settings: DataSettings, how: RelationSettings, items: _Items, 
     sheet = _read_sheet_of_triples(settings, how, log)
     heads, kinds, tails = (typed(sheet, _called(sheet, word), encoding.as_names) for word in WORDS)
     both = pa.concat_arrays([heads, tails])
-    remedy = f"Name a file of links with a column '{settings.TYPE_FIELD}' in data.relations.link"
+    remedy = f"Name a file of links with {_column_of_kinds(settings)} in data.relations.link"
     _refuse_shared(items.known, both, str(sheet.path), remedy)
     others = both.filter(pc.invert(pc.is_in(both, value_set=items.known))).unique().sort()
     among, relations = pa.concat_arrays([items.known, others]), kinds.unique().sort()

@@ -157,6 +157,20 @@ def test_an_id_that_two_kinds_share_needs_a_link_with_kinds(files):
     data = files.read(relations={"path": triples, "link": link})
     assert data.relations.head[1] == data.kinds["music"].start
     assert named(data) == [("1", "by", "ann"), ("e.1", "by", "ann")]
+    music = files.read(relations={"path": triples, "link": link}, single_type="music")
+    assert music.relations.head[1] == 0 and music.relations.head[0] >= music.n_items
+
+
+def test_a_column_that_names_no_kind_does_not_matter(files):
+    link = files.write("l.csv", "item_id,type,entity\nb2,paper,ann\n")
+    data = files.read(relations={"path": files.write("g.csv", CSV), "link": link})
+    assert item_ids(data)[data.relations.tail[0]] == "b2"
+
+
+def test_a_link_without_its_kind_is_refused(files):
+    link = files.write("l.csv", "item_id,type,entity\nb2,,ann\nm1,music,rome\n")
+    with pytest.raises(DataError, match=r"line 2, column 'item_id': 'b2' is no id, or has no kind"):
+        files.read(relations={"path": files.write("g.csv", CSV), "link": link})
 
 
 def test_the_cache_keeps_relations_and_knows_their_files(files):
