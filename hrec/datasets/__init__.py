@@ -13,6 +13,7 @@ from hrec.datasets.catalogue import is_single, used_kinds
 from hrec.datasets.columns import Numeric
 from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import default_cells
+from hrec.datasets.planted_best import best_auc
 from hrec.datasets.problems import DataError
 from hrec.datasets.recdata import Feedback, RecData, Split, keep_kinds
 from hrec.datasets.splitting import split
@@ -41,9 +42,10 @@ def load_whole(settings: DataSettings, cache: Path | None, log: Callable[[str], 
     if settings.single is False and settings.single_type is not None:
         log(f"warning: data.single is false, so single_type '{settings.single_type}' is passed over, as published")
     if settings.planted is not None:
-        made = planted.make(settings.planted.size, settings.planted.seed)
-        known = {PROBABILITY: Numeric(made.probability.astype(np.float32))}
-        data = made.data.with_interactions(replace(made.data.interactions, columns=known))
+        made = planted.make(**settings.planted.model_dump())
+        rows = made.data.interactions
+        columns = {**rows.columns, PROBABILITY: Numeric(made.probability.astype(np.float32))}
+        data = made.data.with_interactions(replace(rows, columns=columns))
         used_kinds(settings, data.kinds)  # what is wrong with single and single_type
         return keep_kinds(data, used_kinds(_of_all_kinds(settings), data.kinds))
     if _kinds_named(settings) == 1 or not is_single(settings):
@@ -102,4 +104,4 @@ def best_possible_auc(part: RecData) -> dict[str, float] | None:
     column = part.interactions.columns.get(PROBABILITY)
     if not isinstance(column, Numeric):
         return None
-    return planted.best_auc(column.value.astype(np.float64), part.interactions.kind, list(part.kinds))
+    return best_auc(column.value.astype(np.float64), part.interactions.kind, list(part.kinds))

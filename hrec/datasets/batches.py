@@ -74,6 +74,22 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class Triples:
+    """True triples of a knowledge graph, each with a tail that makes it false: head, relation, tail, negative int64[B].
+
+    head, tail and negative are entity indices; an item's is its item index.
+    """
+
+    head: Tensor
+    relation: Tensor
+    tail: Tensor
+    negative: Tensor
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+
+@dataclass(frozen=True)
 class Rows:
     """Rows of a table: row int64[B], items or users as the sampler says."""
 

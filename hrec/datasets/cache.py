@@ -26,13 +26,14 @@ import pyarrow as pa
 from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, Sparse
 from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
+from hrec.datasets.relations import Relations
 
-FORMAT = 4  # raise it when what is stored, or how files are parsed, changes
+FORMAT = 5  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
 TEXT = ".arrow"
 """Ending of a file that holds an array of Python strings."""
 COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
-CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, *COLUMNS)}
+CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, Relations, *COLUMNS)}
 TRUST_CLOCK_FROM = 1 << 28
 """Files of this many bytes are not hashed again while size and time of change are those recorded."""
 UNFINISHED, UNFINISHED_FOR = ".unfinished-", 24 * 3600

@@ -114,7 +114,27 @@ class Sparse:
         return replace(self, offset=offset, index=self.index[at], value=self.value[at])
 
 
-Column = Categorical | CategoricalList | Numeric | Dense | Sparse
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A text per row, as CSR: row r holds the words ``word[offset[r]:offset[r + 1]]``, in order.
+
+    ``offset`` int64[n + 1]; ``word`` int32[total], index in ``vocabulary``, the text of each word. A row without text
+    is an empty slice.
+    """
+
+    offset: np.ndarray
+    word: np.ndarray
+    vocabulary: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def take(self, rows: np.ndarray) -> Tokens:
+        offset, at = slices(self.offset, rows)
+        return Tokens(offset, self.word[at], self.vocabulary)
+
+
+Column = Categorical | CategoricalList | Numeric | Dense | Sparse | Tokens
 
 
 def slices(offset: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,6 +155,8 @@ def behind_missing(n: int, column: Column, rows: np.ndarray) -> Column:
         return CategoricalList(np.concatenate([np.zeros(n, np.int64), known.offset]), known.code, known.values)
     if isinstance(known, Sparse):
         return Sparse(np.concatenate([np.zeros(n, np.int64), known.offset]), known.index, known.value, known.width)
+    if isinstance(known, Tokens):
+        return Tokens(np.concatenate([np.zeros(n, np.int64), known.offset]), known.word, known.vocabulary)
     nothing = np.full((n, *known.value.shape[1:]), np.nan, np.float32)
     return type(known)(np.concatenate([nothing, known.value]), column.reference)  # type: ignore[union-attr]
 
@@ -143,7 +165,7 @@ def before_missing(column: Column, n: int) -> Column:
     """The rows of the column, then ``n`` rows without a value."""
     if isinstance(column, Categorical):
         return Categorical(np.append(column.code, np.full(n, MISSING, column.code.dtype)), column.values)
-    if isinstance(column, CategoricalList | Sparse):
+    if isinstance(column, CategoricalList | Sparse | Tokens):
         return replace(column, offset=np.append(column.offset, np.full(n, column.offset[-1], column.offset.dtype)))
     nothing = np.full((n, *column.value.shape[1:]), np.nan, np.float32)
     return replace(column, value=np.concatenate([column.value, nothing]), among=column.reference, in_training=None)
@@ -168,7 +190,7 @@ def joined(columns: Sequence[Column]) -> Column:
     in_training = None
     if any(c.in_training is not None for c in columns):  # type: ignore[union-attr]
         in_training = np.concatenate([c.own_row_out.value for c in columns])  # type: ignore[union-attr]
-    return type(first)(np.concatenate(values), in_training=in_training)
+    return type(first)(np.concatenate(values), in_training=in_training)  # type: ignore[call-arg]
 
 
 def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:

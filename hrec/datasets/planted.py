@@ -7,17 +7,23 @@ and ratings, is a noisy view of these, and the probability of every label is kno
     affinity = <taste of the user, topics of the item>
 
 Tastes are mostly one for all kinds, so what a user rated in one kind tells about the others. Users come across an item
-in proportion to its popularity and, softly, to their taste for its topics.
+in proportion to its popularity and, softly, to their taste for its topics. planted_options.py adds reviews, images,
+times that matter and a knowledge graph; planted_best.py and planted_lists.py give the best possible results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 
+from hrec.datasets import planted_options as options
+from hrec.datasets.columns import Tokens
+from hrec.datasets.planted_best import best_auc
+from hrec.datasets.planted_choice import Choice, distinct_pairs
 from hrec.datasets.planted_columns import item_columns, names, user_columns
 from hrec.datasets.recdata import Interactions, RecData, Table
 
@@ -63,67 +69,77 @@ class Planted:
     """Made data and its truth.
 
     data: interactions with label (1 or 0), rating (1..5, above 3 where the label is 1) and time, in order of time.
-    probability: float64[N], P(label = 1) of every interaction row. pairs: int32[n, 2], item numbers of (book, film).
+    probability: float64[N], P(label = 1) of every interaction row. pairs: int32[n, 2], item indices of (book, film).
+    period: int64[N], of the user's time, 0 unless times are an option. hidden, choices: the truth.
     """
 
     data: RecData
     probability: np.ndarray
     pairs: np.ndarray
+    period: np.ndarray
+    hidden: _Hidden
+    choices: Mapping[str, Choice]
 
     def best_auc(self, rows: np.ndarray | None = None) -> dict[str, float]:
         """AUC to expect on these rows (positions or mask; None: all) when ranking by the true probability."""
         rows = np.arange(len(self.probability)) if rows is None else rows
         return best_auc(self.probability[rows], self.data.interactions.kind[rows], list(self.data.kinds))
 
+    def label_chance(self, kind: str, user: np.ndarray) -> np.ndarray:
+        """float64[B, n]: P(label = 1) of these users, int[B], with each item of the kind."""
+        n, number = self.data.kinds[kind].count, list(self.data.kinds).index(kind)
+        local = np.tile(np.arange(n), len(user))
+        logit = _logit(self.hidden, np.repeat(user, n), local, np.full(len(local), number))
+        return (1 / (1 + np.exp(-logit))).reshape(-1, n)
 
-def best_auc(probability: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """AUC to expect when ranking rows by their true probability [n]; kind int[n], position in ``names``.
 
-    Keys: "auc/pooled", "auc/<kind>" for each kind that has rows, and "auc", the mean over these kinds.
+def make(
+    size: str, seed: int = 0, *, reviews: bool = False, times: bool = False, image: bool = False, graph: bool = False
+) -> Planted:
+    """Planted data of one of the ``SIZES``; the same arguments give the same bytes.
+
+    Options (hrec/datasets/planted_options.py): a column ``review`` of interactions, times whose order matters, a column
+    ``image`` of items, relations. Each has its own random stream, so that none changes what another draws.
     """
-    by_kind = {
-        f"auc/{name}": expected_auc(part, part)
-        for number, name in enumerate(names)
-        if len(part := probability[kind == number])
-    }
-    pooled = expected_auc(probability, probability)
-    return {"auc": float(np.mean(list(by_kind.values()))), "auc/pooled": pooled, **by_kind}
+    rng, counts = _streams(seed), SIZES[size]
+    hidden = _hide(rng.truth, counts)
+    if times:
+        hidden = replace(hidden, drift=options.drift(rng.times, counts.users, TOPICS))
+    if image:
+        hidden = replace(hidden, styles=options.styles(rng.image, counts.users, counts.items))
+    choices = _choices(hidden)
+    users, kinds = _tables(rng.columns, hidden)
+    rows = _interact(rng.pairs, counts.interactions, hidden, choices)
+    interactions, probability, period = _rate(rng.labels, hidden, rows, _periods(rng.times, choices, rows), kinds)
+    pairs = (hidden.pairs + np.array([kinds["book"].start, kinds["film"].start])).astype(np.int32)
+    relations = None
+    if reviews:
+        interactions = replace(interactions, columns={"review": _reviews(rng.reviews, hidden, interactions)})
+    if image:
+        seen = options.images(rng.image, hidden.styles.items)
+        kinds = {kind: replace(t, columns={**t.columns, "image": seen[kind]}) for kind, t in kinds.items()}
+    if graph:
+        ids = np.concatenate([names(f"{kind}_", n) for kind, n in counts.items.items()])
+        relations = options.graph(rng.graph, _topics(hidden), ids, pairs)
+    data = RecData(users, kinds, interactions, f"planted-{size}", relations=relations)
+    return Planted(data, probability, pairs, period, hidden, choices)
 
 
-def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
-    """AUC to expect of ``score`` [n] when the labels are independent with this probability [n]; no label is drawn.
+class _Streams(NamedTuple):
+    """Independent random streams: the truth, columns, pairs of user and item, and labels; one for each option."""
 
-    A ratio of expectations, over ordered pairs of different rows (i, j):
-
-        sum p_i (1 - p_j) ([s_i > s_j] + [s_i = s_j] / 2)  /  sum p_i (1 - p_j)
-
-    It differs from the mean AUC of drawn labels by O(1 / n). NaN where no pair can be one of each label.
-    """
-    values, group = np.unique(score, return_inverse=True)
-    liked = np.bincount(group, probability, len(values))
-    other = np.bincount(group, 1 - probability, len(values))
-    itself = np.bincount(group, probability * (1 - probability), len(values))
-    below = np.cumsum(other) - other
-    won = np.sum(liked * below + (liked * other - itself) / 2)
-    possible = liked.sum() * other.sum() - itself.sum()
-    return float(won / possible) if possible > 0 else float("nan")
+    truth: Generator
+    columns: Generator
+    pairs: Generator
+    labels: Generator
+    reviews: Generator
+    times: Generator
+    image: Generator
+    graph: Generator
 
 
-def make(size: str, seed: int = 0) -> Planted:
-    """Planted data of one of the ``SIZES``; the same size and seed give the same bytes."""
-    for_truth, for_columns, for_pairs, for_labels = _streams(seed)
-    hidden = _hide(for_truth, SIZES[size])
-    users, kinds = _tables(for_columns, hidden)
-    triples = _interact(for_pairs, SIZES[size].interactions, hidden)
-    interactions, probability = _rate(for_labels, hidden, triples, kinds)
-    pairs = hidden.pairs + np.array([kinds["book"].start, kinds["film"].start])
-    data = RecData(users, kinds, interactions, name=f"planted-{size}")
-    return Planted(data, probability, pairs.astype(np.int32))
-
-
-def _streams(seed: int) -> list[Generator]:
-    """Independent random streams: for the truth, the columns, the pairs of user and item, the labels."""
-    return [default_rng(part) for part in SeedSequence(seed).spawn(4)]
+def _streams(seed: int) -> _Streams:
+    return _Streams(*(default_rng(part) for part in SeedSequence(seed).spawn(len(_Streams._fields))))
 
 
 # --------------------------------------------------------------------------------------- the truth
@@ -149,11 +165,14 @@ class _Items:
 
 @dataclass(frozen=True, eq=False)
 class _Hidden:
-    """pairs: int64[n, 2], numbers of (book, film) within their kinds."""
+    """pairs: int64[n, 2], positions of (book, film) within their kinds. drift: float64[G, users, TOPICS], what is added
+    to the logits of topics in each period. styles: of the items, and the users' taste for them."""
 
     users: _Users
     items: Mapping[str, _Items]
     pairs: np.ndarray
+    drift: np.ndarray
+    styles: options.Styles
 
 
 def _hide(rng: Generator, counts: Size) -> _Hidden:
@@ -161,7 +180,9 @@ def _hide(rng: Generator, counts: Size) -> _Hidden:
     items = {kind: _hide_items(rng, n) for kind, n in counts.items.items()}
     book, film = (_draw_distinct(rng, items[kind].popularity, counts.pairs) for kind in ("book", "film"))
     items["film"].topics[film] = 0.95 * items["book"].topics[book] + 0.05 * items["film"].topics[film]
-    return _Hidden(users, items, np.stack([book, film], axis=1))
+    pairs = np.stack([book, film], axis=1)
+    unmoved, unstyled = options.no_drift(counts.users, TOPICS), options.one_style(counts.users, counts.items)
+    return _Hidden(users, items, pairs, unmoved, unstyled)
 
 
 def _hide_users(rng: Generator, n: int, n_kinds: int) -> _Users:
@@ -183,71 +204,53 @@ def _draw_distinct(rng: Generator, weight: np.ndarray, n: int) -> np.ndarray:
 # ------------------------------------------------------------------------- who comes across what
 
 
-def _interact(rng: Generator, totals: Mapping[str, int], hidden: _Hidden) -> np.ndarray:
+def _choices(hidden: _Hidden) -> dict[str, Choice]:
+    """Of each kind, as a mixture over pairs of topic t and style s:
+
+    P(item, period | user) ~ popularity * sum_t topics_t exp(SELECTION taste_t + drift_t) * sum_s style_s exp(taste_s)
+    """
+    of_style = np.exp(hidden.styles.taste)[None, :, None, :]
+    out = {}
+    for number, (kind, items) in enumerate(hidden.items.items()):
+        of_topic = np.exp(SELECTION * hidden.users.taste[number] + hidden.drift)[..., None]
+        mix = items.topics[:, :, None] * hidden.styles.items[kind][:, None, :]
+        factor = (of_topic * of_style).reshape(*of_topic.shape[:2], -1)
+        out[kind] = Choice(mix.reshape(len(mix), -1), items.popularity, factor)
+    return out
+
+
+def _interact(rng: Generator, totals: Mapping[str, int], hidden: _Hidden, choices: Mapping[str, Choice]) -> np.ndarray:
     """int64[N, 3]: user, item within its kind, kind. Every user has a row, no pair comes twice."""
     activity = hidden.users.activity
     # A user's first row is in the kind that wins an exponential race, thus in proportion to the user's activity.
     first_kind = np.argmin(rng.exponential(size=activity.shape) / activity, axis=0)
     parts = []
     for number, (kind, total) in enumerate(totals.items()):
-        find = _finder(hidden.users.taste[number], hidden.items[kind])
         first = np.flatnonzero(first_kind == number)
-        user, item = _distinct_pairs(rng, first, activity[number], find, total)
+        user, item = distinct_pairs(rng, first, activity[number], choices[kind], total)
         parts.append(np.stack([user, item, np.full(total, number)], axis=1))
     return np.concatenate(parts)
 
 
-Finder = Callable[[Generator, np.ndarray], np.ndarray]
-
-
-def _finder(taste: np.ndarray, items: _Items) -> Finder:
-    """A function (rng, user [m]) -> item [m] with P(item | user) ~ popularity * sum_t topics_t exp(SELECTION taste_t).
-
-    This is a mixture over topics: draw the topic by user, then the item by topic.
-    """
-    weight = (items.topics * items.popularity[:, None]).T
-    by_user = np.cumsum(weight.sum(1) * np.exp(SELECTION * taste), axis=1)
-    by_topic = np.cumsum(weight, axis=1)
-    # Topic t's cumulative shares lie in (t, t + 1]: one sorted array serves all topics.
-    shares = (by_topic / by_topic[:, -1:] + np.arange(TOPICS)[:, None]).ravel()
-
-    def find(rng: Generator, user: np.ndarray) -> np.ndarray:
-        drawn = rng.random(len(user)) * by_user[user, -1]
-        topic = np.sum(by_user[user, :-1] <= drawn[:, None], axis=1)
-        position = np.searchsorted(shares, topic + rng.random(len(user)), side="right")
-        # topic + a number below 1 may round up to topic + 1
-        return np.minimum(position - topic * len(items.popularity), len(items.popularity) - 1)
-
-    return find
-
-
-def _distinct_pairs(
-    rng: Generator, first: np.ndarray, activity: np.ndarray, find: Finder, total: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """``total`` different (user, item): one for each user in ``first``, the others by activity."""
-    share = np.cumsum(activity)
-    share /= share[-1]
-    user, item = first, find(rng, first)
-    while missing := total - len(user):
-        more = np.searchsorted(share, rng.random(missing + missing // 4 + 64), side="right")
-        user, item = np.concatenate([user, more]), np.concatenate([item, find(rng, more)])
-        _, earliest = np.unique(user * (item.max() + 1) + item, return_index=True)
-        kept = np.sort(earliest)[:total]
-        user, item = user[kept], item[kept]
-    return user, item
+def _periods(rng: Generator, choices: Mapping[str, Choice], rows: np.ndarray) -> np.ndarray:
+    """int64[N]: the period of the user's time that each row of ``_interact`` is of."""
+    of_kind = [rows[rows[:, 2] == number] for number in range(len(choices))]
+    parts = zip(choices.values(), of_kind, strict=True)
+    return np.concatenate([choice.period(rng, part[:, 0], part[:, 1]) for choice, part in parts])
 
 
 # ------------------------------------------------------------------------------------------ ratings
 
 
 def _rate(
-    rng: Generator, hidden: _Hidden, triples: np.ndarray, kinds: Mapping[str, Table]
-) -> tuple[Interactions, np.ndarray]:
-    """Interactions in order of time, and the probability of each one's label."""
-    start = rng.random(len(hidden.users.bias))[triples[:, 0]]
-    time = EPOCH + np.floor(TEN_YEARS * (start + (1 - start) * rng.random(len(start))))
+    rng: Generator, hidden: _Hidden, rows: np.ndarray, period: np.ndarray, kinds: Mapping[str, Table]
+) -> tuple[Interactions, np.ndarray, np.ndarray]:
+    """Interactions in order of time; the probability of each one's label; its period."""
+    start = rng.random(len(hidden.users.bias))[rows[:, 0]]
+    passed = (period + rng.random(len(start))) / len(hidden.drift)  # share of the user's time
+    time = EPOCH + np.floor(TEN_YEARS * (start + (1 - start) * passed))
     order = np.argsort(time, kind="stable")
-    time, (user, local, kind) = time[order], triples[order].T
+    time, (user, local, kind) = time[order], rows[order].T
     logit = _logit(hidden, user, local, kind)
     # Logistic noise around the logit is above 0 with probability sigmoid(logit): one draw gives label and rating.
     rating = 1 + np.searchsorted(RATING_CUTS, logit + rng.logistic(size=len(logit)))
@@ -259,7 +262,7 @@ def _rate(
         rating.astype(np.float32),
         time,
     )
-    return interactions, 1 / (1 + np.exp(-logit))
+    return interactions, 1 / (1 + np.exp(-logit)), period[order]
 
 
 def _logit(hidden: _Hidden, user: np.ndarray, local: np.ndarray, kind: np.ndarray) -> np.ndarray:
@@ -278,6 +281,15 @@ def _logit(hidden: _Hidden, user: np.ndarray, local: np.ndarray, kind: np.ndarra
 
 
 # ------------------------------------------------------------------------------------------ columns
+
+
+def _topics(hidden: _Hidden) -> np.ndarray:
+    """float64[n_items, TOPICS]"""
+    return np.concatenate([items.topics for items in hidden.items.values()])
+
+
+def _reviews(rng: Generator, hidden: _Hidden, x: Interactions) -> Tokens:
+    return options.reviews(rng, hidden.users.taste[x.kind, x.user], _topics(hidden)[x.item])
 
 
 def _tables(rng: Generator, hidden: _Hidden) -> tuple[Table, dict[str, Table]]:

@@ -20,6 +20,7 @@ from hrec.datasets.interactions import (
     split_column,
 )
 from hrec.datasets.problems import DataError, Log
+from hrec.datasets.reading_relations import read_relations
 from hrec.datasets.recdata import RecData, Table
 from hrec.datasets.sheets import Sheet, files_of, is_atomic, read_sheet
 from hrec.datasets.tables import Field, checked, encode_columns, fields_of, named_columns, readers, refuse_columns
@@ -64,6 +65,7 @@ def _parse(settings: DataSettings, log: Log) -> RecData:
         Table(len(user_ids), 0, columns, encoding.as_objects(user_ids)),
         _tables(catalogue),
         rows,
+        relations=read_relations(settings, catalogue, log),
     )
 
 
@@ -119,4 +121,5 @@ def _files(settings: DataSettings) -> list[Path]:
     paths = [settings.inter_feat_path, settings.user_feat_path]
     paths += items.values() if isinstance(items, dict) else [items]
     paths += [feat.path for feat in settings.feat.values()]
+    paths += [settings.relations.path, settings.relations.link] if settings.relations else []
     return [file for path in dict.fromkeys(paths) if path for file in files_of(Path(path).expanduser())]

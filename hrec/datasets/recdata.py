@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from hrec.datasets.columns import Column
+from hrec.datasets.relations import Relations
 
 AnyData = TypeVar("AnyData", bound="RecData")
 
@@ -85,12 +86,14 @@ class RecData:
     """One data set. Frozen; views are new objects that share the arrays.
 
     kinds: name -> items of that kind; each kind owns a range of item indices, in the order of this dict.
+    relations: a knowledge graph of the items, None where there is none.
     """
 
     users: Table
     kinds: Mapping[str, Table]
     interactions: Interactions
     name: str = "data"
+    relations: Relations | None = field(default=None, kw_only=True)
 
     @property
     def n_users(self) -> int:
@@ -144,11 +147,15 @@ class TrainData(RecData):
     @staticmethod
     def of(data: RecData, feedback: Feedback = EXPLICIT, negatives_from_train_only: bool = False) -> TrainData:
         """The rows of ``data`` as training rows."""
-        return TrainData(data.users, data.kinds, data.interactions, data.name, feedback, negatives_from_train_only)
+        known = (data.users, data.kinds, data.interactions, data.name)
+        return TrainData(*known, feedback, negatives_from_train_only, relations=data.relations)
 
 
 def keep_kinds(data: AnyData, kinds: Sequence[str]) -> AnyData:
-    """The data cut down to these kinds, in this order: their items numbered anew from 0, their interactions alone."""
+    """The data cut down to these kinds, in this order: their items indexed from 0, their interactions alone.
+
+    In the knowledge graph the items of other kinds become entities that are no items.
+    """
     old = list(data.kinds)
     tables, start = {}, 0
     for kind in kinds:
@@ -158,7 +165,11 @@ def keep_kinds(data: AnyData, kinds: Sequence[str]) -> AnyData:
     shift = np.array([tables[k].start - data.kinds[k].start if k in tables else 0 for k in old], np.int32)
     rows = data.interactions.take(number[data.interactions.kind] >= 0)
     rows = replace(rows, item=rows.item + shift[rows.kind], kind=number[rows.kind])
-    return replace(data, kinds=tables, interactions=rows)
+    relations = data.relations
+    if relations is not None:
+        items = np.concatenate([np.arange(data.kinds[kind].start, data.kinds[kind].stop) for kind in kinds])
+        relations = relations.with_items(items, data.n_items)
+    return replace(data, kinds=tables, interactions=rows, relations=relations)
 
 
 @dataclass(frozen=True, eq=False)

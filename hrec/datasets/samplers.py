@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrec.datasets.batches import Block, Draw, Pairs, Points, Rows
+from hrec.datasets.batches import Block, Draw, Pairs, Points, Rows, Triples
 from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.unseen import Unseen, unseen_items
@@ -110,6 +110,41 @@ class Pairwise:
             drawn = drawn.view(-1, pool)
             for own in draw.slices(len(piece)):
                 yield Pairs(u[own], i[own], drawn[own], r[own])
+
+
+class Triplewise:
+    """Every triple of the knowledge graph once per epoch, in a new order, each with a corrupted tail, as Triples.
+
+    The corrupted tail is drawn uniformly from all entities that make the triple false. Triples without such an entity
+    are left out. Raises ValueError where the data has no relations.
+    """
+
+    def __init__(self, data: TrainData, device: torch.device) -> None:
+        if data.relations is None:
+            raise ValueError("needs a knowledge graph, and the data has none; name its files in data.relations")
+        self.data, self.relations, self.device = data, data.relations, device
+
+    @cached_property
+    def _triples(self) -> tuple[Unseen, tuple[Tensor, ...]]:
+        """The false tails of each query, a distinct (head, relation); head, relation, tail and query int64[T]."""
+        r = self.relations
+        query = np.unique(r.head.astype(np.int64) * r.n_relations + r.relation, return_inverse=True)[1]
+        n = int(query.max(initial=-1)) + 1
+        false = Unseen.of(query, r.tail, n, np.ones(r.n_entities), [(0, r.n_entities)], self.device)
+        arrays = (r.head, r.relation, r.tail, query)
+        rows = [torch.from_numpy(a.astype(np.int64)).to(self.device) for a in arrays]
+        left = false.any_left(rows[3], torch.zeros_like(rows[3]))
+        return false, tuple(a[left] for a in rows)
+
+    def epoch(self, draw: Draw) -> Iterator[Triples]:
+        false, (head, relation, tail, query) = self._triples
+        order = torch.randperm(len(head), generator=draw.generator).to(draw.device)
+        for piece in order.split(draw.batch_size * max(1, DRAWN_AHEAD // draw.batch_size)):
+            h, r, t, q = (a[piece] for a in (head, relation, tail, query))
+            # drawn for whole batches on every process, as in Pairwise
+            negative = false.draw(q, torch.zeros_like(q), draw.generator)
+            for own in draw.slices(len(piece)):
+                yield Triples(h[own], r[own], t[own], negative[own])
 
 
 class Items:

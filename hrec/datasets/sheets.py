@@ -1,4 +1,5 @@
-"""One file of rows and columns -> Sheet: CSV, TSV, parquet, and RecBole's atomic files (.inter, .user, .item).
+"""One file of rows and columns -> Sheet: CSV, TSV, parquet, and RecBole's atomic files (.inter, .user, .item, .kg,
+.link).
 
 A folder of parquet files is one file. Text files may end in .gz or .xz as well. Cells stay as they are in the file;
 hrec/datasets/encoding.py types them.
@@ -22,8 +23,8 @@ from hrec.datasets import encoding, headers, quotes, textfiles
 from hrec.datasets.parquet import PARQUET, Part, parts_of, read_one, read_parts
 from hrec.datasets.problems import DataError, Log, missing_column, plural, require_file
 
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".user": "\t", ".item": "\t"}
-ATOMIC = {".inter", ".user", ".item"}
+ATOMIC = (".inter", ".user", ".item", ".kg", ".link")
+DELIMITERS = {".csv": ",", ".tsv": "\t"} | dict.fromkeys(ATOMIC, "\t")
 NO_TYPES: Mapping[str, str] = {}
 ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
 COMPRESSED: Mapping[str, Callable] = {".gz": gzip.open, ".xz": lzma.open}

@@ -88,18 +88,25 @@ def refuse_other_digests(path: Path, known: Mapping[str, str], now: Mapping[str,
             )
 
 
-DIGESTS = {"digest": "rows", "values": "ratings or times", "columns": "columns of users or items"}
+DIGESTS = {
+    "digest": "rows",
+    "values": "ratings or times",
+    "columns": "columns of users or items",
+    "relations": "relations",
+}
 """What each digest in data.json is of."""
 
 
 def digests(parts: Split) -> dict[str, str]:
-    """Of who, what, and liked or not in all parts; of what else their rows hold; of users' and items' columns."""
+    """Of who, what, and liked or not in all parts; of what else their rows hold; of users' and items' columns; of the
+    knowledge graph."""
     every = [part.interactions for part in (parts.train, parts.valid, parts.test)]
     tables = [parts.train.users, *parts.train.kinds.values()]
     return {
         "digest": _digest([(x.user, x.item, x.kind, x.label) for x in every]),
         "values": _digest([(x.rating, x.time, x.columns) for x in every]),
         "columns": _digest([table.columns for table in tables]),
+        "relations": _digest(parts.train.relations),
     }
 
 

@@ -166,11 +166,29 @@ SplitSettings = Annotated[
 ]
 
 
+class RelationSettings(Settings):
+    """A knowledge graph: triples (head, relation, tail) of entities, some of which are items."""
+
+    path: str
+    """The triples: RecBole's .kg, or a file with the columns head, relation and tail."""
+    link: str | None = None
+    """Which entity each item is: RecBole's .link, or a file with the columns item_id (ITEM_ID_FIELD) and entity, and
+    TYPE_FIELD where kinds share ids. Left out: an item is the entity that is called as its id."""
+
+
 class PlantedSettings(Settings):
     """Data made on the spot with a known answer (hrec/datasets/planted.py)."""
 
     size: Literal["tiny", "small", "douban"] = "small"
     seed: Seed = 0
+    reviews: bool = False
+    """A review for each interaction, whose words reveal the user's taste and the item's topics."""
+    times: bool = False
+    """Tastes change over time, so that the order of a user's rows foretells the next item."""
+    image: bool = False
+    """An image-like vector for each item, which reveals a taste that nothing else does: for the item's style."""
+    graph: bool = False
+    """A knowledge graph of the items, whose relations reveal topics."""
 
 
 PLANTED_KEYS = frozenset(
@@ -204,6 +222,8 @@ class DataSettings(Settings):
     inter_matrix_type: Literal["01", "liked", "rating", "sign", "centred"] | None = None
     """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, +1 and -1, or the rating
     less the mean of all; left out: 'centred' where there are ratings, else 'sign'."""
+    relations: RelationSettings | None = None
+    """Triples of a knowledge graph."""
     label: LabelSettings | None = None
     sample: float | dict[str, float] | None = None
     """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
@@ -228,7 +248,9 @@ class DataSettings(Settings):
     def _planted_data_goes_by_its_size(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "name" in values or not isinstance(values.get("planted"), dict):
             return values
-        return values | {"name": f"planted-{values['planted'].get('size', 'small')}"}
+        made = values["planted"]
+        options = [name for name in ("reviews", "times", "image", "graph") if made.get(name) is True]
+        return values | {"name": "-".join(["planted", str(made.get("size", "small")), *options])}
 
     @field_validator("name")
     @classmethod

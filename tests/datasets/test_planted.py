@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from hrec.datasets import planted
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric
-from hrec.datasets.planted import SIZES, expected_auc
+from hrec.datasets.planted import SIZES
+from hrec.datasets.planted_best import expected_auc
 from hrec.settings import DataSettings
 
 make = cache(planted.make)

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from hrec.datasets.columns import Column, Dense, Numeric, Sparse, joined
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
 from hrec.datasets.recdata import TrainData
 from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
@@ -146,7 +146,7 @@ def _fields(
             fields.append((name, entries.of_buckets(column, settings.buckets)))
         elif isinstance(column, Numeric):
             fields.append((name, entries.of_numbers(column, settings.clip)))
-        elif not isinstance(column, Dense | Sparse):
+        elif isinstance(column, Categorical | CategoricalList):
             fields.append((name, entries.of_categories(column)))
     return fields
 
