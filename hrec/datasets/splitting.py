@@ -117,7 +117,7 @@ def _random(settings: RandomSplit, data: RecData, rng: np.random.Generator, log:
 
 @assign.register
 def _user(settings: UserSplit, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
-    return cut(data.interactions.user, rng.permutation(len(data.interactions)), settings.ratio)
+    return cut(_users(data, settings.per_kind), rng.permutation(len(data.interactions)), settings.ratio)
 
 
 @assign.register
@@ -150,10 +150,11 @@ def _leave_one_out(settings: LeaveOneOut, data: RecData, rng: np.random.Generato
     if order is None:
         log(f"leave one out: '{data.name}' has no times, so each user's last rows are drawn at random")
         order = rng.permutation(len(data.interactions))
-    user = data.interactions.user
+    user = _users(data, settings.per_kind)
     position, size = _positions(user, order)
     if few := int(np.count_nonzero((size > 0) & (size < 3))):
-        log(f"leave one out: {few:,} users with fewer than 3 rows stay in the training part whole")
+        whom = "pairs of a user and a kind" if settings.per_kind else "users"
+        log(f"leave one out: {few:,} {whom} with fewer than 3 rows stay in the training part whole")
     from_the_end = size[user] - 1 - position
     part = np.select([size[user] < 3, from_the_end == 0, from_the_end == 1], [TRAIN, TEST, VALID], TRAIN)
     if data.interactions.time is not None:
@@ -275,6 +276,12 @@ def _positions(group: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _one_group(data: RecData) -> np.ndarray:
     return np.zeros(len(data.interactions), np.int8)
+
+
+def _users(data: RecData, per_kind: bool) -> np.ndarray:
+    """int[N]: the user of each row; ``per_kind``: an index of its user and kind."""
+    x = data.interactions
+    return x.user.astype(np.int64) * len(data.kinds) + x.kind if per_kind else x.user
 
 
 def _by_time(data: RecData) -> np.ndarray | None:

@@ -8,6 +8,7 @@ from hrec.settings.data import (
     ColumnSplit,
     DataSettings,
     FeatureSettings,
+    FilterSettings,
     InMatrix,
     LabelSettings,
     LeaveOneOut,
@@ -24,6 +25,7 @@ from hrec.settings.training import (
     NegativeSettings,
     OptSettings,
     SchedulerSettings,
+    SequenceSettings,
     StageSettings,
 )
 
@@ -36,6 +38,7 @@ __all__ = [
     "DataSettings",
     "EarlyStopSettings",
     "FeatureSettings",
+    "FilterSettings",
     "InMatrix",
     "LabelSettings",
     "LeaveOneOut",
@@ -50,6 +53,7 @@ __all__ = [
     "RunSettings",
     "SchedulerSettings",
     "Seed",
+    "SequenceSettings",
     "Settings",
     "SplitSettings",
     "StageSettings",
