@@ -158,17 +158,19 @@ def _leave_one_out(settings: LeaveOneOut, data: RecData, rng: np.random.Generato
     from_the_end = size[user] - 1 - position
     part = np.select([size[user] < 3, from_the_end == 0, from_the_end == 1], [TRAIN, TEST, VALID], TRAIN)
     if data.interactions.time is not None:
-        _say_whose_times_are_cut(data, part, order, log)
+        _say_whose_times_are_cut(data, user, part, order, log)
     return part.astype(np.int8)
 
 
-def _say_whose_times_are_cut(data: RecData, part: np.ndarray, oldest_first: np.ndarray, log: Log) -> None:
-    """Say of how many users rows of the same time fall to two parts: part int[N]."""
+def _say_whose_times_are_cut(
+    data: RecData, group: np.ndarray, part: np.ndarray, oldest_first: np.ndarray, log: Log
+) -> None:
+    """Say of how many users rows of one group and time fall to two parts: group, part int[N]."""
     x = data.interactions
     assert x.time is not None
-    order = oldest_first[np.argsort(x.user[oldest_first], kind="stable")]
-    user, time, part = x.user[order], x.time[order], part[order]
-    cut_here = (user[1:] == user[:-1]) & (time[1:] == time[:-1]) & (part[1:] != part[:-1])
+    order = oldest_first[np.argsort(group[oldest_first], kind="stable")]
+    group, user, time, part = group[order], x.user[order], x.time[order], part[order]
+    cut_here = (group[1:] == group[:-1]) & (time[1:] == time[:-1]) & (part[1:] != part[:-1])
     if several := len(np.unique(user[1:][cut_here])):
         log(
             f"warning: leave one out: {several:,} of {len(np.unique(user)):,} users have rows of the same time in "

@@ -66,8 +66,8 @@ class Ranking:
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
         """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several kinds,
-        but not of candidates sampled over all kinds; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items',
-        the same lists with only those items relevant. Metrics of the catalogue have no groups.
+        but not of candidates sampled over all kinds; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and
+        '/tail_items', the same lists with only those items relevant. Metrics of the catalogue have no groups.
 
         Raises ScoreError for scores that are NaN.
         """

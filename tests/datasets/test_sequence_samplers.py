@@ -26,7 +26,9 @@ def data(rows: str, plain: bool = False) -> TrainData:
     user, item, time = (np.array([int(row[i]) for row in cells]) for i in range(3))
     label = np.array([row[-1] != "-" for row in cells], np.float32)
     kind = (item >= BOOKS).astype(np.int16)
-    x = Interactions(user.astype(np.int32), item.astype(np.int32), kind, None if plain else label, time=None if plain else time + 0.0)
+    x = Interactions(
+        user.astype(np.int32), item.astype(np.int32), kind, None if plain else label, time=None if plain else time + 0.0
+    )
     return TrainData(Table(6), {"book": Table(BOOKS), "film": Table(FILMS, BOOKS)}, x, feedback=Feedback("01"))
 
 
