@@ -18,8 +18,8 @@ def filtered(data: AnyData, settings: FilterSettings, log: Log) -> AnyData:
 
     Indices of users and items are assigned again, ids and columns go with them. Vocabularies of columns stay as they
     are. ``log`` gets a line for each rule that is set and one with what is left.
-    Raises DataError for an unknown kind, for a rule that needs ratings or times that the data lacks, and if no row, or
-    no row of a kind that is not excluded, is left.
+    Raises DataError for an unknown kind, and for a rule that needs ratings or times that the data lacks. Raises it too
+    if no row is left, or none of a kind that ``kinds`` does not exclude.
     """
     for rule in (_of_kinds, _in_time, _rated, _core):
         rows = rule(data.interactions, data, settings, log)

@@ -17,13 +17,14 @@ from hrec.settings import NegativeSettings
 
 
 class NextItem:
-    """Sequences of positive rows with the next item at each position, as SequenceBatch: every user with at least two
-    positive rows once per epoch, in a new order.
+    """Sequences of positive rows with the next item at each position, as SequenceBatch.
 
-    A batch has the newest ``max_length`` positions of each user, aligned to the right: position t holds entry t of the
-    sequence, and its target is entry t + 1; both are 0 where the mask is False. The newest entry is a target only.
-    stride: long users come as several windows of ``max_length`` positions, each this many older than the one before;
-    with a stride of ``max_length`` every entry but the first is a target once per epoch. None: the newest window.
+    Every user with at least two positive rows comes once per epoch, in a new order. A batch has the newest
+    ``max_length`` positions of each, aligned to the right. Position t holds entry t of the sequence, and its target is
+    entry t + 1. Both are 0 where the mask is False. The newest entry is a target only.
+    stride: a long sequence gives several windows of ``max_length`` positions, each ``stride`` positions older than the
+    one before. If the stride is ``max_length``, every entry but the first is a target once per epoch. None: the newest
+    window alone.
     Raises ValueError where a stride above ``max_length`` would leave out entries.
     """
 
@@ -75,9 +76,10 @@ class _Windows:
 
 
 class WithinSequence:
-    """Pairs of two different items of one user's positive rows, as ItemPairs: every row once per epoch as the anchor,
-    in a new order, with a positive drawn from the other rows of its window, each as likely.
+    """Pairs of two different items of one user's positive rows, as ItemPairs.
 
+    Every row is the anchor once per epoch, in a new order. Its positive is drawn from the other rows of its window,
+    each as likely.
     window: the positive is at most this many entries before or after the anchor; None: any of the sequence.
     across_kinds: False pairs items of one kind alone, and the window counts entries of that kind.
     negatives: how items that the user has no training row with are drawn for each pair (of the kind
