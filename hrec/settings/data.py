@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import combinations
-from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -208,9 +207,6 @@ class FilterSettings(Settings):
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> FilterSettings:
-        for name, bound in (("from", self.start), ("to", self.stop), ("min_rating", self.min_rating)):
-            if bound is not None and not isfinite(bound):
-                raise ValueError(f"'{name}' should be a finite number, got {bound}")
         if self.start is not None and self.stop is not None and self.start >= self.stop:
             raise ValueError(f"'from' should be before 'to', got {self.start:.15g} and {self.stop:.15g} seconds")
         return self

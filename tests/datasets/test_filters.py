@@ -190,7 +190,7 @@ def test_rules_of_times_and_ratings_need_them():
         ({"kinds": []}, "kinds"),
         ({"from": "May 2020"}, "should be seconds since 1970 or a date such as 2024-01-31, got 'May 2020'"),
         ({"from": "2020-01-02", "to": "2020-01-01"}, "'from' should be before 'to'"),
-        ({"to": float("nan")}, "'to' should be a finite number"),
+        ({"to": float("nan")}, "to\n  Input should be a finite number"),
     ],
 )
 def test_settings_are_strict(settings, message):
