@@ -12,6 +12,7 @@ from hrec.datasets import planted, reading
 from hrec.datasets.catalogue import is_single, used_kinds
 from hrec.datasets.columns import Numeric
 from hrec.datasets.derived import with_train_columns
+from hrec.datasets.filters import filtered
 from hrec.datasets.histories import default_cells
 from hrec.datasets.planted_best import best_auc
 from hrec.datasets.problems import DataError
@@ -34,11 +35,17 @@ def load_split(settings: DataSettings, cache: Path | None, log: Callable[[str], 
 
 
 def load_whole(settings: DataSettings, cache: Path | None, log: Callable[[str], None] = lambda line: None) -> RecData:
-    """What ``parts_of`` splits: all kinds of ``data.type``, also where ``data.single_type`` asks for one of them.
+    """What ``parts_of`` splits: all kinds of ``data.type``, also where ``data.single_type`` asks for one of them, with
+    the rows that ``data.filter`` keeps.
 
     So the rows of a kind fall to the same parts whether it is alone or among others, and models of both can be
     compared. Where the other kinds cannot be read, the one kind alone, and a line says so. Raises DataError.
     """
+    data = _unfiltered(settings, cache, log)
+    return data if settings.filter is None else filtered(data, settings.filter, log)
+
+
+def _unfiltered(settings: DataSettings, cache: Path | None, log: Callable[[str], None]) -> RecData:
     if settings.single is False and settings.single_type is not None:
         log(f"warning: data.single is false, so single_type '{settings.single_type}' is passed over, as published")
     if settings.planted is not None:

@@ -90,6 +90,27 @@ class Triples:
 
 
 @dataclass(frozen=True)
+class ItemPairs:
+    """Two items of one user's sequence: anchor, positive, user int64[B].
+
+    negative: int64[B, pool], items that the user has no training row with, where the sampler draws them.
+    """
+
+    anchor: Tensor
+    positive: Tensor
+    user: Tensor
+    negative: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: slice) -> ItemPairs:
+        """These pairs."""
+        negative = None if self.negative is None else self.negative[rows]
+        return ItemPairs(self.anchor[rows], self.positive[rows], self.user[rows], negative)
+
+
+@dataclass(frozen=True)
 class Rows:
     """Rows of a table: row int64[B], items or users as the sampler says."""
 

@@ -106,7 +106,8 @@ def _what_matters(settings: DataSettings) -> dict[str, Any]:
     """The settings that change what is parsed."""
     how = settings.label
     return settings.model_dump(
-        mode="json", exclude={"name", "planted", "inter_matrix_type", "label", "sample", "split", "train_columns"}
+        mode="json",
+        exclude={"name", "planted", "filter", "inter_matrix_type", "label", "sample", "split", "train_columns"},
     ) | {
         "label": [how.source, how.above] if how else None,
         "rating_is_needed": settings.inter_matrix_type in ("rating", "centred"),

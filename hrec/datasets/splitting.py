@@ -117,7 +117,7 @@ def _random(settings: RandomSplit, data: RecData, rng: np.random.Generator, log:
 
 @assign.register
 def _user(settings: UserSplit, data: RecData, rng: np.random.Generator, log: Log) -> np.ndarray:
-    return cut(data.interactions.user, rng.permutation(len(data.interactions)), settings.ratio)
+    return cut(_users(data, settings.per_kind), rng.permutation(len(data.interactions)), settings.ratio)
 
 
 @assign.register
@@ -150,24 +150,27 @@ def _leave_one_out(settings: LeaveOneOut, data: RecData, rng: np.random.Generato
     if order is None:
         log(f"leave one out: '{data.name}' has no times, so each user's last rows are drawn at random")
         order = rng.permutation(len(data.interactions))
-    user = data.interactions.user
+    user = _users(data, settings.per_kind)
     position, size = _positions(user, order)
     if few := int(np.count_nonzero((size > 0) & (size < 3))):
-        log(f"leave one out: {few:,} users with fewer than 3 rows stay in the training part whole")
+        whom = "pairs of a user and a kind" if settings.per_kind else "users"
+        log(f"leave one out: {few:,} {whom} with fewer than 3 rows stay in the training part whole")
     from_the_end = size[user] - 1 - position
     part = np.select([size[user] < 3, from_the_end == 0, from_the_end == 1], [TRAIN, TEST, VALID], TRAIN)
     if data.interactions.time is not None:
-        _say_whose_times_are_cut(data, part, order, log)
+        _say_whose_times_are_cut(data, user, part, order, log)
     return part.astype(np.int8)
 
 
-def _say_whose_times_are_cut(data: RecData, part: np.ndarray, oldest_first: np.ndarray, log: Log) -> None:
-    """Say of how many users rows of the same time fall to two parts: part int[N]."""
+def _say_whose_times_are_cut(
+    data: RecData, group: np.ndarray, part: np.ndarray, oldest_first: np.ndarray, log: Log
+) -> None:
+    """Say of how many users rows of one group and time fall to two parts: group, part int[N]."""
     x = data.interactions
     assert x.time is not None
-    order = oldest_first[np.argsort(x.user[oldest_first], kind="stable")]
-    user, time, part = x.user[order], x.time[order], part[order]
-    cut_here = (user[1:] == user[:-1]) & (time[1:] == time[:-1]) & (part[1:] != part[:-1])
+    order = oldest_first[np.argsort(group[oldest_first], kind="stable")]
+    group, user, time, part = group[order], x.user[order], x.time[order], part[order]
+    cut_here = (group[1:] == group[:-1]) & (time[1:] == time[:-1]) & (part[1:] != part[:-1])
     if several := len(np.unique(user[1:][cut_here])):
         log(
             f"warning: leave one out: {several:,} of {len(np.unique(user)):,} users have rows of the same time in "
@@ -275,6 +278,12 @@ def _positions(group: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _one_group(data: RecData) -> np.ndarray:
     return np.zeros(len(data.interactions), np.int8)
+
+
+def _users(data: RecData, per_kind: bool) -> np.ndarray:
+    """int[N]: the user of each row; ``per_kind``: an index of its user and kind."""
+    x = data.interactions
+    return x.user.astype(np.int64) * len(data.kinds) + x.kind if per_kind else x.user
 
 
 def _by_time(data: RecData) -> np.ndarray | None:

@@ -138,7 +138,8 @@ def _by_kind(sheet: Sheet, column: str, text: pa.Array, trained: Trained) -> np.
     kinds = [kind_name(kind) for kind in _ids(sheet, column).to_pylist()]
     settings, known = trained.config.run.data, trained.data.kinds
     unknown = next((kind for kind in kinds if kind not in known), None)
-    if unknown is not None and not settings.type and settings.single_type is None:
+    filtered = settings.filter is not None and settings.filter.kinds is not None
+    if unknown is not None and not settings.type and settings.single_type is None and not filtered:
         row = np.array([kind == unknown for kind in kinds])
         _refuse(sheet, column, row, f"is no kind.{did_you_mean(unknown, known)} Kinds: {', '.join(known)}")
     item = np.full(len(text), -1, np.int32)

@@ -237,7 +237,7 @@ def groups_of(metric: str, kinds: Sequence[str], ranking: RankingSettings) -> tu
     """What may stand behind the slash of this metric on data of these kinds."""
     if not is_ranking(metric):
         return ("pooled", *kinds)
-    of_kinds = kinds if len(kinds) > 1 and ranking.sampled is None else ()
+    of_kinds = kinds if len(kinds) > 1 and ranking.lists_per_kind else ()
     return (*of_kinds, *(GROUPS if metric.split("@", maxsplit=1)[0] in USER_METRICS else ()))
 
 

@@ -34,8 +34,9 @@ def told(settings: RankingSettings) -> str:
     }
     if settings.sampled is None:
         return f"out of {items[settings.items]}"
+    each = "of each of their kinds" if settings.sampled_per_kind else "each"
     return (
-        f"out of the liked and {settings.sampled} SAMPLED items each, of {items[settings.items]}: "
+        f"out of the liked and {settings.sampled} SAMPLED items {each}, of {items[settings.items]}: "
         "not comparable with full ranking"
     )
 
@@ -65,8 +66,8 @@ class Ranking:
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
         """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several kinds,
-        but not of sampled candidates; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items',
-        the same lists with only those items relevant. Metrics of the catalogue have no groups.
+        but not of candidates sampled over all kinds; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and
+        '/tail_items', the same lists with only those items relevant. Metrics of the catalogue have no groups.
 
         Raises ScoreError for scores that are NaN.
         """
@@ -139,19 +140,20 @@ class Ranking:
         """(user, item) of the rows that make an item no candidate."""
         rows = [self.parts.train.interactions]
         if self.settings.mask_valid and part is not self.parts.valid:
-            valid = self.parts.valid
-            # where negatives are drawn for validation, nobody has seen them
-            rows.append(
-                valid.interactions.take(_liked(valid)) if self.parts.train.feedback.negatives else valid.interactions
-            )
+            rows.append(self._valid_rows())
         return np.concatenate([x.user for x in rows]), np.concatenate([x.item for x in rows])
+
+    def _valid_rows(self) -> Interactions:
+        """The validation rows without drawn negatives, which nobody has interacted with."""
+        valid = self.parts.valid
+        return valid.interactions.take(_liked(valid)) if self.parts.train.feedback.negatives else valid.interactions
 
     # ------------------------------------------------------------------ lists and their measures
 
     def _spans(self, part: RecData) -> dict[str, slice]:
         """Suffix of a metric's name -> range of items that it is about."""
         spans = {"": slice(0, self.n_items)}
-        if len(part.kinds) > 1 and self.settings.sampled is None:  # candidates are sampled over all kinds together
+        if len(part.kinds) > 1 and self.settings.lists_per_kind:
             spans |= {f"/{kind}": slice(table.start, table.stop) for kind, table in part.kinds.items()}
         return spans
 
@@ -196,24 +198,29 @@ class Ranking:
         if not self.settings.valid_in_history or part is self.parts.valid:
             return Queries(user)
         train = self.parts.train
-        rows = joined_rows([train.interactions, self.parts.valid.interactions])
+        rows = joined_rows([train.interactions, self._valid_rows()])
         return Queries(user, Sequences.of(train, rows, train.n_users, user.device).take(user))
 
     def _drawn(self, part: RecData, device: torch.device) -> Masked | None:
-        """The candidates where they are sampled: the user's liked items and ``sampled`` unseen ones."""
+        """The candidates where they are sampled: the user's positives and ``sampled`` unseen items, of all kinds
+        together or of each kind of the positives."""
         if self.settings.sampled is None:
             return None
         liked = np.divmod(self.relevant(part), self.n_items)
         seen = self.hidden(part)
         user, item = (np.concatenate(both) for both in zip(liked, seen, strict=True))
-        unseen = Unseen.of(user, item, part.n_users, self.allowed(part), [(0, self.n_items)], torch.device("cpu"))
-        users = np.unique(liked[0])
+        spans = [(0, self.n_items)]
+        if self.settings.sampled_per_kind:
+            spans = [(table.start, table.stop) for table in part.kinds.values()]
+        unseen = Unseen.of(user, item, part.n_users, self.allowed(part), spans, torch.device("cpu"))
+        span_of = np.searchsorted([start for start, _ in spans], liked[1], side="right") - 1
+        groups = np.unique(liked[0] * len(spans) + span_of)
         rng = np.random.default_rng(self.settings.seed)
-        ranks = distinct_ranks(unseen.left.numpy()[users], self.settings.sampled, rng)
-        owner, there = np.repeat(users, self.settings.sampled), ranks.ravel() >= 0
-        u, rank = torch.from_numpy(owner[there]), torch.from_numpy(ranks.ravel()[there])
-        drawn = unseen.at(u, torch.zeros_like(u), rank).numpy()
-        return Masked.of(np.append(liked[0], owner[there]), np.append(liked[1], drawn), part.n_users, device)
+        ranks = distinct_ranks(unseen.left.numpy()[groups], self.settings.sampled, rng)
+        owner, there = np.repeat(groups, self.settings.sampled), ranks.ravel() >= 0
+        who, span = np.divmod(owner[there], len(spans))
+        drawn = unseen.at(*map(torch.from_numpy, (who, span, ranks.ravel()[there]))).numpy()
+        return Masked.of(np.append(liked[0], who), np.append(liked[1], drawn), part.n_users, device)
 
     def _judged(self, users: np.ndarray, item: np.ndarray, relevant: np.ndarray, span: slice) -> Lists:
         """The lists with their hits; what is relevant is counted within the span."""

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from hrec.config import path_argument
-from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Column, Numeric
+from hrec.datasets.columns import Categorical, CategoricalList, Column, FIRST, Numeric, Tokens
 from hrec.datasets.planted import SIZES, Planted, make
 from hrec.datasets.recdata import RecData, Table
 
@@ -82,6 +82,9 @@ def cells(column: Column) -> np.ndarray | list[str]:
     if isinstance(column, CategoricalList):
         entry = column.values[column.code - FIRST].tolist()
         return [SEPARATOR.join(entry[start:stop]) for start, stop in pairwise(column.offset.tolist())]
+    if isinstance(column, Tokens):
+        word = column.vocabulary[column.word].tolist()
+        return [" ".join(word[start:stop]) for start, stop in pairwise(column.offset.tolist())]
     return column.value
 
 

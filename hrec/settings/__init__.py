@@ -8,6 +8,7 @@ from hrec.settings.data import (
     ColumnSplit,
     DataSettings,
     FeatureSettings,
+    FilterSettings,
     InMatrix,
     LabelSettings,
     LeaveOneOut,
@@ -25,6 +26,7 @@ from hrec.settings.training import (
     NegativeSettings,
     OptSettings,
     SchedulerSettings,
+    SequenceSettings,
     StageSettings,
 )
 
@@ -37,6 +39,7 @@ __all__ = [
     "DataSettings",
     "EarlyStopSettings",
     "FeatureSettings",
+    "FilterSettings",
     "InMatrix",
     "LabelSettings",
     "LeaveOneOut",
@@ -52,6 +55,7 @@ __all__ = [
     "RunSettings",
     "SchedulerSettings",
     "Seed",
+    "SequenceSettings",
     "Settings",
     "SplitSettings",
     "StageSettings",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -102,6 +104,8 @@ class UserSplit(Settings):
 
     by: Literal["user"]
     ratio: Ratio = (0.8, 0.1, 0.1)
+    per_kind: bool = False
+    """The ratio holds within each user and kind."""
     seed: Seed = 0
 
 
@@ -109,6 +113,8 @@ class LeaveOneOut(Settings):
     """Each user's last row (by time where known, else at random) is test, the one before it valid."""
 
     by: Literal["leave_one_out"]
+    per_kind: bool = False
+    """Take the last rows of each user and kind."""
     seed: Seed = 0
 
 
@@ -176,6 +182,46 @@ class RelationSettings(Settings):
     TYPE_FIELD where kinds share ids. Left out: an item is the entity that is called as its id."""
 
 
+def _seconds(value: Any) -> Any:
+    """Seconds since 1970 of a date in ISO 8601, UTC unless it names an offset; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        date = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"should be seconds since 1970 or a date such as 2024-01-31, got '{value}'") from None
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+
+
+Moment = Annotated[float, BeforeValidator(_seconds)]
+
+
+class FilterSettings(Settings):
+    """Which interactions are used at all. The filter runs before the split; users and items without a row are dropped.
+
+    The rows of other kinds, times and ratings go first; then the k-core is taken of what is left.
+    """
+
+    kinds: tuple[str, ...] | None = Field(None, min_length=1)
+    """Keep the rows of these kinds; left out, of all."""
+    start: Moment | None = Field(None, alias="from")
+    """Keep rows from this time on: a date, or a number of the column's unit, seconds since 1970."""
+    stop: Moment | None = Field(None, alias="to")
+    """Keep rows before this time, which is not part of the range."""
+    min_rating: float | None = None
+    """Keep rows with at least this rating."""
+    min_user_rows: PositiveInt = 1
+    """Drop users with fewer rows, of all kinds together; repeated with min_item_rows until nothing changes (k-core)."""
+    min_item_rows: PositiveInt = 1
+    """Drop items with fewer rows."""
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> FilterSettings:
+        if self.start is not None and self.stop is not None and self.start >= self.stop:
+            raise ValueError(f"'from' should be before 'to', got {self.start:.15g} and {self.stop:.15g} seconds")
+        return self
+
+
 class PlantedSettings(Settings):
     """Data made on the spot with a known answer (hrec/datasets/planted.py)."""
 
@@ -192,7 +238,18 @@ class PlantedSettings(Settings):
 
 
 PLANTED_KEYS = frozenset(
-    ("name", "planted", "type", "inter_matrix_type", "sample", "single", "single_type", "split", "train_columns")
+    (
+        "name",
+        "planted",
+        "type",
+        "filter",
+        "inter_matrix_type",
+        "sample",
+        "single",
+        "single_type",
+        "split",
+        "train_columns",
+    )
 )
 """Keys of the section data that mean something for planted data."""
 
@@ -233,6 +290,8 @@ class DataSettings(Settings):
     """false: single_type is passed over, as published."""
     single_type: str | None = None
     """Use this one kind alone. Its rows fall to the parts that they fall to among all kinds."""
+    filter: FilterSettings | None = None
+    """Which interactions are used, decided before the split: k-core, ratings, kinds, times. Left out: all."""
     split: SplitSettings = RandomSplit()
     repeats: Literal["refuse", "first", "last", "mean", "keep"] | None = None
     """Rows of one user and one item: refuse them; keep the first or the last, by time where there are times; keep one

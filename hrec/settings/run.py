@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -10,6 +10,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from hrec.settings.base import PathText, Seed, Settings
@@ -33,12 +34,25 @@ class RankingSettings(Settings):
     sampled: PositiveInt | None = None
     """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
     comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""
+    sampled_per_kind: bool = False
+    """Draw ``sampled`` items of each kind that the user has a positive of, and measure a list of each kind too."""
     seed: Seed = 0
     """Of the sampled candidates."""
     cold_rows: NonNegativeInt = 5
     """Users with at most this many training rows are cold, the others warm."""
     head_share: PositiveFloat = Field(0.2, le=1)
     """Share of the items, those with the most training rows, that count as head; the others are tail."""
+
+    @model_validator(mode="after")
+    def _only_sampled_is_per_kind(self) -> Self:
+        if self.sampled_per_kind and self.sampled is None:
+            raise ValueError("'sampled_per_kind' is of sampled candidates; give 'sampled' too, or leave it out")
+        return self
+
+    @property
+    def lists_per_kind(self) -> bool:
+        """Whether a list of each kind is measured: candidates that are sampled over all kinds make none."""
+        return self.sampled is None or self.sampled_per_kind
 
 
 class PathSettings(Settings):

@@ -27,6 +27,22 @@ class NegativeSettings(Settings):
     """Draw from the kind of the liked item alone."""
 
 
+class SequenceSettings(Settings):
+    """How long a sequence a model reads, and what becomes of longer ones in training."""
+
+    max_length: PositiveInt = 50
+    """The newest entries of a user that one sequence holds."""
+    stride: PositiveInt | None = None
+    """Train on older entries too: windows of max_length that start this many entries apart. Left out: the newest
+    window alone."""
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gap(self) -> Self:
+        if self.stride is not None and self.stride > self.max_length:
+            raise ValueError(f"'stride' is at most max_length, {self.max_length}, or entries are left out; lower it")
+        return self
+
+
 class CellWeights(Settings):
     """c_ij, the weight of a cell of R in a sum of squares over all cells."""
 

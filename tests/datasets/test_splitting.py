@@ -192,6 +192,46 @@ def test_leave_one_out_leaves_users_of_fewer_than_three_rows_in_train():
     assert lines[0] == "leave one out: 2 users with fewer than 3 rows stay in the training part whole"
 
 
+def of_kinds(rows: str, time: list[float] | None = None) -> RecData:
+    """Rows "user kind", each of another item; kinds are 'a' and 'b'."""
+    cells = [row.split() for row in rows.split(",")]
+    data = of_users(*(int(user) for user, _ in cells), time=time)
+    kind = np.array([kind == "b" for _, kind in cells], np.int16)
+    n = len(cells)  # items of a come first
+    item = np.argsort(np.argsort(kind, kind="stable"), kind="stable").astype(np.int32)
+    tables = {"a": Table(n - kind.sum()), "b": Table(int(kind.sum()), int(n - kind.sum()))}
+    return replace(data, kinds=tables, interactions=replace(data.interactions, item=item, kind=kind))
+
+
+def test_leave_one_out_per_kind_takes_the_last_two_rows_of_each_user_and_kind():
+    """User 0 has three rows of both kinds, user 1 three of b and one of a, which stays in training."""
+    data = of_kinds("0 a,0 b,0 a,0 b,0 a,0 b,1 b,1 b,1 a,1 b", time=[9, 1, 5, 2, 7, 3, 3, 2, 4, 1])
+    lines: list[str] = []
+    way = LeaveOneOut(by="leave_one_out", per_kind=True)
+    assert parts(split(data, way, log=lines.append)) == ([1, 2, 8, 9], [3, 4, 7], [0, 5, 6])
+    assert (
+        lines[0] == "leave one out: 1 pairs of a user and a kind with fewer than 3 rows stay in the training part whole"
+    )
+    assert parts(split(data, LeaveOneOut(by="leave_one_out")))[2] == [0, 8]
+
+
+def test_equal_times_of_two_kinds_are_not_divided_by_leave_one_out_per_kind():
+    data = of_kinds("0 a,0 b,0 a,0 b,0 a,0 b", time=[1.0, 1, 2, 2, 3, 3])
+    assert said_of_times(data, LeaveOneOut(by="leave_one_out"))
+    assert not said_of_times(data, LeaveOneOut(by="leave_one_out", per_kind=True))
+    data = of_kinds("0 a,0 b,0 a,0 b,0 a,0 b", time=[1.0, 1, 2, 3, 3, 3])
+    assert len(said_of_times(data, LeaveOneOut(by="leave_one_out", per_kind=True))) == 1
+
+
+def test_the_ratio_holds_within_each_user_and_kind():
+    data = of_kinds(",".join(["0 a"] * 10 + ["0 b"] * 20 + ["1 b"] * 10))
+    for seed in range(5):
+        done = split(data, UserSplit(by="user", ratio=(0.7, 0.2, 0.1), per_kind=True, seed=seed))
+        for part, sizes in ((done.train, (7, 14, 7)), (done.valid, (2, 4, 2)), (done.test, (1, 2, 1))):
+            x = part.interactions
+            assert np.bincount(2 * x.user + x.kind, minlength=4).tolist() == [sizes[0], sizes[1], 0, sizes[2]]
+
+
 def test_leave_one_out_without_times_draws_and_says_so():
     lines: list[str] = []
     data = of_users(*[0] * 5, *[1] * 5)
