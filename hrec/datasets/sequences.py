@@ -90,7 +90,8 @@ class Sequences:
     def cells(self, positives: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """(length int64[n], item int32, value float32) of the cells of each row, items ascending, as in a ``History``.
 
-        positives: the positive items, each once, with cells of 1; else every entry that has a cell.
+        positives: the positive items, with cells of 1; else every item with a cell. Each item is there once, with the mean
+        of its cells.
         """
         kept = self.where(self.positive if positives else torch.isfinite(self.cell))
         width = int(kept.item.max()) + 1 if len(kept.item) else 1
@@ -99,8 +100,8 @@ class Sequences:
             key = torch.unique(key)
             value = torch.ones(len(key), device=key.device)
         else:
-            key, order = torch.sort(key, stable=True)
-            value = kept.cell[order]
+            key, at, times = torch.unique(key, return_inverse=True, return_counts=True)
+            value = kept.cell.new_zeros(len(key)).index_add_(0, at, kept.cell) / times
         length = torch.bincount(key // width, minlength=len(self))
         return length, (key % width).int(), value
 

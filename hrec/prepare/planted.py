@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from hrec.config import path_argument
-from hrec.datasets.columns import Categorical, CategoricalList, Column, FIRST, Numeric, Tokens
+from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Column, Numeric, Tokens
 from hrec.datasets.planted import SIZES, Planted, make
 from hrec.datasets.recdata import RecData, Table
 

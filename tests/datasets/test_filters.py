@@ -10,9 +10,10 @@ import pytest
 
 from hrec.config import ConfigError
 from hrec.config import load as load_config
-from hrec.datasets import load, load_split, planted
+from hrec.datasets import load, load_split
 from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Numeric
 from hrec.datasets.filters import filtered, k_core
+from hrec.datasets.planted import make
 from hrec.datasets.problems import DataError
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.models import find_model
@@ -247,7 +248,7 @@ def test_a_config_and_the_command_line_set_a_filter_and_mistakes_name_the_neares
 
 
 def test_the_knowledge_graph_follows_the_items_that_are_left():
-    made = planted.make("tiny", 0, graph=True).data
+    made = make("tiny", 0, graph=True).data
     kept = filtered(made, FilterSettings(min_item_rows=30), lambda line: None)
     assert kept.n_items < made.n_items and len(kept.relations) == len(made.relations)
     names = [r.entities[r.head] for r in (made.relations, kept.relations)]

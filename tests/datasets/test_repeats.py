@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hrec.datasets import load_split
+from hrec.datasets import feedback_of, load_split
 from hrec.datasets.histories import item_history, user_history
 from hrec.datasets.reading import DataError, read
+from hrec.datasets.recdata import TrainData
+from hrec.datasets.sequences import Sequences
 from hrec.settings import DataSettings
 
 HEADER = "user_id,item_id,rating"
@@ -99,12 +101,16 @@ def test_of_repeats_that_are_kept_a_history_has_one_cell_with_the_mean(tmp_path)
     path = tmp_path / "i.csv"
     path.write_text("\n".join([HEADER, *ROWS]))
     settings = DataSettings(inter_feat_path=str(path), label=ABOVE_3, repeats="keep", inter_matrix_type="rating")
-    data = read(settings, None, lambda line: None)
+    whole = read(settings, None, lambda line: None)
+    data = TrainData.of(whole, feedback_of(settings, whole))
     users, items = user_history(data), item_history(data)
     assert users.offset.tolist() == [0, 2, 4] and users.index.tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(users.value, [11.5 / 3, 2, 1, 4], rtol=1e-6)
     assert items.offset.tolist() == [0, 2, 4] and items.index.tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(items.value, [11.5 / 3, 1, 2, 4], rtol=1e-6)
+    length, item, value = Sequences.of(data, data.interactions, 2).cells()
+    assert length.tolist() == [2, 2] and item.tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(value.numpy(), users.value, rtol=1e-6)
 
 
 def test_a_column_of_events_is_read_as_one_kind_where_no_column_tells_kinds(tmp_path):
