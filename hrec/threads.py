@@ -1,8 +1,8 @@
 """How the threads of torch wait for each other, decided before torch is loaded.
 
 By default they wait by spinning, which is fastest if each has its own core. If other work takes one of
-these cores, all others spin until that thread gets its turn: an epoch took twice to ten times as long (NOTES.md,
-"Beside other work"). Then they had better wait passively. How they wait changes no result; how many there are would.
+these cores, all others spin until that thread gets its turn: an epoch took twice to ten times as long
+(docs/log/speed.md). Then they should wait passively. How they wait changes no result; how many there are would.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
         if "mean" in settings.train_columns:
             log(
                 "warning: data.train_columns: 'mean' is taken over a training row itself too and tells its label, "
-                "which it does not of a test row; it lowered the AUC on Epinions (NOTES.md)"
+                "which it does not of a test row; it lowered the AUC on Epinions (docs/log)"
             )
         return with_train_columns(parts, settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give

@@ -63,7 +63,7 @@ def cells_as_in(train: TrainData, x: Interactions) -> np.ndarray:
 
 
 def default_cells(x: Interactions) -> str:
-    """The cells that tell most of what the data has: centred ratings, else +1 and -1, else ones (NOTES.md, "Cells")."""
+    """The cells that tell most of what the data has: centred ratings, else +1 and -1, else ones (docs/log)."""
     if x.rating is not None and np.isfinite(x.rating).any():
         return "centred"
     return "01" if x.label is None else "sign"

@@ -138,7 +138,7 @@ def reuse_memory() -> None:
 
     A step frees and asks again for tens of megabytes; by default each round is a fresh mapping whose pages the kernel
     must clear, which took longer than the arithmetic on them, and rows read here and there from a table of thousands
-    of small pages wait for their addresses (NOTES.md, "Memory"). To be called before the first tensor is made.
+    of small pages wait for their addresses (docs/log). To be called before the first tensor is made.
     """
     if not sys.platform.startswith("linux"):
         return

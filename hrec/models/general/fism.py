@@ -44,7 +44,7 @@ class FISM(InnerProductModel):
         j over the user's history: Eq. 9 with the rows that a pair moves, as in the paper's Algorithm 1."""
         global_bias: bool = False
         """Add one number for all pairs, without a penalty. The paper has none: then the biases of users and items have
-        to learn the share of liked rows first, those of rare ones last, which shuffles them (NOTES.md, "Epinions")."""
+        to learn the share of liked rows first, those of rare ones last, which shuffles them (docs/log)."""
         max_history: PositiveInt | None = None
         """At most this many cells of a user, chosen once at random; null: all."""
         init_std: PositiveFloat = 0.01

@@ -68,8 +68,8 @@ class DURation(InnerProductModel):
         books, 6.1 within music, 25 within films and 4.1 to 12 across kinds."""
         beta: NonNegativeFloat = 0.001
         """Weight of the topology loss; 0 leaves it out. As published; with it and alpha 1 the three terms are far from
-        the one order of magnitude that section 5.3 asks for, as heavier ones did not help (NOTES.md, "Alignment and
-        topology")."""
+        the one order of magnitude that section 5.3 asks for, as heavier ones did not help
+        (docs/log/alignment-topology.md)."""
         relative_topology: bool = False
         """Topology over its value for a map to zero, between 0 and about 1 on any data. false: as in the paper a sum
         over pairs of rows divided by N, which grows with the batch size and the features; 0.001 belongs to 1,024."""

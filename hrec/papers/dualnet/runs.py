@@ -37,7 +37,7 @@ IN_MATRIX = (
 )
 """Section 5.1: known items alone, nine in ten."""
 NOT_OF_VALIDATION = "ranking.mask_valid=true"
-"""What a user has in validation is no candidate in test. The paper does not say; WMF meets its figures so (NOTES)."""
+"""What a user has in validation is no candidate in test. The paper does not say; WMF meets its figures so (docs/log)."""
 OUT_MATRIX = ('data.split={"by": "cold_items", "ratio": [8, 1, 1]}', "ranking.items=new_of_part")
 
 
@@ -90,7 +90,7 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
     "DualNet+users": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
 }
 """What is tried of each model on the validation part, with seed 0, unless its source has trials of its own: the first
-``--trials``. DualNet's other settings were chosen on the validation part of CiteULike2 (NOTES.md)."""
+``--trials``. DualNet's other settings were chosen on the validation part of CiteULike2 (docs/log)."""
 
 
 def _source(name: str, smaller: int = 1) -> Source:
