@@ -90,8 +90,8 @@ class Sequences:
     def cells(self, positives: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """(length int64[n], item int32, value float32) of the cells of each row, items ascending, as in a ``History``.
 
-        positives: the positive items, with cells of 1; else every item with a cell. Each item is there once, with the mean
-        of its cells.
+        positives: the positive items, with cells of 1; else every item with a cell. Each item is there once, with the
+        mean of its cells.
         """
         kept = self.where(self.positive if positives else torch.isfinite(self.cell))
         width = int(kept.item.max()) + 1 if len(kept.item) else 1

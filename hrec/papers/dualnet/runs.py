@@ -37,7 +37,7 @@ IN_MATRIX = (
 )
 """Section 5.1: known items alone, nine in ten."""
 NOT_OF_VALIDATION = "ranking.mask_valid=true"
-"""What a user has in validation is no candidate in test. The paper does not say; WMF meets its figures so (docs/log)."""
+"""What a user has in validation is no candidate in test. The paper does not say; WMF reaches its figures so."""
 OUT_MATRIX = ('data.split={"by": "cold_items", "ratio": [8, 1, 1]}', "ranking.items=new_of_part")
 
 
