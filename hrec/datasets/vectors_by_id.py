@@ -42,9 +42,7 @@ class Listed:
         """The rows where ``good`` bool[n] is true."""
         keep = pa.array(good)
         kinds = None if self.kinds is None else self.kinds.filter(keep)
-        return replace(
-            self, ids=self.ids.filter(keep), kinds=kinds, value=self.value[good], length=self.length[good]
-        )
+        return replace(self, ids=self.ids.filter(keep), kinds=kinds, value=self.value[good], length=self.length[good])
 
 
 def columns_by_id(
