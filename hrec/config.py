@@ -16,7 +16,16 @@ from pydantic import BaseModel, ValidationError
 
 from hrec.endings import Refusal
 from hrec.jsontext import parse
-from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings, names_a_file
+from hrec.settings import (
+    InitFrom,
+    InitSettings,
+    OptSettings,
+    RankingSettings,
+    RunSettings,
+    Settings,
+    StageSettings,
+    names_a_file,
+)
 
 CONFIG_DIR = Path("configs")
 _HERE = Path(__file__).parent
@@ -50,6 +59,7 @@ class LoadedConfig:
     model: Settings
     source: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    init_from: tuple[InitFrom, ...] = ()
 
 
 def load(
@@ -84,9 +94,13 @@ def load(
     problems += more
     own = None
     if model_class is not None:
-        own, more = validate(model_class.Config, {k: v for k, v in model_section.items() if k != "name"}, "model")
+        apart = {"name", *InitSettings.model_fields}
+        own, more = validate(model_class.Config, {k: v for k, v in model_section.items() if k not in apart}, "model")
         problems += more + _stage_problems(raw, model_class)
-    if problems or run is None or own is None:
+    shared = {key: model_section[key] for key in InitSettings.model_fields if key in model_section}
+    init, more = validate(InitSettings, shared, "model")
+    problems += more
+    if problems or run is None or own is None or init is None:
         problems = list(dict.fromkeys(problems))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         files = f"{path}, with data {data_path}" if data_path else str(path)
@@ -96,7 +110,9 @@ def load(
         for name in (run.data.USER_ID_FIELD, run.data.ITEM_ID_FIELD)
         if name in run.data.feat
     ]
-    return LoadedConfig(run, model_class, own, merged, warnings + _without_effect(run, model_class, merged))
+    return LoadedConfig(
+        run, model_class, own, merged, warnings + _without_effect(run, model_class, merged), init.init_from
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

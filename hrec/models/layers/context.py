@@ -17,6 +17,7 @@ from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries
 from hrec.models.layers.own_row import Numbers, OwnRowOut
+from hrec.models.layers.rows import Rows, declare_rows, rows_of_column
 from hrec.settings import Settings
 
 
@@ -77,6 +78,9 @@ class PairFields(nn.Module):
         self.id_rows = first if settings.ids else {}
         """Row of the matrix where the users themselves begin, and where the items do."""
         self.table = Table(user_rows + item_rows, self.width + first_order, settings.init_std)
+        declare_rows(
+            self.table.weight, [row for s in sides for row in _declared(s, sides[s], columns[s], settings.ids)]
+        )
         self.in_table = {side: len(fields) for side, fields in sides.items()}
         """The fields of each side that are rows of the matrix; those of dense vectors are behind them."""
         self.vectors = nn.ModuleDict(
@@ -216,6 +220,12 @@ def _fields(
         elif isinstance(column, Categorical | CategoricalList):
             fields.append((name, entries.of_categories(column)))
     return fields
+
+
+def _declared(side: str, fields: Sequence[tuple[str, Entries]], columns: Mapping[str, Column], ids: bool) -> list[Rows]:
+    """What the rows of the fields of one side are; the first field is the id, if ``ids``."""
+    own = [Rows(side, field.size) for _, field in fields[:ids]]
+    return own + [rows_of_column(name, field, columns, f"{side} column") for name, field in fields[ids:]]
 
 
 def _rows(
