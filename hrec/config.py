@@ -110,9 +110,8 @@ def load(
         for name in (run.data.USER_ID_FIELD, run.data.ITEM_ID_FIELD)
         if name in run.data.feat
     ]
-    return LoadedConfig(
-        run, model_class, own, merged, warnings + _without_effect(run, model_class, merged), init.init_from
-    )
+    warnings += _without_effect(run, model_class, merged)
+    return LoadedConfig(run, model_class, own, merged, warnings, init.init_from)
 
 
 def read_json(path: Path) -> dict[str, Any]:

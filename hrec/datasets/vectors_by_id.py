@@ -112,8 +112,8 @@ def _of_npz(path: Path, setting: str) -> Listed:
     except Exception as error:  # a damaged file makes numpy and zipfile raise errors of many sorts
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{path}: not a readable .npz file ({reason}). Write it with numpy.savez(file, ids=, matrix=), ids as whole "
-            "numbers or as an array of text (dtype str)."
+            f"{path}: not a readable .npz file ({reason}). Write it with numpy.savez(file, ids=, matrix=), ids as "
+            "whole numbers or as an array of text (dtype str)."
         ) from None
     for name in ARRAYS[:2]:
         if name not in arrays:
@@ -212,8 +212,8 @@ def _require_matches(listed: Listed, users: np.ndarray, wanted: Mapping[str, pa.
         theirs = repr(listed.ids[0].as_py()) if len(listed.ids) else "none"
         own = _example(list(wanted.values()))
         raise DataError(
-            f"{listed.path}: has no vector of any id of {', '.join(wanted)}. Its first id is {theirs}, that of the data "
-            f"{own}. Write the ids as the data has them, or correct data.feat.{name}."
+            f"{listed.path}: has no vector of any id of {', '.join(wanted)}. Its first id is {theirs}, that of the "
+            f"data {own}. Write the ids as the data has them, or correct data.feat.{name}."
         )
     if (users > 1).any():
         row = int((users > 1).argmax())

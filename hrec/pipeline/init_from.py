@@ -100,7 +100,8 @@ def _weights(model: nn.Module) -> dict[str, nn.Parameter]:
         for kind, place in part.number.items()
     ]
     out = {}
-    for name, weight in model.named_parameters():
+    for path, weight in model.named_parameters():
+        name = path
         for placed, named in prefixes:
             name = named + name.removeprefix(placed) if name.startswith(placed) else name
         out[name] = weight

@@ -44,7 +44,8 @@ class FeatureSettings(Settings):
     path: PathText | None = None
     """type vector: a .npy file of float[n, d], one row for each row of the source's file; or vectors joined by raw id:
     parquet with columns id, vector and perhaps kind (hrec export writes such), or .npz with arrays ids, matrix and
-    perhaps kinds. type sparse: a .npz file as scipy.sparse.save_npz writes it, one row for each of the source's file."""
+    perhaps kinds. type sparse: a .npz file as scipy.sparse.save_npz writes it, one row for each row of the source's
+    file."""
 
     @property
     def by_id(self) -> bool:
@@ -63,8 +64,8 @@ class FeatureSettings(Settings):
     def _vectors_need_a_file(self) -> FeatureSettings:
         if (self.type in ("vector", "sparse")) != (self.path is not None):
             raise ValueError(
-                "'path' names the file of a feature of type 'vector' (.npy, .parquet or .npz) or 'sparse' (.npz), and no "
-                "other type has one"
+                "'path' names the file of a feature of type 'vector' (.npy, .parquet or .npz) or 'sparse' (.npz), and "
+                "no other type has one"
             )
         for name, types in (("separator", ("token_seq",)), ("min_count", ("token", "token_seq"))):
             own = (FeatureSettings.model_fields[name].default, WRITTEN_BEFORE.get(name))

@@ -67,7 +67,7 @@ class InitFrom(Settings):
 
     run: PathText
     """The run's folder."""
-    weights: dict[str, str] = {}
+    weights: dict[str, str] = Field({})
     """Name of a weight here, or of a module with all of its weights -> its name there; left out: every weight whose
     name and shape are the same."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -45,10 +46,10 @@ class PairFields(nn.Module):
     """user, item int64[B] -> a vector of each field [B, F, d] and the sum of their weights of first order [B].
 
     One matrix serves the fields of both sides, offset by field; its last column is the weight of first order. With
-    ``first_order`` False it has none, and ``of`` gives the vectors. A list is
-    the mean of its entries; every field has rows of its own for missing and unseen values. A column of dense vectors is
-    a field behind the others of its side, see VectorField. Of several kinds of item
-    the columns that all kinds share are fields; of one kind, all of its columns. ``remarks`` says which.
+    ``first_order`` False it has none, and ``of`` gives the vectors. A list is the mean of its entries; every field has
+    rows of its own for missing and unseen values. A column of dense vectors is a VectorField, after the other fields of
+    its side. Of several kinds of item the columns that all kinds share are fields; of one kind, all of its columns.
+    ``remarks`` says which.
     """
 
     def __init__(self, data: TrainData, settings: ContextSettings, first_order: bool = True) -> None:
@@ -78,9 +79,8 @@ class PairFields(nn.Module):
         self.id_rows = first if settings.ids else {}
         """Row of the matrix where the users themselves begin, and where the items do."""
         self.table = Table(user_rows + item_rows, self.width + first_order, settings.init_std)
-        declare_rows(
-            self.table.weight, [row for s in sides for row in _declared(s, sides[s], columns[s], settings.ids)]
-        )
+        of_sides = [_declared(side, sides[side], columns[side], settings.ids) for side in sides]
+        declare_rows(self.table.weight, chain.from_iterable(of_sides))
         self.in_table = {side: len(fields) for side, fields in sides.items()}
         """The fields of each side that are rows of the matrix; those of dense vectors are behind them."""
         self.vectors = nn.ModuleDict(
