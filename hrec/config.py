@@ -92,14 +92,8 @@ def load(
     warnings = _drop_dead_keys(raw, model_class)
     run, more = validate(RunSettings, raw)
     problems += more
-    own = None
-    if model_class is not None:
-        apart = {"name", *InitSettings.model_fields}
-        own, more = validate(model_class.Config, {k: v for k, v in model_section.items() if k not in apart}, "model")
-        problems += more + _stage_problems(raw, model_class)
-    shared = {key: model_section[key] for key in InitSettings.model_fields if key in model_section}
-    init, more = validate(InitSettings, shared, "model")
-    problems += more
+    own, init, more = _model_settings(model_section, model_class)
+    problems += more + (_stage_problems(raw, model_class) if model_class is not None else [])
     if problems or run is None or own is None or init is None:
         problems = list(dict.fromkeys(problems))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -112,6 +106,19 @@ def load(
     ]
     warnings += _without_effect(run, model_class, merged)
     return LoadedConfig(run, model_class, own, merged, warnings, init.init_from)
+
+
+def _model_settings(
+    section: dict[str, Any], model_class: Any
+) -> tuple[Settings | None, InitSettings | None, list[str]]:
+    """(settings of the model's own, those that every model has, problems)."""
+    of_all = {key: value for key, value in section.items() if key in InitSettings.model_fields}
+    init, problems = validate(InitSettings, of_all, "model")
+    if model_class is None:
+        return None, init, problems
+    rest = {key: value for key, value in section.items() if key != "name" and key not in of_all}
+    own, more = validate(model_class.Config, rest, "model")
+    return own, init, more + problems
 
 
 def read_json(path: Path) -> dict[str, Any]:

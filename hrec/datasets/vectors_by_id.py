@@ -50,9 +50,10 @@ def columns_by_id(
 ) -> dict[str, dict[str, Dense]]:
     """Kind (or 'user') -> name -> a row for each id of ``ids``, NaN where the file has no vector of it.
 
-    source: user or item. How many have a vector, and how many vectors have no id here, goes to ``log``. Raises
-    DataError: not such a file, an id or kind missing, an id that occurs twice, vectors of different lengths, a number
-    that is not finite, an id of two kinds, no vector of any of the ids.
+    source: user or item. How many have a vector, and how many vectors have no id here, goes to ``log``.
+
+    Raises DataError for a file that is not such a file, or has no vector of any of the ids. Raises it too for a row
+    without id or kind, a second vector of one id, another length, a number that is not finite, an id of two kinds.
     """
     out: dict[str, dict[str, Dense]] = {kind: {} for kind in ids}
     for name, feat in settings.feat.items():

@@ -82,10 +82,11 @@ class PairFields(nn.Module):
         of_sides = [_declared(side, sides[side], columns[side], settings.ids) for side in sides]
         declare_rows(self.table.weight, chain.from_iterable(of_sides))
         self.in_table = {side: len(fields) for side, fields in sides.items()}
-        """The fields of each side that are rows of the matrix; those of dense vectors are behind them."""
+        """The fields of each side that are rows of the matrix; those of dense vectors come after them."""
+        width = self.table.weight.shape[1]
         self.vectors = nn.ModuleDict(
             {
-                side: nn.ModuleList(VectorField(column, self.width + first_order, settings) for column in some.values())
+                side: nn.ModuleList(VectorField(c, width, settings) for c in some.values())
                 for side, some in dense.items()
             }
         )
