@@ -16,7 +16,16 @@ from pydantic import BaseModel, ValidationError
 
 from hrec.endings import Refusal
 from hrec.jsontext import parse
-from hrec.settings import OptSettings, RankingSettings, RunSettings, Settings, StageSettings, names_a_file
+from hrec.settings import (
+    InitFrom,
+    InitSettings,
+    OptSettings,
+    RankingSettings,
+    RunSettings,
+    Settings,
+    StageSettings,
+    names_a_file,
+)
 
 CONFIG_DIR = Path("configs")
 _HERE = Path(__file__).parent
@@ -50,6 +59,7 @@ class LoadedConfig:
     model: Settings
     source: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    init_from: tuple[InitFrom, ...] = ()
 
 
 def load(
@@ -82,11 +92,9 @@ def load(
     warnings = _drop_dead_keys(raw, model_class)
     run, more = validate(RunSettings, raw)
     problems += more
-    own = None
-    if model_class is not None:
-        own, more = validate(model_class.Config, {k: v for k, v in model_section.items() if k != "name"}, "model")
-        problems += more + _stage_problems(raw, model_class)
-    if problems or run is None or own is None:
+    own, init, more = _model_settings(model_section, model_class)
+    problems += more + (_stage_problems(raw, model_class) if model_class is not None else [])
+    if problems or run is None or own is None or init is None:
         problems = list(dict.fromkeys(problems))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         files = f"{path}, with data {data_path}" if data_path else str(path)
@@ -96,7 +104,21 @@ def load(
         for name in (run.data.USER_ID_FIELD, run.data.ITEM_ID_FIELD)
         if name in run.data.feat
     ]
-    return LoadedConfig(run, model_class, own, merged, warnings + _without_effect(run, model_class, merged))
+    warnings += _without_effect(run, model_class, merged)
+    return LoadedConfig(run, model_class, own, merged, warnings, init.init_from)
+
+
+def _model_settings(
+    section: dict[str, Any], model_class: Any
+) -> tuple[Settings | None, InitSettings | None, list[str]]:
+    """(settings of the model's own, those that every model has, problems)."""
+    of_all = {key: value for key, value in section.items() if key in InitSettings.model_fields}
+    init, problems = validate(InitSettings, of_all, "model")
+    if model_class is None:
+        return None, init, problems
+    rest = {key: value for key, value in section.items() if key != "name" and key not in of_all}
+    own, more = validate(model_class.Config, rest, "model")
+    return own, init, more + problems
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import pytest
 
 from hrec.config import ConfigError, load
 from hrec.files import Locked, append_text, lock, make_new, open_regular, read_text
-from hrec.inference.trained import require_finished
 from hrec.models import find_model
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, write_whole
+from hrec.pipeline.finished import require_finished
 from hrec.pipeline.records import RunFolder
 from hrec.pipeline.run import run
 from hrec.pipeline.same_data import refuse_other_data

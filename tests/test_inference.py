@@ -549,6 +549,26 @@ def test_the_inner_product_of_exported_vectors_is_the_score(finished, tmp_path, 
     assert np.allclose(left @ right.T, scored(trained), atol=1e-4)
 
 
+def test_exported_vectors_are_columns_of_the_next_model(finished, shop, tmp_path):
+    trained = load_run(finished("bprmf", data_of(shop), 'metrics=["auc"]'))
+    export(trained, "parquet", tmp_path / "vectors")
+    feat = {
+        name: {"type": "vector", "source": name, "path": str(tmp_path / "vectors" / f"{name}s.parquet")}
+        for name in ("user", "item")
+    }
+    reader = load_run(finished("fm", data_of(shop, feat=shop["feat"] | feat), 'metrics=["auc"]'))
+    for side, tables, of in (
+        ("user", [reader.parts.train.users], trained.model.user_vectors),
+        ("item", list(reader.parts.train.kinds.values()), trained.model.item_vectors),
+    ):
+        read = np.concatenate([table.columns[side].value for table in tables])
+        with torch.no_grad():
+            np.testing.assert_array_equal(read, of(torch.arange(len(read))).numpy())
+        (field,) = reader.model.fields.vectors[side]
+        assert field.map.weight.shape[1] == read.shape[1]
+        assert reader.model.fields.names[side][-1] == side
+
+
 def test_vectors_as_npy_stand_in_the_order_of_their_ids(finished, tmp_path):
     trained = load_run(finished("duration"), "cpu")
     export(trained, "npy", tmp_path)

@@ -17,8 +17,8 @@ from hrec.datasets import load_split
 from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import TrainData
 from hrec.models import MODELS, find_model
+from hrec.pipeline.building import build_model
 from hrec.pipeline.records import table
-from hrec.pipeline.run import build_model
 
 STAND_IN = "planted-small"
 """The data in place of some that is not prepared."""

@@ -30,11 +30,11 @@ from hrec.config import CONFIG_DIR, ConfigError, LoadedConfig, load, path_argume
 from hrec.experiments.command import training_command
 from hrec.experiments.runs import digests_of
 from hrec.models import find_model
+from hrec.pipeline.building import effective_settings
 from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import reuse_memory
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.ranking_metrics import is_ranking
-from hrec.pipeline.run import effective_settings
 from hrec.tuning.report import write_report
 from hrec.tuning.space import check_space, read_space
 from hrec.tuning.study import Study

@@ -17,10 +17,11 @@ from hrec.endings import Stopped
 from hrec.experiments.command import training_command
 from hrec.models import find_model
 from hrec.models.base import BaseModel, Stage
+from hrec.pipeline.building import effective_settings
 from hrec.pipeline.checks import check_settings
 from hrec.pipeline.devices import Processes, reuse_memory
 from hrec.pipeline.records import shown
-from hrec.pipeline.run import effective_settings, prepare, run
+from hrec.pipeline.run import prepare, run
 from hrec.pipeline.stage_run import Interrupted, Position, StageRun, no_batch
 from hrec.pipeline.trainer import Trainer
 

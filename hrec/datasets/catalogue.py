@@ -143,6 +143,7 @@ def _from_interactions(settings: DataSettings, sheet: Sheet, log: Log) -> Catalo
     else:
         ids = {kind: _sorted(items.filter(pc.equal(kinds, kind))) for kind in _sorted(kinds).to_pylist()}
     used = used_kinds(settings, ids)
+    require_known_sources(settings, [*ids], log)
     if len(ids) > 1 and not settings.type:
         _warn_of_kinds(settings, sheet, ids, log)
     return Catalogue({k: ids[k] for k in [*used, *ids]}, used, {}, {}, True, (sheet.path,))

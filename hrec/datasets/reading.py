@@ -24,6 +24,7 @@ from hrec.datasets.reading_relations import read_relations
 from hrec.datasets.recdata import RecData, Table
 from hrec.datasets.sheets import Sheet, files_of, is_atomic, read_sheet
 from hrec.datasets.tables import Field, checked, encode_columns, fields_of, named_columns, readers, refuse_columns
+from hrec.datasets.vectors_by_id import columns_by_id
 from hrec.settings import DataSettings
 
 __all__ = ["DataError", "read"]
@@ -60,20 +61,22 @@ def _parse(settings: DataSettings, log: Log) -> RecData:
     catalogue = read_catalogue(settings, interactions, _wanted(settings, settings.item_feat_path), log)
     users, fields = _read_users(settings, log)
     rows, user_ids = build_interactions(interactions, settings, catalogue, users, log)
-    columns = encode_columns({"user": users}, {"user": fields})["user"] if users else {}
+    columns: dict[str, Column] = encode_columns({"user": users}, {"user": fields})["user"] if users else {}
+    columns |= columns_by_id(settings, "user", {"user": user_ids}, log)["user"]
     return RecData(
         Table(len(user_ids), 0, columns, encoding.as_objects(user_ids)),
-        _tables(catalogue),
+        _tables(catalogue, settings, log),
         rows,
         relations=read_relations(settings, catalogue, log),
     )
 
 
-def _tables(catalogue: Catalogue) -> dict[str, Table]:
+def _tables(catalogue: Catalogue, settings: DataSettings, log: Log) -> dict[str, Table]:
     columns: dict[str, dict[str, Column]] = encode_columns(catalogue.sheets, catalogue.fields)
+    vectors = columns_by_id(settings, "item", {kind: catalogue.ids[kind] for kind in catalogue.used}, log)
     starts = catalogue.starts.tolist()
     return {
-        kind: Table(len(ids), start, columns.get(kind, {}), encoding.as_objects(ids))
+        kind: Table(len(ids), start, columns.get(kind, {}) | vectors[kind], encoding.as_objects(ids))
         for (kind, ids), start in zip(catalogue.ids.items(), starts, strict=False)
         if kind in catalogue.used
     }

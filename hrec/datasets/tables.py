@@ -62,7 +62,7 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
         return [Field(name, kind, source) for name, kind in _header_types(sheets).items() if name not in no_feature]
     out = []
     for name, feat in settings.feat.items():
-        if name not in named or not feat.source.startswith(source):
+        if name not in named or feat.by_id or not feat.source.startswith(source):
             continue
         as_in_header = feat.type == "float" and any(sheet.types.get(name) == "float_seq" for sheet in sheets.values())
         kind = "float_seq" if as_in_header else feat.type
@@ -138,9 +138,12 @@ def _no_column(field: Field, sheets: Mapping[str, Sheet]) -> DataError:
 
 
 def refuse_columns(settings: DataSettings, source: str, setting: str) -> None:
-    """Raises DataError where data.feat names a column of users (or items), whose file ``setting`` does not name."""
+    """Raises DataError where data.feat names a column of users (or items), whose file ``setting`` does not name.
+
+    Vectors joined by id need no such file.
+    """
     for name in sorted(named_columns(settings)):
-        if settings.feat[name].source.startswith(source):
+        if settings.feat[name].source.startswith(source) and not settings.feat[name].by_id:
             raise DataError(f"data.feat.{name}: its source is the {source} file, but {setting} names none. Give it.")
 
 

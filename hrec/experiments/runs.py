@@ -22,13 +22,14 @@ from hrec.datasets.recdata import Split
 from hrec.experiments.workers import workers
 from hrec.models import find_model
 from hrec.models.base import BaseModel
+from hrec.pipeline.building import cache_folder, effective_settings
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, write_whole
 from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.evaluator import scores
 from hrec.pipeline.ranking import Ranking
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import RunFolder, commit
-from hrec.pipeline.run import cache_folder, effective_settings, run
+from hrec.pipeline.run import run
 from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_digests
 from hrec.pipeline.stage_run import DivergedError
 

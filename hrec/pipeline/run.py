@@ -13,9 +13,9 @@ import torch
 
 from hrec.config import ConfigError, LoadedConfig
 from hrec.datasets import best_possible_auc, load_split
-from hrec.datasets.recdata import Split, TrainData
-from hrec.memory import TooLargeError
+from hrec.datasets.recdata import Split
 from hrec.models.base import BaseModel
+from hrec.pipeline.building import build_model, cache_folder, effective_settings
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.checks import (
     check_settings,
@@ -27,7 +27,8 @@ from hrec.pipeline.checks import (
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.devices import Processes, processes, reuse_memory
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.memory import check_lists, check_pool, check_training, memory_errors, watched_building
+from hrec.pipeline.init_from import start_from
+from hrec.pipeline.memory import check_lists, check_pool, memory_errors
 from hrec.pipeline.ranking import ranked_out_of, told
 from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import (
@@ -44,7 +45,7 @@ from hrec.pipeline.records import (
 from hrec.pipeline.same_data import check_same_start
 from hrec.pipeline.stage_run import Interrupted, Position, epochs_of
 from hrec.pipeline.trainer import Trainer
-from hrec.settings import PLANTED_KEYS, OptSettings
+from hrec.settings import OptSettings
 from hrec.threads import how_threads_wait
 
 Look = Callable[[BaseModel, Split, Path], None]
@@ -73,7 +74,8 @@ def run(
         if resume is not None and group.is_main:
             held.enter_context(RunFolder(resume).locked())
         heading = Heading(show and group.is_main)
-        parts, model = prepare(config, device, group, heading, parts)
+        fresh = resume is None or not Checkpoints(resume).last.exists()
+        parts, model = prepare(config, device, group, heading, parts, fresh)
         folder = _open_folder(config, resume, show, group, heading)
         if folder and resume is None:
             held.enter_context(folder.locked())
@@ -107,8 +109,12 @@ def prepare(
     group: Processes,
     log: Callable[[str], None],
     parts: Split | None = None,
+    fresh: bool = True,
 ) -> tuple[Split, BaseModel]:
-    """The parts of the data and the model, with what there is to say about them. Raises ConfigError or DataError."""
+    """The parts of the data and the model, with what there is to say about them. Raises ConfigError or DataError.
+
+    fresh: the model starts from the weights that ``model.init_from`` names; else a checkpoint is loaded next.
+    """
     settings = config.run
     for line in config.warnings:
         log(f"warning: {line}")
@@ -131,6 +137,8 @@ def prepare(
     check_pool(config, len(parts.train.interactions))
     for line in [*model.remarks, size_of(model)]:
         log(f"{settings.model['name']}: {line}")
+    if fresh:
+        start_from(config.init_from, model, parts.train, log)
     return parts, model
 
 
@@ -184,35 +192,6 @@ def _run(
         look(model, parts, folder.path)
         _close(folder, config, parts, result)
     return result
-
-
-def build_model(config: LoadedConfig, train: TrainData, device: torch.device) -> BaseModel:
-    """The model, built from the training part alone, its first weights drawn from the seed."""
-    torch.manual_seed(config.run.seed)
-    try:
-        with watched_building(config):
-            model = config.model_class(config.model, train)
-    except TooLargeError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    check_training(config, model, device)
-    return model.to(device)
-
-
-def effective_settings(config: LoadedConfig) -> dict[str, Any]:
-    """Every setting as it is used, defaults included; itself a config."""
-    settings = config.run.model_dump(mode="json", by_alias=True, exclude={"data"})
-    data = config.run.data
-    # planted data refuses keys of files, even at their defaults
-    kept = None if data.planted is None else set(PLANTED_KEYS)
-    own = {"name": config.run.model["name"]} | config.model.model_dump(mode="json", by_alias=True)
-    return settings | {"data": data.model_dump(mode="json", by_alias=True, include=kept), "model": own}
-
-
-def cache_folder(config: LoadedConfig) -> Path | None:
-    """Where parsed data is kept, None for nowhere."""
-    return None if config.run.path.cache is None else Path(config.run.path.cache)
 
 
 def counts_table(parts: Split) -> str:

@@ -19,7 +19,7 @@ from hrec.settings.data import (
     TimeSplit,
     UserSplit,
 )
-from hrec.settings.run import PathSettings, RankingSettings, RunSettings
+from hrec.settings.run import InitFrom, InitSettings, PathSettings, RankingSettings, RunSettings
 from hrec.settings.training import (
     CellWeights,
     EarlyStopSettings,
@@ -41,6 +41,8 @@ __all__ = [
     "FeatureSettings",
     "FilterSettings",
     "InMatrix",
+    "InitFrom",
+    "InitSettings",
     "LabelSettings",
     "LeaveOneOut",
     "NegativeSettings",

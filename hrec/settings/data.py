@@ -21,6 +21,9 @@ from hrec.settings.base import PathText, Power, Seed, Settings
 LONGEST_NAME = 200
 """Bytes of data.name: a run folder's name has at most 255, and model and time stand in it too."""
 
+BY_ID = (".parquet", ".pq", ".npz")
+"""Endings of files of vectors that name the ids."""
+
 WRITTEN_BEFORE = {"separator": "|"}
 """What config.json of runs of early versions says of columns of every type."""
 
@@ -29,8 +32,8 @@ class FeatureSettings(Settings):
     """One column of a user or item file."""
 
     type: Literal["token", "token_seq", "float", "vector", "sparse"]
-    """token: a category; token_seq: a list of categories; float: a number; vector: a row of a .npy file; sparse: a row
-    of a .npz file, such as a bag of words."""
+    """token: a category; token_seq: a list of categories; float: a number; vector: dense numbers, such as an image's;
+    sparse: a row of a .npz file, such as a bag of words."""
     source: str = "item"
     """user, item (every kind that has the column) or item_<kind>."""
     separator: str | None = Field(None, min_length=1)
@@ -39,8 +42,16 @@ class FeatureSettings(Settings):
     min_count: PositiveInt = 1
     """Categories that stand in fewer rows than this share the row for unseen categories."""
     path: PathText | None = None
-    """One row for each row of the source's file. type vector: a .npy file of float[n, d]; type sparse: a .npz file as
-    scipy.sparse.save_npz writes it."""
+    """type vector: a .npy file of float[n, d], one row for each row of the source's file; or vectors joined by raw id:
+    parquet with columns id, vector and perhaps kind (hrec export writes such), or .npz with arrays ids, matrix and
+    perhaps kinds. type sparse: a .npz file as scipy.sparse.save_npz writes it, one row for each row of the source's
+    file."""
+
+    @property
+    def by_id(self) -> bool:
+        """Whether the file of a vector names the ids, so that its rows may have any order."""
+        name = (self.path or "").lower().removesuffix(".gz").removesuffix(".xz")
+        return self.type == "vector" and name.endswith(BY_ID)
 
     @field_validator("source")
     @classmethod
@@ -53,7 +64,7 @@ class FeatureSettings(Settings):
     def _vectors_need_a_file(self) -> FeatureSettings:
         if (self.type in ("vector", "sparse")) != (self.path is not None):
             raise ValueError(
-                "'path' names the .npy file of a feature of type 'vector', the .npz file of one of type 'sparse', and "
+                "'path' names the file of a feature of type 'vector' (.npy, .parquet or .npz) or 'sparse' (.npz), and "
                 "no other type has one"
             )
         for name, types in (("separator", ("token_seq",)), ("min_count", ("token", "token_seq"))):

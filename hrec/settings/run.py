@@ -62,6 +62,30 @@ class PathSettings(Settings):
     """Where parsed data is kept between runs; null to parse each time."""
 
 
+class InitFrom(Settings):
+    """A finished run whose weights a model starts from."""
+
+    run: PathText
+    """The run's folder."""
+    weights: dict[str, str] = Field({})
+    """Name of a weight here, or of a module with all of its weights -> its name there; left out: every weight whose
+    name and shape are the same."""
+
+
+class InitSettings(Settings):
+    """The key of the section model that every model has."""
+
+    init_from: tuple[InitFrom, ...] = ()
+    """Runs whose weights the model starts from, a later one over an earlier one; a path is a run without pairs of
+    names. Rows of users and items are matched by raw id and kind. A resumed run does not read them again."""
+
+    @field_validator("init_from", mode="before")
+    @classmethod
+    def _a_path_is_a_run(cls, value: Any) -> Any:
+        several = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        return [{"run": one} if isinstance(one, str) else one for one in several]
+
+
 class RunSettings(Settings):
     """One run: the published sections data, model, opt, path and metrics, and a seed."""
 

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrec.experiments.reports import Report
 from hrec.experiments.runs import Done
+from hrec.pipeline.building import effective_settings
 from hrec.pipeline.checkpoints import write_whole
 from hrec.pipeline.ranking_metrics import is_ranking
-from hrec.pipeline.run import effective_settings
 from hrec.tuning.space import values_of
 from hrec.tuning.study import Study
 from hrec.tuning.trial import Search

@@ -31,9 +31,9 @@ from safetensors.torch import load_file
 from hrec.config import load
 from hrec.datasets import load_split
 from hrec.models import find_model
+from hrec.pipeline.building import build_model
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.evaluator import Evaluator
-from hrec.pipeline.run import build_model
 from hrec.pipeline.run import run as pipeline_run
 
 ROOT = Path(__file__).parents[2]

@@ -102,7 +102,7 @@ def test_files_that_do_not_fit_are_refused_in_sentences(files, words):
 
 def test_a_path_belongs_to_the_types_that_have_a_file(files):
     for feat in ({"type": "sparse"}, {"type": "token", "path": "words.npz"}):
-        with pytest.raises(ValueError, match=r"'path' names the .npy file"):
+        with pytest.raises(ValueError, match=r"'path' names the file of a feature of type 'vector'"):
             files.read(feat={"words": {"source": "item_book", **feat}})
 
 

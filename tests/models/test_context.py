@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric, joined
+from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric, Sparse, joined
 from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.models import find_model
 from hrec.models.layers import entries
@@ -125,15 +125,77 @@ def test_a_column_that_cannot_be_used_is_refused_where_the_settings_say_so():
     assert PairFields(made(), settings(refuse_columns=True)).count == 6
 
 
-def test_vectors_are_left_out_and_a_side_without_fields_is_refused():
+def with_columns(data: RecData, kind: str, **columns: Any) -> RecData:
+    table = data.kinds[kind]
+    return replace(data, kinds={**data.kinds, kind: replace(table, columns={**table.columns, **columns})})
+
+
+POSTER = Dense(np.array([[1, 5, 0], [3, 5, 4]], np.float32))  # standardised: -1 and 1, 0 and 0, -1 and 1
+
+
+def test_a_dense_vector_is_mapped_to_a_field_and_its_weight_of_first_order():
+    plain, fields = PairFields(made(), settings()), PairFields(with_columns(made(), "book", poster=POSTER), settings())
+    fields.load_state_dict(plain.state_dict(), strict=False)
+    assert fields.names["item"] == [*plain.names["item"], "poster"] and fields.count == plain.count + 1
+    user, item = torch.tensor([0, 1]), torch.tensor([0, 1])
+    (vectors, weight), (without, rest) = fields(user, item), plain(user, item)
+    (of_poster,) = fields.vectors["item"]
+    both = torch.tensor([[-1.0, 0, -1], [1, 0, 1]]) @ of_poster.map.weight.T
+    torch.testing.assert_close(vectors, torch.cat([without, both[:, None, :-1]], 1))
+    torch.testing.assert_close(weight, rest + both[:, -1])
+    torch.testing.assert_close(fields.of("item", item), vectors[:, 3:])
+
+
+def test_a_missing_vector_is_trained_and_the_others_alone_set_the_scale():
+    poster = Dense(np.array([[1, 2], [np.nan, np.nan], [3, 2], [4, 5]], np.float32))
+    data = made(kinds=2)
+    data = with_columns(
+        with_columns(data, "book", poster=poster.take(np.array([0, 1]))), "film", poster=poster.take(np.array([2, 3]))
+    )
+    fields = PairFields(data, settings())
+    assert fields.names["item"] == ["item id", "genre", "poster"]
+    (of_poster,) = fields.vectors["item"]
+    last = fields.of("item", torch.arange(4))[:, -1]
+    torch.testing.assert_close(last[1], of_poster.missing[:-1])
+    known = poster.value[[0, 2, 3]]
+    scaled = torch.from_numpy((known - known.mean(0)) / known.std(0))
+    torch.testing.assert_close(last[[0, 2, 3]], (scaled @ of_poster.map.weight.T)[:, :-1], check_dtype=False)
+    last.sum().backward()
+    assert of_poster.missing.grad is not None and of_poster.missing.grad[:-1].tolist() == [1, 1, 1]
+
+
+def test_a_sparse_vector_is_a_weighted_bag():
+    words = Sparse(np.array([0, 2, 2]), np.array([0, 3], np.int32), np.array([3, 1], np.float32), 5)
+    fields = PairFields(with_columns(made(), "book", words=words), settings())
+    weight = fields.table.weight[-(FIRST + 5) :]
+    vectors, _ = fields(torch.tensor([0, 0]), torch.tensor([0, 1]))
+    torch.testing.assert_close(vectors[0, -1], (0.75 * weight[FIRST] + 0.25 * weight[FIRST + 3])[:-1])
+    torch.testing.assert_close(vectors[1, -1], weight[MISSING, :-1])
+
+
+def test_vectors_may_be_the_only_fields_of_both_sides():
     data = made()
-    data.kinds["book"].columns.clear()  # type: ignore[attr-defined]
-    data.kinds["book"].columns["poster"] = Dense(np.zeros((2, 4), np.float32))  # type: ignore[index]
-    assert "left out: column 'poster' holds vectors" in PairFields(data, settings()).remarks
-    data.kinds["book"].columns["cover"] = data.kinds["book"].columns["poster"]
-    assert "left out: columns 'poster', 'cover': each holds vectors" in PairFields(data, settings()).remarks
+    data = replace(
+        data, users=replace(data.users, columns={"face": POSTER}), kinds={"book": Table(2, 0, {"poster": POSTER})}
+    )
+    fields = PairFields(data, settings(ids=False))
+    vectors, weight = fields(torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1]))
+    assert vectors.shape == (3, 2, 3) and fields.names == {"user": ["face"], "item": ["poster"]}
+    torch.testing.assert_close(weight[2] - weight[0], 2 * fields.vectors["user"][0].map.weight[-1, [0, 2]].sum())
+
+
+def test_vectors_are_left_out_where_the_settings_say_so_and_a_side_without_fields_is_refused():
+    data = replace(made(), kinds={"book": Table(2, 0, {"poster": POSTER})})
+    fields = PairFields(data, settings(vectors="drop"))
+    assert "left out: column 'poster' holds vectors" in fields.remarks and fields.count == 4
+    assert PairFields(data, settings(refuse_columns=True)).count == 5
+    with pytest.raises(ValueError, match="column 'poster' holds vectors"):
+        PairFields(data, settings(vectors="drop", refuse_columns=True))
+    data = with_columns(data, "book", cover=POSTER)
+    remarks = PairFields(data, settings(vectors="drop")).remarks
+    assert "left out: columns 'poster', 'cover': each holds vectors" in remarks
     with pytest.raises(ValueError, match="no column of the items to read"):
-        PairFields(data, settings(ids=False))
+        PairFields(data, settings(ids=False, vectors="drop"))
 
 
 def test_numbers_are_cut_into_buckets_of_equal_count():

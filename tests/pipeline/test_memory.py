@@ -13,8 +13,9 @@ from hrec.datasets import load_split
 from hrec.datasets.problems import DataError
 from hrec.memory import TooLargeError, free_memory, in_gb, require_memory
 from hrec.models import find_model
+from hrec.pipeline.building import build_model
 from hrec.pipeline.memory import check_training, memory_errors
-from hrec.pipeline.run import build_model, run
+from hrec.pipeline.run import run
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

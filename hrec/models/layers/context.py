@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from hrec.datasets.recdata import TrainData
 from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries
-from hrec.models.layers.own_row import OwnRowOut
+from hrec.models.layers.own_row import Numbers, OwnRowOut
+from hrec.models.layers.rows import Rows, declare_rows, rows_of_column
 from hrec.settings import Settings
 
 
@@ -30,6 +33,9 @@ class ContextSettings(Settings):
     """Numbers are cut into so many buckets of nearly equal count; null: a number, standardised, multiplies a vector."""
     clip: PositiveFloat = 4.0
     """Standardised numbers are cut off at so many deviations."""
+    vectors: Literal["linear", "drop"] = "linear"
+    """Columns of vectors: linear: a matrix maps a dense one to the field's vector, a sparse one is the mean of its
+    entries' vectors weighted by their values; drop: they are left out."""
     refuse_columns: bool = False
     """Stop at a column that the model cannot use, instead of leaving it out with a line in the log."""
     init_std: PositiveFloat = 0.01
@@ -40,9 +46,10 @@ class PairFields(nn.Module):
     """user, item int64[B] -> a vector of each field [B, F, d] and the sum of their weights of first order [B].
 
     One matrix serves the fields of both sides, offset by field; its last column is the weight of first order. With
-    ``first_order`` False it has none, and ``of`` gives the vectors. A list is
-    the mean of its entries; every field has rows of its own for missing and unseen values. Of several kinds of item
-    the columns that all kinds share are fields; of one kind, all of its columns. ``remarks`` says which.
+    ``first_order`` False it has none, and ``of`` gives the vectors. A list is the mean of its entries; every field has
+    rows of its own for missing and unseen values. A column of dense vectors is a VectorField, after the other fields of
+    its side. Of several kinds of item the columns that all kinds share are fields; of one kind, all of its columns.
+    ``remarks`` says which.
     """
 
     def __init__(self, data: TrainData, settings: ContextSettings, first_order: bool = True) -> None:
@@ -50,23 +57,17 @@ class PairFields(nn.Module):
         shared, left_out = _shared(data)
         columns = {"user": dict(data.users.columns), "item": shared}
         every = [pair for side in columns.values() for pair in side.items()]
-        left_out |= {name: "holds vectors" for name, column in every if isinstance(column, Dense | Sparse)}
-        if left_out and settings.refuse_columns:
-            told = "; ".join(_by_reason(left_out))
-            raise ValueError(
-                f"{told}. The model cannot use such columns: take them out of data.feat (data.feat.NAME=null), or set "
-                "model.refuse_columns to false"
-            )
+        if settings.vectors == "drop":
+            left_out |= {name: "holds vectors" for name, column in every if isinstance(column, Dense | Sparse)}
+            columns = {side: _without_vectors(of_side) for side, of_side in columns.items()}
+        if settings.refuse_columns:
+            _refuse(left_out)
         count = {"user": data.n_users, "item": data.n_items}
         fields_of = {side: partial(_fields, side, count=count[side], settings=settings) for side in columns}
         sides = {side: fields_of[side](columns[side]) for side in columns}
-        if not sides["user"] or not sides["item"]:
-            bare = next(side for side in sides if not sides[side])
-            raise ValueError(
-                f"model.ids is false, and there is no column of the {bare}s to read: name some in data.feat, or set it "
-                "to true"
-            )
-        self.names = {side: [name for name, _ in fields] for side, fields in sides.items()}
+        dense = {side: {n: c for n, c in columns[side].items() if isinstance(c, Dense)} for side in columns}
+        self.names = {side: [*(name for name, _ in sides[side]), *dense[side]] for side in sides}
+        _require_fields(self.names)
         self.remarks = [f"fields of {side}s: {', '.join(names)}" for side, names in self.names.items()]
         self.remarks += [f"left out: {told}" for told in _by_reason(left_out)]
         self.width = settings.embedding_size
@@ -78,6 +79,17 @@ class PairFields(nn.Module):
         self.id_rows = first if settings.ids else {}
         """Row of the matrix where the users themselves begin, and where the items do."""
         self.table = Table(user_rows + item_rows, self.width + first_order, settings.init_std)
+        of_sides = [_declared(side, sides[side], columns[side], settings.ids) for side in sides]
+        declare_rows(self.table.weight, chain.from_iterable(of_sides))
+        self.in_table = {side: len(fields) for side, fields in sides.items()}
+        """The fields of each side that are rows of the matrix; those of dense vectors come after them."""
+        width = self.table.weight.shape[1]
+        self.vectors = nn.ModuleDict(
+            {
+                side: nn.ModuleList(VectorField(c, width, settings) for c in some.values())
+                for side, some in dense.items()
+            }
+        )
 
     @property
     def count(self) -> int:
@@ -96,14 +108,72 @@ class PairFields(nn.Module):
         """[B, F, d + 1] (d without first order), the sides given one behind the other; the matrix is read once."""
         parts, shapes, start = [], [], 0
         for side, number in numbers.items():
-            rows, fields = (self.users if side == "user" else self.items), len(self.names[side])
+            rows, fields = (self.users if side == "user" else self.items), self.in_table[side]
             cells = rows((number[:, None] * fields + torch.arange(fields, device=number.device)).flatten())
             parts.append((cells.column, cells.start + start, cells.value))
             shapes.append((len(number), fields))
             start += len(cells.column)
         index, offset, value = (torch.cat(list(part)) for part in zip(*parts, strict=True))
         found = self.table.bags(index, offset, value).split([n * fields for n, fields in shapes])
-        return torch.cat([f.view(*shape, -1) for f, shape in zip(found, shapes, strict=True)], 1)
+        out = []
+        for (side, number), of_side, shape in zip(numbers.items(), found, shapes, strict=True):
+            out.append(of_side.view(*shape, self.table.weight.shape[1]))
+            out += [field(number)[:, None] for field in self.vectors[side]]  # type: ignore[attr-defined]
+        return torch.cat(out, 1)
+
+
+def _refuse(left_out: Mapping[str, str]) -> None:
+    """Raises ValueError where a column is left out."""
+    if left_out:
+        told = "; ".join(_by_reason(left_out))
+        raise ValueError(
+            f"{told}. The model cannot use such columns: take them out of data.feat (data.feat.NAME=null), or set "
+            "model.refuse_columns to false"
+        )
+
+
+def _require_fields(names: Mapping[str, Sequence[str]]) -> None:
+    """Raises ValueError where a side has no field."""
+    for side, of_side in names.items():
+        if not of_side:
+            raise ValueError(
+                f"model.ids is false, and there is no column of the {side}s to read: name some in data.feat, or set it "
+                "to true"
+            )
+
+
+class VectorField(nn.Module):
+    """Rows of a column of dense vectors, int64[B] -> float[B, width]: W x, or a trained vector where x is missing.
+
+    x is standardised over the known rows and cut off, as numbers are. W begins so that W x has the deviation of the
+    other fields' vectors, ``settings.init_std``.
+    """
+
+    def __init__(self, column: Dense, width: int, settings: ContextSettings) -> None:
+        super().__init__()
+        self.rows = OwnRowOut(partial(_standardised, clip=settings.clip), {"": column})
+        size = column.value.shape[1]
+        self.map = nn.Linear(size, width, bias=False)
+        nn.init.normal_(self.map.weight, std=settings.init_std / size**0.5)
+        self.missing = nn.Parameter(torch.empty(width).normal_(std=settings.init_std))
+
+    def forward(self, row: Tensor) -> Tensor:
+        x = self.rows(row)
+        missing = x[:, -1:]
+        return self.map(x[:, :-1]) + missing * self.missing
+
+
+def _standardised(columns: Mapping[str, Column], clip: float) -> Numbers:
+    """Rows of the one column, [n, d + 1]: the numbers, all 0 where one is missing, and 1 or 0, whether one is."""
+    (column,) = columns.values()
+    assert isinstance(column, Dense)
+    scaled, known = entries.standardised(column.value, clip, column.reference)
+    there = known.all(1, keepdims=True)
+    return Numbers(torch.from_numpy(np.concatenate([scaled * there, ~there], 1).astype(np.float32)))
+
+
+def _without_vectors(columns: Mapping[str, Column]) -> dict[str, Column]:
+    return {name: column for name, column in columns.items() if not isinstance(column, Dense | Sparse)}
 
 
 def _by_reason(left_out: Mapping[str, str]) -> list[str]:
@@ -136,7 +206,7 @@ def _shared(data: TrainData) -> tuple[dict[str, Column], dict[str, str]]:
 def _fields(
     side: str, columns: Mapping[str, Column], count: int, settings: ContextSettings
 ) -> list[tuple[str, Entries]]:
-    """The fields of one side with their names, the side's own id first; vectors are no field.
+    """The fields of one side that are rows of the matrix, with their names, the side's own id first.
 
     A list, as a column may have any name: one called 'user' stays beside the id of the user.
     """
@@ -146,16 +216,25 @@ def _fields(
             fields.append((name, entries.of_buckets(column, settings.buckets)))
         elif isinstance(column, Numeric):
             fields.append((name, entries.of_numbers(column, settings.clip)))
+        elif isinstance(column, Sparse):
+            fields.append((name, entries.of_sparse(column)))
         elif isinstance(column, Categorical | CategoricalList):
             fields.append((name, entries.of_categories(column)))
     return fields
+
+
+def _declared(side: str, fields: Sequence[tuple[str, Entries]], columns: Mapping[str, Column], ids: bool) -> list[Rows]:
+    """What the rows of the fields of one side are; the first field is the id, if ``ids``."""
+    own = [Rows(side, field.size) for _, field in fields[:ids]]
+    return own + [rows_of_column(name, field, columns, f"{side} column") for name, field in fields[ids:]]
 
 
 def _rows(
     fields_of: Callable[[Mapping[str, Column]], list[tuple[str, Entries]]], first: int, columns: Mapping[str, Column]
 ) -> RaggedRows:
     """The fields of all rows of one side; its part of the matrix begins at row ``first``."""
-    return RaggedRows(*entries.side_by_side([field for _, field in fields_of(columns)], first))
+    fields = [field for _, field in fields_of(columns)]
+    return RaggedRows(*entries.side_by_side(fields, first)) if fields else RaggedRows([0], [], [])
 
 
 def _listed(words: Sequence[str]) -> str:

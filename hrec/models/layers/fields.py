@@ -17,6 +17,7 @@ from hrec.datasets.recdata import Table as RecTable
 from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.entries import Entries, of_buckets, of_categories, of_sparse, side_by_side, standardised
 from hrec.models.layers.own_row import Numbers, OwnRowOut
+from hrec.models.layers.rows import declare_rows, rows_of_column
 from hrec.settings import Settings
 
 NO_ROW = np.zeros(0, np.int64)
@@ -61,7 +62,10 @@ class Fields(nn.Module):
         self.clip, self.buckets, self.tokens, self.plain = clip, buckets, list(tokens), list(plain)
         if tokens:
             self.rows = OwnRowOut(self._token_rows, tokens)
-            self.table = Table(sum(e.size for e in _all_entries(tokens, buckets)), width, init_std)
+            of_tokens = _all_entries(tokens, buckets)
+            self.table = Table(sum(e.size for e in of_tokens), width, init_std)
+            rows = (rows_of_column(name, entries, tokens) for name, entries in zip(tokens, of_tokens, strict=True))
+            declare_rows(self.table.weight, rows)
         self.numbers = OwnRowOut(partial(self._number_rows, count=table.count), plain)
         self.n_numbers: int = self.numbers(torch.zeros(0, dtype=torch.int64)).shape[1]
         self.width = self.n_tokens * width + self.n_numbers
