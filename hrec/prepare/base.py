@@ -14,11 +14,13 @@ import sys
 import tempfile
 import textwrap
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import sparse
 
@@ -43,9 +45,10 @@ class Prepared:
 
     users: user_id and columns. kinds: name -> item_id and columns. interactions: user_id, item_id, type and more.
     label and feat go into the data settings as they are (DataSettings in hrec/settings/), but that a path in feat is
-    one inside the folder; so does ``more``. matrices: name -> sparse matrix, written as <name>.npz. tables: more
-    tables, which no settings name. variants: suffix -> what settings of the same tables, named <name>-<suffix>, say
-    instead.
+    one inside the folder; so does ``more``. matrices: name -> sparse matrix, written as <name>.npz. vectors: name ->
+    float[n, d] in the order of a table's rows, NaN rows for missing ones, written as <name>.npy. files: name -> a file
+    that is copied; graph: of these the triples and the links of a knowledge graph. tables: more tables, which no
+    settings name. variants: suffix -> what settings of the same tables, named <name>-<suffix>, say instead.
     """
 
     users: pd.DataFrame
@@ -55,8 +58,15 @@ class Prepared:
     feat: dict[str, dict[str, Any]] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     matrices: dict[str, Any] = field(default_factory=dict)
+    vectors: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    graph: tuple[str, ...] | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+Builder = Callable[[Path], Prepared]
+"""A folder with a source's files -> its tables; raises PrepareError."""
 
 
 def arguments(description: str | None, name: str, prog: str | None = None) -> argparse.ArgumentParser:
@@ -74,7 +84,17 @@ def arguments(description: str | None, name: str, prog: str | None = None) -> ar
     return parser
 
 
-def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callable[[Path], Prepared]) -> int:
+def from_folder(
+    argv: Sequence[str] | None, prog: str | None, description: str | None, source: tuple[str, str], build: Builder
+) -> int:
+    """``prepare`` of a source whose files are given with --from. source: the data's name, and where it is published."""
+    name, where = source
+    parser = arguments(description, name, prog)
+    parser.set_defaults(where=where)
+    return prepare(parser.parse_args(argv), {}, build)
+
+
+def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Builder) -> int:
     """Get the files, build the tables, write them with their data settings, print the counts; the exit status."""
     out: Path = args.out
     try:
@@ -82,7 +102,7 @@ def prepare(args: argparse.Namespace, files: Mapping[str, Source], build: Callab
             raise PrepareError(f"{out} is there already: --force replaces it.")
         _require_own_settings(out, args.force)
         downloads = out.parent / ".downloads"
-        prepared = build(args.folder or download(files, downloads))
+        prepared = build(args.folder or (download(files, downloads) if files else _nowhere(args)))
         write(prepared, out)
         if args.folder is None:
             record_checksums(files, downloads)
@@ -127,6 +147,10 @@ def download(files: Mapping[str, Source], folder: Path) -> Path:
                 f"and give their folder with --from FOLDER. It should hold: {', '.join(files)}."
             ) from error
     return folder
+
+
+def _nowhere(args: argparse.Namespace) -> Path:
+    raise PrepareError(f"this source has no download: give its files with --from FOLDER. {args.where}")
 
 
 def _other_checksum(name: str, source: Source, folder: Path, error: str) -> str:
@@ -197,6 +221,19 @@ def read_lines(path: Path) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def read_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, which may be compressed (.xz)."""
+    data = path.read_bytes()
+    return np.load(BytesIO(lzma.decompress(data) if path.suffix == ".xz" else data), allow_pickle=False)
+
+
+def missing_rows(vectors: np.ndarray, missing: Iterable[bool]) -> np.ndarray:
+    """float32: the vectors, NaN in the rows that have none."""
+    out = vectors.astype(np.float32)
+    out[np.fromiter(missing, bool, len(out))] = np.nan
+    return out
+
+
 def open_zip(path: Path) -> zipfile.ZipFile:
     """The archive; PrepareError where it is cut short or none at all."""
     try:
@@ -252,6 +289,10 @@ def write(prepared: Prepared, out: Path) -> None:
             table.to_parquet(new / f"{name}.parquet", index=False)
         for name, matrix in prepared.matrices.items():
             sparse.save_npz(new / f"{name}.npz", matrix)
+        for name, vector in prepared.vectors.items():
+            np.save(new / f"{name}.npy", np.asarray(vector, np.float32))
+        for name, file in prepared.files.items():
+            shutil.copy(file, new / name)
         if out.exists():
             shutil.move(out, Path(parent) / "old")
         new.rename(out)
@@ -289,6 +330,9 @@ def write_settings(prepared: Prepared, out: Path, variant: str = "") -> Path:
         **prepared.more,
         **(prepared.variants[variant] if variant else {}),
     }
+    if prepared.graph:
+        triples, links = prepared.graph
+        settings["relations"] = {"path": (out / triples).as_posix(), "link": (out / links).as_posix()}
     settings["feat"] = {column: _in_folder(how, out) for column, how in settings["feat"].items()}
     path = CONFIG_DIR / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -86,10 +86,10 @@ def build(folder: Path) -> Prepared:
     )
 
 
-def one_kind_for_each_item(rows: pd.DataFrame) -> pd.DataFrame:
-    """An item that was filed under two kinds goes to the one with most of its rows, the first of ``CATEGORIES`` in a
+def one_kind_for_each_item(rows: pd.DataFrame, kinds: Sequence[str] = tuple(CATEGORIES)) -> pd.DataFrame:
+    """An item that was filed under two kinds goes to the one with most of its rows, the first of ``kinds`` in a
     tie: it is one thing, and its ratings should not stand in two places."""
-    filed = pd.crosstab(rows["item_id"], rows["type"]).reindex(columns=list(CATEGORIES), fill_value=0)
+    filed = pd.crosstab(rows["item_id"], rows["type"]).reindex(columns=list(kinds), fill_value=0)
     kind = rows["item_id"].map(filed.idxmax(axis="columns"))
     several, moved = ((filed > 0).sum(axis="columns") > 1).sum(), (kind != rows["type"]).sum()
     print(f"items that stand in two kinds: {several:,}; each goes to that of most of its rows, {moved:,} rows move")
