@@ -3,7 +3,8 @@
 hrec prepare amazon2018 --from FOLDER    FOLDER holds interactions.parquet (domain, user_id, item_id, position) and
                                          items.parquet (domain, item_id, text)
 
-Few users are in more than one kind. The order of rows is known within a kind alone, so each user's rows of a kind are split at random 8:1:1.
+Few users are in more than one kind. The order of rows is known within a kind alone, so each user's rows of a kind are
+split at random 8:1:1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sources of the papers' data that are given as folders: on tiny made-up originals, and on the real files where they are."""
+"""Sources of the papers' data that are given as folders: on made-up originals, and on the real files if they exist."""
 
 import importlib
 import lzma
