@@ -38,7 +38,7 @@ def config_of(name: str, *overrides: str) -> LoadedConfig:
         ("popularity", ["opt.early_stop.metric=map@1000000000000"], r"metrics: 'map@1000000000000': .* GB"),
         ("popularity", ["ranking.sampled=1e12"], r"ranking.sampled=1,000,000,000,000: .* GB"),
         ("bprmf", ["model.embedding_size=100000000000"], r"model.embedding_size=100,000,000,000: .* GB"),
-        ("bprmf", ["model.embedding_size=1" + "0" * 18], r"model.embedding_size=1,0.*: .* bytes of memory"),
+        ("bprmf", ["model.embedding_size=1" + "0" * 18], r"model.embedding_size=1,0.*: .* GB of memory"),
         ("bprmf", ["model.negatives.pool=100000000000"], r"model.negatives.pool=100,000,000,000: .* GB"),
         ("ncf", ["model.mlp_hidden_size=[64,100000000000]"], r"model.mlp_hidden_size=100,000,000,000: .* GB"),
         ("fm", ["model.embedding_size=100000000000"], r"model.embedding_size=100,000,000,000: .* GB"),
