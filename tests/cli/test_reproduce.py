@@ -297,7 +297,7 @@ def test_out_matrix_ranks_new_items_and_every_model_can_be_asked_for(tmp_path: P
     options = dualnet_runs.Options("tiny", tmp_path)
     for model, trials in {name: dualnet_runs.TRIALS.get(name, [()]) for name in dualnet_runs.CONFIGS}.items():
         for trial in trials:
-            settings = options.job(model, (50, 100), *options.source.out_matrix, *trial).load().run
+            settings = options.job(model, ("recall@50", "recall@100"), *options.source.out_matrix, *trial).load().run
             assert settings.ranking.items == "new_of_part" and settings.data.split.by == "cold_items"
             assert settings.opt.early_stop is None or settings.opt.early_stop.metric == "recall@100"
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
-import numpy as np
-
+from hrec.experiments import lists
+from hrec.experiments.lists import Row
 from hrec.experiments.options import CommonOptions
 from hrec.experiments.reports import Report
-from hrec.experiments.runs import Done, Job, best_of, run_all, try_all
-from hrec.experiments.significance import compare
-from hrec.pipeline.ranking import told as out_of
-from hrec.settings import RankingSettings
+from hrec.experiments.runs import Done, Job
 
 CONFIGS = {
     "Popularity": "popularity",
@@ -141,41 +136,19 @@ class Options(CommonOptions):
         """What is tried of a model; without trials its config alone."""
         return (TRIALS | self.source.trials).get(model, [()])[: self.trials] or [()]
 
-    def job(self, model: str, cuts: Sequence[int], *overrides: str, seed: int = 0) -> Job:
-        names = ", ".join(f'"recall@{k}"' for k in cuts)
-        measured = (f"metrics=[{names}]", f"opt.early_stop.metric=recall@{cuts[-1]}")
+    def job(self, model: str, metrics: Sequence[str], *overrides: str, seed: int = 0) -> Job:
+        names = ", ".join(f'"{metric}"' for metric in metrics)
+        measured = (f"metrics=[{names}]", f"opt.early_stop.metric={metrics[-1]}")
         return Job(self.source.configs.get(model, CONFIGS[model]), (*SETTINGS[model], *measured, *overrides), seed)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: its labels, and the runs that it stands for but for trial and seed."""
-
-    labels: tuple[str, ...]
-    model: str
-    overrides: tuple[str, ...]
-    paper: tuple[float | None, ...] | None = None
 
 
 def measured(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> list[list[Done]]:
     """For each row its runs, one for each seed, with the best of its model's trials."""
-    trials = [options.trials_of(row.model) for row in rows]
-    tried = [
-        options.job(row.model, cuts, *trial, *row.overrides)
-        for row, some in zip(rows, trials, strict=True)
-        for trial in (some if len(some) > 1 else ())
-    ]
-    later = sum(options.seeds - (len(some) > 1) for some in trials)
-    done = iter(try_all(tried, options.out, options.jobs, later=later, shown=f"recall@{cuts[-1]}"))
-    watched = [f"recall@{k}" for k in reversed(cuts)]
-    best = [some[0] if len(some) == 1 else best_of(some, list(islice(done, len(some))), watched) for some in trials]
-    jobs = [
-        options.job(row.model, cuts, *trial, *row.overrides, seed=seed)
-        for row, trial in zip(rows, best, strict=True)
-        for seed in range(options.seeds)
-    ]
-    runs = run_all(jobs, options.out, options.jobs, shown=f"recall@{cuts[-1]}")
-    return options.by_row(runs)
+    return lists.measured(options, rows, [recall(k) for k in cuts], [recall(k) for k in reversed(cuts)])
+
+
+def recall(k: int) -> str:
+    return f"recall@{k}"
 
 
 def written(
@@ -186,69 +159,25 @@ def written(
     runs: list[list[Done]],
     cuts: Sequence[int],
 ) -> Report:
-    """The table of the rows, recall in per cent, with what the paper printed beside it."""
+    """The table of the rows, recall in per cent, with what the paper printed next to it."""
     report = options.report(name)
-    with_paper = options.source.of_paper and any(row.paper for row in rows)
-    table = [[*heading, *(f"recall@{k}" for k in cuts), *(["paper"] if with_paper else [])]]
-    for row, done in zip(rows, runs, strict=True):
-        cells = [percent(done, k) for k in cuts]
-        printed = " / ".join("-" if v is None else f"{v:.2f}" for v in row.paper or (None,))
-        table.append([*row.labels, *cells, *([printed] if with_paper else [])])
-    report.table(table)
+    shown = rows if options.source.of_paper else [replace(row, paper=None) for row in rows]
+    report.table(lists.table_of(shown, runs, heading, [recall(k) for k in cuts]))
     found = {
-        ", ".join(row.labels): {f"@{k}": [100 * d.result["test"][f"recall@{k}"] for d in done] for k in cuts}
+        ", ".join(row.labels): {f"@{k}": [100 * d.result["test"][recall(k)] for d in done] for k in cuts}
         for row, done in zip(rows, runs, strict=True)
     }
     report.dots(found, "test recall in per cent")
+    tuned = lists.tuned(options, rows, recall(cuts[-1]), "hrec/papers/dualnet/runs.py")
     report.say(
         f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; "
-        f"one split. {_candidates(runs)} {_tuned(options, rows, cuts)}"
+        f"one split. {lists.candidates(runs)} {tuned}"
     )
     if options.source.text:
         report.say(options.source.text)
     return report
 
 
-def _tuned(options: Options, rows: Sequence[Row], cuts: Sequence[int]) -> str:
-    """Which models had several settings tried, and which settings the others have, in words."""
-    tried = {row.model: options.trials_of(row.model) for row in rows}
-    several = [f"{model} ({len(some)} settings)" for model, some in tried.items() if len(some) > 1]
-    told = [
-        f"Tuned by recall@{cuts[-1]} of the validation part over the trials in hrec/papers/dualnet/runs.py: "
-        f"{', '.join(several)}."
-    ]
-    alone = {model: " ".join(some[0]) for model, some in tried.items() if len(some) == 1}
-    with_more = [f"{model} with {words}" for model, words in alone.items() if words]
-    as_given = [model for model, words in alone.items() if not words]
-    told += [f"One setting, not tuned in this run: {', '.join(with_more)}."] if with_more else []
-    told += [f"As in the config: {', '.join(as_given)}."] if as_given else []
-    return " ".join(told[0 if several else 1 :])
-
-
-def _candidates(runs: Sequence[Sequence[Done]]) -> str:
-    """What the lists were made of, in words."""
-    settings = {json.dumps(run.result["ranking"], sort_keys=True) for done in runs for run in done}
-    each = [RankingSettings.model_validate(json.loads(text)) for text in sorted(settings)]
-    lines = [
-        f"{out_of(one)}, less what the user has in training" + (" and validation" if one.mask_valid else "")
-        for one in each
-    ]
-    return f"Lists {'; or '.join(dict.fromkeys(lines))}."
-
-
-def percent(done: Sequence[Done], k: int) -> str:
-    values = 100 * np.array([d.result["test"][f"recall@{k}"] for d in done])
-    return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
-
-
-def of_users(done: Sequence[Done], metric: str) -> np.ndarray:
-    """float[users]: each user's value, the mean over the seeds."""
-    return np.mean([d.test_users()[metric] for d in done], axis=0)
-
-
 def claim(report: Report, told: str, better: Sequence[Done], worse: Sequence[Done], k: int, ours: bool = False) -> None:
     """Whether one is above the other at k, by a Wilcoxon test over users; ``ours``: the paper does not claim it."""
-    metric = f"recall@{k}"
-    users = of_users(better, metric), of_users(worse, metric)
-    above, below = ([d.result["test"][metric] for d in done] for done in (better, worse))
-    report.claim_of_users(f"{told}, {metric} (Wilcoxon over users)", compare(above, below, *users), ours)
+    lists.claim(report, told, better, worse, recall(k), ours)

@@ -8,7 +8,7 @@ from hrec.config import ConfigError
 from hrec.experiments.runs import split_of
 from hrec.papers.dualnet.published import CLAIMS, TABLE_1, TABLE_2, TABLE_3
 from hrec.papers.dualnet.published import NOISE as PAPER_NOISE
-from hrec.papers.dualnet.runs import Options, Row, claim, measured, written
+from hrec.papers.dualnet.runs import Options, Row, claim, measured, recall, written
 from hrec.papers.paper import Order
 
 READ_CONTENT = ("CDL", "DualNet", "DualNet-config")
@@ -60,7 +60,7 @@ def _as_printed(split: str, order: Order, column: int) -> Order:
 
 def _has_content(options: Options) -> bool:
     """Whether the items have columns to read."""
-    first = options.job("WMF", options.cuts(50), *next(iter(options.source.splits.values())))
+    first = options.job("WMF", [recall(k) for k in options.cuts(50)], *next(iter(options.source.splits.values())))
     return any(kind.columns for kind in split_of(first.load()).train.kinds.values())
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from hrec.datasets.histories import liked_history
 from hrec.datasets.recdata import TrainData
+from hrec.experiments.lists import percent
 from hrec.experiments.runs import Done, best_of, split_of, try_all
 from hrec.papers.dualnet.published import BLOCKS, CLAIMS, LOGISTIC, SIDE, SKIPPING, TINY
-from hrec.papers.dualnet.runs import Options, claim, percent
+from hrec.papers.dualnet.runs import Options, claim, recall
 from hrec.pipeline.records import RunFolder
 
 PLAIN = (
@@ -47,7 +48,7 @@ def tactics(options: Options) -> None:
     settings, rates = options.source.in_matrix, RATES[: options.trials]
     tried = {way: rates[:1] if way in (TINY, SKIPPING) else rates for way in WAYS}
     jobs = {
-        (way, rate): options.job("DualNet+users", cuts, *settings, *PLAIN, *WAYS[way], rate)
+        (way, rate): options.job("DualNet+users", [recall(k) for k in cuts], *settings, *PLAIN, *WAYS[way], rate)
         for way, of_way in tried.items()
         for rate in of_way
     }
@@ -92,7 +93,7 @@ def _row_of_way(way: str, run: Done, cuts: Sequence[int], target: float) -> list
     """A line of the table of tactics."""
     seconds, epochs, until = _time_to(run, f"recall@{cuts[-1]}", target)
     lr = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))["opt"]["hyper_params"]["lr"]
-    recall = [percent([run], k) for k in cuts]
+    shown = [percent([run], recall(k)) for k in cuts]
     return [
         way,
         str(lr),
