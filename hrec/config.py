@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -26,6 +25,7 @@ from hrec.settings import (
     StageSettings,
     names_a_file,
 )
+from hrec.spelling import did_you_mean
 
 CONFIG_DIR = Path("configs")
 _HERE = Path(__file__).parent
@@ -299,13 +299,6 @@ def _stage_problems(raw: dict[str, Any], model_class: Any) -> list[str]:
         else:
             out += validate(StageSettings, settings, f"opt.stages.{group}")[1]
     return out
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest of ``known``, or nothing when none is near. Case is ignored."""
-    by_lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
-    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
 def validate(cls: type[S], data: Any, prefix: str = "") -> tuple[S | None, list[str]]:

@@ -450,7 +450,7 @@ def test_a_published_file_loads_and_trains(tmp_path, name):
     ("settings", "problem"),
     [
         ({"label": {"from": "rating", "above": 3, "popularity": 1}}, "without 'negatives' none is drawn"),
-        ({"feat": {"age": {"type": "float", "separator": ";"}}}, "'separator' is of columns of type token_seq, not"),
+        ({"feat": {"age": {"type": "float", "separator": ";"}}}, "'separator' is of columns of type token_seq or"),
         ({"feat": {"age": {"type": "float", "min_count": 2}}}, "'min_count' is of columns of type token or token_seq"),
         ({"type": []}, "name each kind once, and one at least"),
     ],

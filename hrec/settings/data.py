@@ -17,61 +17,10 @@ from pydantic import (
 )
 
 from hrec.settings.base import PathText, Power, Seed, Settings
+from hrec.settings.features import FeatureSettings
 
 LONGEST_NAME = 200
 """Bytes of data.name: a run folder's name has at most 255, and model and time stand in it too."""
-
-BY_ID = (".parquet", ".pq", ".npz")
-"""Endings of files of vectors that name the ids."""
-
-WRITTEN_BEFORE = {"separator": "|"}
-"""What config.json of runs of early versions says of columns of every type."""
-
-
-class FeatureSettings(Settings):
-    """One column of a user or item file."""
-
-    type: Literal["token", "token_seq", "float", "vector", "sparse"]
-    """token: a category; token_seq: a list of categories; float: a number; vector: dense numbers, such as an image's;
-    sparse: a row of a .npz file, such as a bag of words."""
-    source: str = "item"
-    """user, item (every kind that has the column) or item_<kind>."""
-    separator: str | None = Field(None, min_length=1)
-    """What stands between the entries of a token_seq in a text file; parquet lists need none. Left out: a blank in
-    atomic files, '|' in all others."""
-    min_count: PositiveInt = 1
-    """Categories that stand in fewer rows than this share the row for unseen categories."""
-    path: PathText | None = None
-    """type vector: a .npy file of float[n, d], one row for each row of the source's file; or vectors joined by raw id:
-    parquet with columns id, vector and perhaps kind (hrec export writes such), or .npz with arrays ids, matrix and
-    perhaps kinds. type sparse: a .npz file as scipy.sparse.save_npz writes it, one row for each row of the source's
-    file."""
-
-    @property
-    def by_id(self) -> bool:
-        """Whether the file of a vector names the ids, so that its rows may have any order."""
-        name = (self.path or "").lower().removesuffix(".gz").removesuffix(".xz")
-        return self.type == "vector" and name.endswith(BY_ID)
-
-    @field_validator("source")
-    @classmethod
-    def _a_source_that_there_is(cls, value: str) -> str:
-        if value not in ("user", "item") and (not value.startswith("item_") or value == "item_"):
-            raise ValueError(f"should be user, item, or item_ and the name of a kind, got '{value}'")
-        return value
-
-    @model_validator(mode="after")
-    def _vectors_need_a_file(self) -> FeatureSettings:
-        if (self.type in ("vector", "sparse")) != (self.path is not None):
-            raise ValueError(
-                "'path' names the file of a feature of type 'vector' (.npy, .parquet or .npz) or 'sparse' (.npz), and "
-                "no other type has one"
-            )
-        for name, types in (("separator", ("token_seq",)), ("min_count", ("token", "token_seq"))):
-            own = (FeatureSettings.model_fields[name].default, WRITTEN_BEFORE.get(name))
-            if getattr(self, name) not in own and self.type not in types:
-                raise ValueError(f"'{name}' is of columns of type {' or '.join(types)}, not {self.type}; leave it out")
-        return self
 
 
 class LabelSettings(Settings):
@@ -367,6 +316,19 @@ class DataSettings(Settings):
             name = getattr(self, key)
             if name is not None and name == getattr(self, other) and key != "LABEL_FIELD":
                 raise ValueError(f"{key} and {other} both name the column '{name}'; each needs a column of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _features_of_interactions_are_not_what_is_predicted(self) -> DataSettings:
+        keys = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TYPE_FIELD", "LABEL_FIELD", "RATING_FIELD")
+        taken = {getattr(self, key): f"data.{key}" for key in keys}
+        if self.label and self.label.source:
+            taken[self.label.source] = "data.label"
+        if isinstance(self.split, ColumnSplit):
+            taken[self.split.column] = "data.split.column"
+        for name, feat in self.feat.items():
+            if feat.source == "interaction" and name in taken:
+                raise ValueError(f"feat.{name}: {taken[name]} names this column, so it is no feature; leave it out")
         return self
 
     @model_validator(mode="after")

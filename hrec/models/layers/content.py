@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, Tokens, joined
 from hrec.datasets.encoding import LARGEST
 from hrec.datasets.recdata import TrainData
+from hrec.datasets.tokens import bag_of_words
 from hrec.models.layers.entries import with_room
 from hrec.models.layers.wide import Wide
 from hrec.settings import Settings
@@ -76,7 +77,7 @@ def _blocks(data: TrainData, names: Sequence[str] | None) -> Iterator[tuple[np.n
 
 @singledispatch
 def as_sparse(column: Column) -> Sparse:
-    """A column of categories, lists or sparse vectors as sparse vectors; a category is a 1 in the place of its code."""
+    """A column of categories, lists, texts or sparse vectors as sparse vectors; a category is a 1 at its code."""
     raise TypeError(f"{type(column).__name__} is not sparse")
 
 
@@ -98,6 +99,11 @@ def _of_list(column: CategoricalList) -> Sparse:
     row, code = np.divmod(np.unique(row * column.size + column.code), column.size)
     offset = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(column)))])
     return Sparse(offset, code.astype(np.int32), np.ones(len(code), np.float32), column.size)
+
+
+@as_sparse.register
+def _of_tokens(column: Tokens) -> Sparse:
+    return bag_of_words(column)
 
 
 def _side_by_side(blocks: Sequence[tuple[np.ndarray, Sparse]], n: int) -> Sparse:
