@@ -184,6 +184,8 @@ def joined(columns: Sequence[Column]) -> Column:
         return _joined_categories(columns)  # type: ignore[arg-type]
     if isinstance(first, Sparse):
         return _joined_sparse(columns)  # type: ignore[arg-type]
+    if isinstance(first, Tokens):
+        return _joined_texts(columns)  # type: ignore[arg-type]
     values = [c.value for c in columns]  # type: ignore[union-attr]
     if len({v.shape[1:] for v in values}) > 1:
         raise ValueError("holds vectors of " + " and ".join(str(v.shape[1]) for v in values) + " numbers")
@@ -199,6 +201,14 @@ def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:
     length = np.concatenate([np.diff(c.offset) for c in columns])
     index, value = (np.concatenate([getattr(c, name) for c in columns]) for name in ("index", "value"))
     return Sparse(np.concatenate([[0], np.cumsum(length)]), index, value, columns[0].width)
+
+
+def _joined_texts(columns: Sequence[Tokens]) -> Tokens:
+    vocabulary, place = np.unique(np.concatenate([c.vocabulary for c in columns]), return_inverse=True)
+    starts = np.cumsum([0, *(len(c.vocabulary) for c in columns)])
+    words = [place[start + c.word] for start, c in zip(starts, columns, strict=False)]
+    length = np.concatenate([np.diff(c.offset) for c in columns])
+    return Tokens(np.concatenate([[0], np.cumsum(length)]), np.concatenate(words).astype(np.int32), vocabulary)
 
 
 def _joined_categories(columns: Sequence[Categorical | CategoricalList]) -> Categorical | CategoricalList:
