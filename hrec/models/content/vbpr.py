@@ -62,15 +62,16 @@ class VBPR(InnerProductModel):
         self.vectors = nn.ModuleList(required_vectors(data, config, "VBPR"))
         self.remarks += coverage(list(self.vectors))  # type: ignore[arg-type]
         width = sum(v.width for v in self.vectors)  # type: ignore[misc]
-        self.users = self._table(data.n_users, config.embedding_size)
-        self.items = self._table(data.n_items, config.embedding_size)
-        self.tastes = self._table(data.n_users, config.visual_size)
-        self.visual = self._table(width, config.visual_size).weight  # E transposed, [D, k']
+        self.users = Table(data.n_users, config.embedding_size, self._std(data.n_users, config.embedding_size))
+        self.items = Table(data.n_items, config.embedding_size, self._std(data.n_items, config.embedding_size))
+        self.tastes = Table(data.n_users, config.visual_size, self._std(data.n_users, config.visual_size))
+        self.visual = nn.Parameter(torch.empty(width, config.visual_size))  # E transposed
+        nn.init.normal_(self.visual, std=self._std(width, config.visual_size))
         self.bias = Table(data.n_items, 1, 0.0) if config.item_bias else None
         self.visual_bias = nn.Parameter(torch.zeros(width, 1)) if config.visual_bias else None
 
-    def _table(self, rows: int, width: int) -> Table:
-        return Table(rows, width, self.config.init_std or (2 / (rows + width)) ** 0.5)
+    def _std(self, rows: int, width: int) -> float:
+        return self.config.init_std or (2 / (rows + width)) ** 0.5
 
     def sampler(self, data: TrainData) -> Pairwise:
         return Pairwise(data, self.config.negatives, self.device)
