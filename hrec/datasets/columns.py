@@ -192,7 +192,7 @@ def joined(columns: Sequence[Column]) -> Column:
     in_training = None
     if any(c.in_training is not None for c in columns):  # type: ignore[union-attr]
         in_training = np.concatenate([c.own_row_out.value for c in columns])  # type: ignore[union-attr]
-    return type(first)(np.concatenate(values), in_training=in_training)  # type: ignore[call-arg]
+    return type(first)(np.concatenate(values), in_training=in_training)
 
 
 def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:

@@ -344,6 +344,16 @@ def test_the_texts_of_cke_are_words_and_categories_but_no_numbers():
         assert CKE(CKE.Config(vectors={"columns": ("text",)}), tiny())
 
 
+def test_the_first_reconstruction_of_texts_is_about_the_mean():
+    rng = np.random.default_rng(0)
+    word = rng.integers(0, 300, 900).astype(np.int32)
+    texts = Tokens(np.arange(0, 901, 30), word, np.array([str(i) for i in range(300)]))
+    data = tiny(kinds={"book": Table(30, 0, {"text": texts})})
+    part = CKE(CKE.Config(text={"scale": "unit"}, noise=0.0), data).text
+    x = part.encoder.first.wide.dense(torch.arange(30))
+    assert part.loss(torch.arange(30)) < 1.1 * (x - x.mean(0)).square().sum(1).mean()
+
+
 def test_noise_is_on_in_training_alone():
     model = build(CKE, noise=0.5)
     model.train()

@@ -30,6 +30,15 @@ class WideAutoencoder(nn.Module):
         self.decoder = Decoders(self.encoder)
         self.noise, self.depth = noise, len(widths)
         self.register_buffer("known", wide.rows.offset.diff() > 0, persistent=False)
+        self._begin_at_the_mean()
+
+    @torch.no_grad()
+    def _begin_at_the_mean(self) -> None:
+        """The first reconstruction is about the mean row: hidden layers of sigmoids make a large one of any."""
+        last, wide = self.decoder.maps[0], self.encoder.first.wide
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.1 / last.weight.numel() ** 0.5)
+        last.bias.copy_(wide.column_sums() / max(int(self.known.sum()), 1))
 
     def forward(self, item: Tensor) -> Tensor:
         """The codes, int64[B] -> float[B, widths[-1]]"""
