@@ -38,7 +38,7 @@ IMAGE = {
 SOUND = [[1.0, 1], [2, -1], [0.5, 0], [NAN, NAN]]
 """Of books alone; item 3 has none."""
 TEXT = Tokens(np.array([0, 3, 3, 4, 6]), np.array([0, 1, 0, 2, 2, 1], np.int32), np.array(["a", "b", "c"]))
-"""Item 1 has no word, and films have no text."""
+"""The text of item 1 is empty, and films have no text."""
 LIKED = {0: [0, 1, 3], 1: [4], 2: [0, 2, 3, 4, 5], 3: [], 4: [0, 1]}
 CPU = torch.device("cpu")
 
@@ -340,8 +340,12 @@ def test_the_texts_of_cke_are_words_and_categories_but_no_numbers():
     author = Categorical(np.array([2, 3, 0, 2], np.int32), np.array(["x", "y"]))
     kinds = {"book": replace(book, columns={**book.columns, "author": author}), "film": tiny().kinds["film"]}
     assert CKE(CKE.Config(), tiny(kinds=kinds)).text.encoder.first.wide.width == 3 + 4
-    with pytest.raises(ValueError, match="image"):
-        assert CKE(CKE.Config(vectors={"columns": ("text",)}), tiny())
+    with pytest.raises(
+        ValueError, match=r"model\.text\.columns: column 'image' holds no words. Columns of words: text"
+    ):
+        CKE(CKE.Config(text={"columns": ("image",)}), tiny())
+    with pytest.raises(ValueError, match=r"model\.vectors\.columns: column 'text' holds no vectors"):
+        CKE(CKE.Config(vectors={"columns": ("text",)}), tiny())
 
 
 def test_the_first_reconstruction_of_texts_is_about_the_mean():
@@ -541,12 +545,12 @@ def test_trained_vectors_leave_missing_ones_at_0_and_the_graph_of_items_as_it_is
     torch.manual_seed(0)
     model = FREEDOM(FREEDOM.Config(train_vectors=True, modality_loss=1.0, pruned=0.2), data)
     before = [m.trained.detach().clone() for m in model.modalities]
-    s = model.alike.rows.value.clone()
+    s = model.item_graph.rows.value.clone()
     fitted(model, data, epochs=4)
     for m, old in zip(model.modalities, before, strict=True):
         assert (m.trained[~m.vectors.known] == 0).all()
         assert not torch.equal(m.trained, old) and torch.equal(m.vectors.value, old)
-    assert torch.equal(model.alike.rows.value, s)
+    assert torch.equal(model.item_graph.rows.value, s)
     assert all(m.trained is None for m in FREEDOM(FREEDOM.Config(), data).modalities)
 
 

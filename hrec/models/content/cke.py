@@ -179,7 +179,13 @@ def _text(config: CKE.Config, data: TrainData) -> WideAutoencoder | None:
     part = config.text
     if part is None:
         return None
-    part = part if part.columns is not None else part.model_copy(update={"columns": text_columns(data)})
+    found = text_columns(data)
+    for name in part.columns or ():
+        if any(name in table.columns for table in data.kinds.values()) and name not in found:
+            raise ValueError(
+                f"model.text.columns: column '{name}' holds no words. Columns of words: {', '.join(found)}"
+            )
+    part = part.model_copy(update={"columns": found if part.columns is None else part.columns})
     if not part.columns:
         return None
     wide = content(data, part, setting="model.text.columns")

@@ -1,4 +1,4 @@
-"""FREEDOM: LightGCN on a pruned graph of users and items, and a frozen graph of items that are alike.
+"""FREEDOM: LightGCN on a pruned graph of users and items, and a frozen graph of similar items.
 
 Zhou and Shen, A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation, MM 2023,
 section 3. Equations are numbered as there. With e the trained vectors of users and items:
@@ -68,7 +68,7 @@ class FREEDOM(LightGCN):
         vectors = required_vectors(data, config, "FREEDOM")
         self.remarks += coverage(vectors)
         self.modalities = nn.ModuleList(_Modality(v, config.embedding_size, config.train_vectors) for v in vectors)
-        self.alike = Product(item_graph(vectors, config.neighbours, _weights(config.modality_weights, vectors)))
+        self.item_graph = Product(item_graph(vectors, config.neighbours, _weights(config.modality_weights, vectors)))
         self.edges = _Edges(data)
         self.register_buffer("prune_seed", torch.zeros((), dtype=torch.int64))
         # the seed is the state: a run that is resumed within an epoch trains on the graph that the epoch began with
@@ -97,7 +97,7 @@ class FREEDOM(LightGCN):
         users, items = smoothed(graph, self.users, self.items, self.config.n_layers)
         near: Tensor = self.items
         for _ in range(self.config.item_layers):
-            near = self.alike(near)
+            near = self.item_graph(near)
         return users, items + near
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:

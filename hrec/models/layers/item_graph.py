@@ -1,4 +1,4 @@
-"""The graph of items that are alike by their vectors."""
+"""The graph of items with similar vectors."""
 
 from __future__ import annotations
 

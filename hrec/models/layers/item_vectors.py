@@ -71,7 +71,7 @@ def item_vectors(data: TrainData, settings: VectorSettings, setting: str = "mode
 
 
 def required_vectors(data: TrainData, settings: VectorSettings, model: str) -> list[ItemVectors]:
-    """As ``item_vectors``. Raises ValueError where there is none: the model cannot do without."""
+    """As ``item_vectors``. Raises ValueError if there are none."""
     found = item_vectors(data, settings)
     if not found:
         raise ValueError(
