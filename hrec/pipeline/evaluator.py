@@ -11,9 +11,9 @@ from torch import Tensor
 from hrec.datasets.recdata import RecData, Split
 from hrec.models.base import BaseModel, InnerProductModel
 from hrec.pipeline.devices import Processes
+from hrec.pipeline.measured import Metrics
 from hrec.pipeline.metrics import by_kind
 from hrec.pipeline.ranking import Ranking
-from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.settings import RankingSettings
 
 
@@ -29,11 +29,11 @@ class Evaluator:
         processes: Processes | None = None,
         ranking: tuple[RankingSettings, Split] | None = None,
     ) -> None:
-        self.metrics = [name for name in metrics if not is_ranking(name)]
+        self.metrics = Metrics.of(metrics)
         self.processes = processes or Processes()
-        lists = [name for name in metrics if is_ranking(name)]
+        lists = self.metrics.lists
         if lists and ranking is None:
-            raise ValueError(f"{lists[0]} needs the settings of the ranking and the parts of the data")
+            raise ValueError(f"{lists[0]} needs the settings of the ranking and the splits of the data")
         self.ranking = Ranking(ranking[0], lists, ranking[1], self.processes) if lists and ranking else None
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
@@ -41,17 +41,17 @@ class Evaluator:
 
         The model is left in evaluation mode. Raises ValueError where a metric needs labels and the part has none.
         """
-        out = self._of_rows(model, part) if self.metrics else {}
+        out = self._of_rows(model, part) if self.metrics.rows else {}
         return out | (self.ranking.measure(model, part) if self.ranking else {})
 
     def _of_rows(self, model: BaseModel, part: RecData) -> dict[str, float]:
         x = part.interactions
         if x.label is None:
-            raise ValueError(f"'{part.name}' has no labels to measure {', '.join(self.metrics)} against")
+            raise ValueError(f"'{part.name}' has no labels to measure {', '.join(self.metrics.rows)} against")
         rows = self.processes.share(len(x))
         user, item = (torch.from_numpy(a[rows].astype(np.int64)) for a in (x.user, x.item))
         score = self.processes.gather(scores(model, user, item).cpu().numpy(), len(x))
-        return by_kind(self.metrics, score, x.label, x.user, x.kind, list(part.kinds))
+        return by_kind(self.metrics.rows, score, x.label, x.user, x.kind, list(part.kinds))
 
 
 @torch.no_grad()

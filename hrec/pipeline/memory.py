@@ -15,7 +15,7 @@ from hrec.config import LoadedConfig
 from hrec.datasets.recdata import Split
 from hrec.memory import TooLargeError, free_memory, require_memory
 from hrec.models.base import BaseModel
-from hrec.pipeline.ranking_metrics import is_ranking, parse
+from hrec.pipeline.ranking_metrics import parse
 from hrec.pipeline.topn import COPIES
 
 PLACE = 25
@@ -26,9 +26,11 @@ BESIDE_WEIGHTS = {"SGD": 1, "Adagrad": 2, "RMSprop": 2, "Adadelta": 3, "Adam": 3
 """Copies of the weights that training keeps beside them: the gradient, and the optimiser's moments."""
 
 
-def check_lists(config: LoadedConfig, metrics: Sequence[str], parts: Split, device: torch.device) -> None:
-    """Raises TooLargeError for top-N lists that memory cannot hold: too long, of too many candidates or users."""
-    lists = [name for name in metrics if is_ranking(name)]
+def check_lists(config: LoadedConfig, lists: Sequence[str], parts: Split, device: torch.device) -> None:
+    """Raises TooLargeError for top-N lists that memory cannot hold: too long, of too many candidates or users.
+
+    lists: the metrics of lists.
+    """
     if not lists:
         return
     settings, longest = config.run.ranking, max(lists, key=lambda name: parse(name)[1])

@@ -24,8 +24,8 @@ GROUPS = ("cold_users", "warm_users", "head_items", "tail_items")
 """What may stand behind the slash of a metric's name, beside the kinds."""
 
 
-def told(settings: RankingSettings) -> str:
-    """What the lists were ranked out of, in words."""
+def describe_candidates(settings: RankingSettings) -> str:
+    """What the lists are ranked out of, in words."""
     items = {
         "all": "all items",
         "known": "items with a training row",

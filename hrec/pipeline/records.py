@@ -190,10 +190,15 @@ class RunFolder(Progress):
                 raise CheckpointError(f"{path}, line {number}: holds {line[:40]!r}, which is no epoch's row")
         return rows
 
+    def best_epoch(self) -> int | None:
+        """The epoch of the last stage whose weights early stopping kept, None without early stopping."""
+        rows = self.rows()
+        best = [row["epoch"] for row in rows if row.get("best") and row["stage"] == rows[-1]["stage"]]
+        return best[-1] if best else None
+
     def tested_best(self) -> bool:
         """Whether a finished run was tested with the best weights of its last stage; else with the last ones."""
-        rows = self.rows()
-        return not rows or any(row.get("best") and row["stage"] == rows[-1]["stage"] for row in rows)
+        return not self.rows() or self.best_epoch() is not None
 
     def forget_after(self, stage: int, epoch: int) -> None:
         """Take out the rows that a resumed run will write again: those after ``epoch`` of stage number ``stage``."""
@@ -271,73 +276,3 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         out["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     return out
-
-
-def table(rows: list[list[str]]) -> str:
-    """Text in columns, the first aligned left and the others right; the first row is the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], kinds: list[str]) -> str:
-    """One row per kind, the macro mean and pooled; one column per part and metric; a line for each column whose mean
-    leaves out kinds for which the metric is not defined."""
-    columns = [(part, metric) for part in results for metric in metrics if metric in results[part]]
-    heading = ["", *(f"{part} {metric}" for part, metric in columns)]
-    rows = [heading]
-    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), ("macro mean", ""), ("pooled", "/pooled")]:
-        cells = [results[part].get(metric + suffix) for part, metric in columns]
-        rows.append([name, *("-" if value is None or math.isnan(value) else f"{value:.4f}" for value in cells)])
-    lines = [table(rows)]
-    for part, metric in columns:
-        defined = [kind for kind in kinds if not math.isnan(results[part].get(f"{metric}/{kind}", 0.0))]
-        if 0 < len(defined) < len(kinds):
-            lines.append(f"{part} {metric}: the macro mean is that of {', '.join(defined)}")
-    return "\n".join(lines)
-
-
-WIDTH = 100
-"""Columns of a terminal that the table of lists fits."""
-
-
-def lists_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], out_of: Mapping[str, str]) -> str:
-    """A column for each metric of lists, as many side by side as fit; a row for each part, and one of the last part for
-    each kind or group it has.
-
-    out_of: the groups of a metric, '' for all, and what the lists of each are ranked out of, which the row says.
-    """
-    last = list(results)[-1]
-    known = [g for g in out_of if any(f"{metric}/{g}" in results[last] for metric in metrics)]
-    rows = [*((part, "") for part in results), *((last, group) for group in known)]
-    names = ["", *(f"{part} {group.replace('_', ' ')}".strip() for part, group in rows)]
-    width = max(len(text) for text in out_of.values())
-    sources = [text.ljust(width) for text in ("out of", *(out_of[group] for _, group in rows))]
-    values = [[metric, *_cells(results, rows, metric)] for metric in metrics]
-    blocks = _side_by_side(values, WIDTH - max(map(len, names)) - 2 - max(width, len("out of")))
-    return "\n\n".join(table([list(row) for row in zip(names, sources, *block, strict=True)]) for block in blocks)
-
-
-def _cells(results: Mapping[str, Mapping[str, float]], rows: list[tuple[str, str]], metric: str) -> list[str]:
-    """The metric of each row's part and group, '-' where it has none."""
-    values = [results[part].get(f"{metric}/{group}" if group else metric) for part, group in rows]
-    return ["-" if value is None or math.isnan(value) else f"{value:.4f}" for value in values]
-
-
-def _side_by_side(columns: list[list[str]], room: int) -> list[list[list[str]]]:
-    """The columns in blocks of at most ``room`` characters, of one column at least."""
-    blocks: list[list[list[str]]] = []
-    left = 0
-    for column in columns:
-        needs = 2 + max(map(len, column))
-        if not blocks or needs > left:
-            blocks.append([])
-            left = room
-        blocks[-1].append(column)
-        left -= needs
-    return blocks

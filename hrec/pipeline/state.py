@@ -13,7 +13,7 @@ from hrec.pipeline.checkpoints import NO_STATE, CheckpointError
 
 
 def check_state(state: Any, source: Path) -> None:
-    """Raises CheckpointError where ``state``, read from ``source``, is not what ``Trainer.save`` writes."""
+    """Raises CheckpointError where ``state``, read from ``source``, is not what ``StateSaver.save`` writes."""
     parts = state if isinstance(state, dict) else {}
     wrong = [name for name, right in REQUIRED.items() if not right(parts.get(name))]
     wrong += [name for name, right in OF_A_STAGE.items() if name in parts and not right(parts[name])]

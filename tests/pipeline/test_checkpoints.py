@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import nn
 
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into, write_whole
-from hrec.pipeline.stage_run import Position
+from hrec.pipeline.context import Position
 
 CPU = torch.device("cpu")
 
