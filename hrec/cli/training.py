@@ -28,7 +28,7 @@ def run_or_show(args: argparse.Namespace, homogeneous: bool) -> None:
     try:
         run(config, args.resume)
     except Interrupted as stop:
-        raise Stopped(f"stopped and saved; go on with: {shlex.join(training_command())} --resume {stop}") from None
+        raise Stopped(f"stopped and saved; continue with: {shlex.join(training_command())} --resume {stop}") from None
 
 
 def _load(args: argparse.Namespace) -> LoadedConfig:
@@ -38,11 +38,11 @@ def _load(args: argparse.Namespace) -> LoadedConfig:
         if not is_there(saved):
             raise ConfigError(
                 f"{args.resume}: holds no config.json, so it is not a run folder, or one that was stopped before it "
-                "began: then delete it and start the run again"
+                "started: then delete it and start a new run"
             )
         overrides = [o for o in args.overrides if o.split("=")[0] == "opt.epochs"]
         if len(overrides) < len(args.overrides) or args.seed is not None:
-            raise ConfigError("--resume goes on with the settings saved in the run; only opt.epochs can be changed")
+            raise ConfigError("--resume continues with the settings saved in the run; only opt.epochs can be changed")
         config = load(str(saved), find_model, [*overrides, *_flags(args)])
         if args.config is not None:
             named = load(args.config, find_model).run.model["name"]
@@ -62,4 +62,4 @@ def _flags(args: argparse.Namespace) -> list[str]:
 def _check_script(config: LoadedConfig, homogeneous: bool) -> None:
     """A model of several kinds belongs to train_hete.py."""
     if homogeneous and config.model_class.reads.per_kind:
-        raise ConfigError(f"{config.run.model['name']} keeps the kinds apart; run it with train_hete.py")
+        raise ConfigError(f"{config.run.model['name']} models each kind separately; run it with train_hete.py")

@@ -1,4 +1,4 @@
-"""Measures a model on a part of the data: labelled rows for each kind, their macro mean and pooled; and top-N lists."""
+"""Measures a model on a split: labelled rows for each kind, their macro mean and pooled; and top-N lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hrec.settings import RankingSettings
 class Evaluator:
     """Measures the metrics named; several processes share the work and each gets the same result.
 
-    ranking: settings of the lists and the parts of the data, for metrics written with '@'.
+    ranking: settings of the lists and the splits of the data, for metrics written with '@'.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Evaluator:
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
         """Keys: '<metric>' (macro mean), '<metric>/pooled', '<metric>/<kind>'; for lists those of ``Ranking.measure``.
 
-        The model is left in evaluation mode. Raises ValueError where a metric needs labels and the part has none.
+        The model is left in evaluation mode. Raises ValueError if a metric needs labels and the split has none.
         """
         out = self._of_rows(model, part) if self.metrics.rows else {}
         return out | (self.ranking.measure(model, part) if self.ranking else {})
@@ -60,7 +60,7 @@ def scores(model: BaseModel, user: Tensor, item: Tensor) -> Tensor:
     model.eval()
     user, item, rows = user.to(model.device), item.to(model.device), model.rows_at_once
     if isinstance(model, InnerProductModel):
-        # each user and each item is encoded once, however many rows it stands in
+        # each user and each item is encoded once, in however many rows it is
         left, right = _encode(model.user_vectors, user, rows), _encode(model.item_vectors, item, rows)
         chunks = [
             (left[0][u] * right[0][i]).sum(1) for u, i in zip(left[1].split(rows), right[1].split(rows), strict=True)
@@ -70,7 +70,7 @@ def scores(model: BaseModel, user: Tensor, item: Tensor) -> Tensor:
     return torch.cat(chunks).float() if chunks else torch.zeros(0)
 
 
-def _encode(vectors: object, number: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Vectors of the distinct numbers, and for each row which of them is its own."""
-    unique, inverse = torch.unique(number, return_inverse=True)
+def _encode(vectors: object, index: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Vectors of the distinct indices, and for each row the position of its vector."""
+    unique, inverse = torch.unique(index, return_inverse=True)
     return torch.cat([vectors(chunk) for chunk in unique.split(rows)]), inverse  # type: ignore[operator]

@@ -21,7 +21,7 @@ from hrec.settings import OptSettings
 class Trainer:
     """Runs ``model.stages(data)`` one after another.
 
-    measure: validation metrics of the model as it is. ``checkpoints`` None trains without saving: there is no resume,
+    measure: validation metrics of the model as it is. Without ``checkpoints`` nothing is saved: there is no resume,
     and the model keeps the weights of the last epoch instead of the best.
     """
 

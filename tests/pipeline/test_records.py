@@ -189,7 +189,7 @@ def test_the_table_of_lists_says_what_each_is_ranked_out_of():
         ["test cold users", "known items", "-", "-"],
     ]
     sampled = ranked_out_of(RankingSettings(sampled=7), ["book", "film"])
-    assert sampled[""] == sampled["cold_users"] == "liked and 7 SAMPLED"
+    assert sampled[""] == sampled["cold_users"] == "positives and 7 SAMPLED"
 
 
 @pytest.mark.parametrize("items", ["all", "known", "new", "new_of_part"])
