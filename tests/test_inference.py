@@ -411,7 +411,7 @@ def test_unknown_items_are_counted_and_passed_over_but_not_when_all_are(finished
     assert new.rows.item.tolist() == [0]
     (line,) = said
     assert "2 of 3 items unknown to 'shop': '5310' (nearest: " in line and line.endswith("skipped")
-    with pytest.raises(DataError, match=r"2 of 2 items unknown to 'shop': 'a', 'b'. Without a known item"):
+    with pytest.raises(DataError, match=r"2 of 2 items unknown to 'shop': 'a', 'b'. A history needs a known item"):
         told(finished, shop, history("item_id\na\nb\n"))
 
 

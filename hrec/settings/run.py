@@ -24,8 +24,8 @@ class RankingSettings(Settings):
     eval_memory_mb: PositiveInt = 512
     """Memory of the scores of one chunk of users against all items, and of the lists made of them."""
     items: Literal["all", "known", "new", "new_of_part"] = "all"
-    """Which items may be recommended. Those "known" have a training row (in-matrix), those "new" none (out-matrix). With
-    "new_of_part" they are new and positives of the measured split: the held-out fold of the out-matrix papers."""
+    """Which items may be recommended. Those "known" have a training row (in-matrix), those "new" none (out-matrix).
+    With "new_of_part" they are new and positives of the measured split: the held-out fold of the out-matrix papers."""
     mask_valid: bool = False
     """Test lists also leave out the items of the user's validation rows, as RecBole does."""
     valid_in_history: bool = False

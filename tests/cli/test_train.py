@@ -494,7 +494,7 @@ def test_more_epochs_can_be_given_when_a_run_goes_on(launch, tmp_path):
     assert 2 <= reached < 30
     before = (run / "config.json").read_bytes()
     err = told(launch(HOMO, "--resume", run, f"opt.epochs={reached - 1}"))
-    assert "none can be taken back" in err and (run / "config.json").read_bytes() == before
+    assert "none can be undone" in err and (run / "config.json").read_bytes() == before
     done = launch(HOMO, "--resume", run, f"opt.epochs={reached + 2}")
     assert done.code == 0, done.err
     assert [row["epoch"] for row in rows(run)] == list(range(1, reached + 3))
@@ -505,14 +505,14 @@ def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_f
     assert launch(HOMO, "deepmf", *tiny(tmp_path / "two", "opt.epochs=2", *argv)).code == 0
     run = only_run(tmp_path / "two")
     done = launch(HOMO, "--resume", run, "opt.epochs=4")
-    assert done.code == 0 and "was finished after epoch 2; it gets 2 more" in done.out and "no effect" not in done.all
+    assert done.code == 0 and "was finished after epoch 2; it trains 2 more" in done.out and "no effect" not in done.all
     assert launch(HOMO, "deepmf", *tiny(tmp_path / "four", "opt.epochs=4", *argv)).code == 0
     assert_same_run(run, only_run(tmp_path / "four"))
     again = launch(HOMO, "--resume", run)  # the run remembers how many it was given
     assert again.code == 0 and "this run is finished" in again.out
     before = {name: (run / name).read_bytes() for name in ("config.json", "log.jsonl", "log.txt", "result.json")}
     err = told(launch(HOMO, "--resume", run, "opt.epochs=1"))
-    assert "opt.epochs=1:" in err and "has 4 epochs of stage 'train' behind it, and none can be taken back" in err
+    assert "opt.epochs=1:" in err and "has trained 4 epochs of stage 'train', and none can be undone" in err
     assert {name: (run / name).read_bytes() for name in before} == before
     config = json.loads((run / "config.json").read_text())
     config["opt"]["hyper_params"]["lr"] = 0.5  # the optimiser's state would keep the old one
