@@ -33,7 +33,7 @@ class SequenceSettings(Settings):
     max_length: PositiveInt = 50
     """The newest entries of a user that one sequence holds."""
     stride: PositiveInt | None = None
-    """Train on older entries too: windows of max_length that start this many entries apart. Left out: the newest
+    """Train on older entries too: windows of max_length that start every so many entries. Left out: the newest
     window alone."""
 
     @model_validator(mode="after")
