@@ -125,9 +125,9 @@ def by_kind(
 ) -> dict[str, float]:
     """Each metric overall and for each kind of item.
 
-    score, label, user, kind: [n]; ``kind`` holds positions in ``kind_names``. Keys: "auc" is the mean over the kinds where
-    it is defined, each with the same weight. Key "auc/pooled" is over all rows, "auc/<kind>" over the rows of one kind.
-    Undefined values are NaN.
+    score, label, user, kind: [n]; ``kind`` holds positions in ``kind_names``. Keys: "auc" is the mean over the kinds
+    where it is defined, each with the same weight. Key "auc/pooled" is over all rows, "auc/<kind>" over the rows of one
+    kind. Undefined values are NaN.
     Raises ValueError for an unknown metric, a score that is NaN, and a kind called "pooled".
     """
     if "pooled" in kind_names:

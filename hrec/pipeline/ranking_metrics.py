@@ -20,8 +20,8 @@ class Lists:
     """Ranked lists of U users, at most K long.
 
     Field ``item`` int[U, K]: best first, -1 after the end of a short list. Field ``hit`` bool[U, K]: whether the item
-    is a positive of the user in the measured split. Field ``relevant`` int[U]: how many of these the user has, those
-    that no list can hold included.
+    is a positive of the user in the measured split. Field ``relevant`` int[U]: how many of these the user has, in a
+    list or not.
     """
 
     user: np.ndarray

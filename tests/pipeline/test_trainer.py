@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import hrec
 from hrec.config import ConfigError
 from hrec.datasets import planted
 from hrec.datasets.batches import Draw
@@ -786,3 +787,18 @@ def test_a_stage_without_a_batch_is_refused_with_a_sentence():
     model.draw = lambda draw: iter(())  # type: ignore[method-assign,assignment]
     with pytest.raises(ConfigError, match="stage 'first' has no batch"):
         fit(model, opt())
+
+
+def test_a_frozen_module_stays_in_training_only_if_it_says_so():
+    model = Toy(("second",))
+    model.a[1].stays_in_training = True
+    modes = set()
+    model.on_step = lambda stage, step: modes.add((model.a[0].training, model.a[1].training, model.b[1].training))
+    fit(model, opt())
+    assert modes == {(False, True, True)}
+
+
+@pytest.mark.parametrize("name", ["trainer", "stage_run", "context", "distributed"])
+def test_training_knows_no_layer_by_name(name: str):
+    text = (Path(hrec.__file__).parent / "pipeline" / f"{name}.py").read_text(encoding="utf-8")
+    assert "hrec.models.layers" not in text and "TYPE_CHECKING" not in text
