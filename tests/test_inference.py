@@ -655,7 +655,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
     with pytest.raises(CheckpointError, match=r'data.inter_matrix_type is "01", and the run started with null'):
         load_run(run)
     (run / "result.json").unlink()
-    with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; continue it with .*--resume"):
+    with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; continue with .*--resume"):
         load_run(run)
 
 

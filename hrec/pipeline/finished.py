@@ -74,4 +74,4 @@ def _require_finished(folder: Path) -> None:
         raise ConfigError(f"{folder}: not a run folder, it holds no config.json")
     if not (folder / "result.json").is_file():
         script = "train_hete.py (or train_homo.py, as it was started)"
-        raise ConfigError(f"{folder}: the run is not finished, it has no result.json; continue it with {script} --resume")
+        raise ConfigError(f"{folder}: the run is not finished, it has no result.json; continue with {script} --resume")
