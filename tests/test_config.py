@@ -178,7 +178,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
 
 
 def test_a_key_that_stands_twice_is_refused(write):
-    assert "the key 'seed' stands twice" in problems(write(text='{"seed": 1, "model": {}, "seed": 2}'))[0]
+    assert "the key 'seed' is twice" in problems(write(text='{"seed": 1, "model": {}, "seed": 2}'))[0]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():

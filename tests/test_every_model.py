@@ -28,6 +28,7 @@ from hrec.models.base import BaseModel, InnerProductModel, Needs, Stage
 from hrec.models.layers.context import PairFields
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.wide import WideLinear
+from hrec.pipeline import prepare, reports
 from hrec.pipeline import run as pipeline_run
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into
 from hrec.pipeline.evaluator import Evaluator, scores
@@ -487,10 +488,10 @@ def test_validation_and_test_rows_do_not_reach_the_weights(
     loaded = config.LoadedConfig(run, cls, cls.Config(**SETTINGS.get(name, {})), {})
     x = board.test.interactions
     turned = with_labels(board.test, 1 - x.label).with_interactions(x.take(np.arange(0, len(x), 3)))
-    monkeypatch.setattr(pipeline_run, "draw_curves", lambda *args: None)
+    monkeypatch.setattr(reports, "draw_curves", lambda *args: None)
     ends, results = [], []
     for parts in (board, Split(board.train, turned, board.valid)):
-        monkeypatch.setattr(pipeline_run, "load_split", lambda *args, parts=parts: parts)
+        monkeypatch.setattr(prepare, "load_split", lambda *args, parts=parts: parts)
         before = set(tmp_path.iterdir())
         results.append(pipeline_run.run(loaded, show=False))
         (folder,) = set(tmp_path.iterdir()) - before

@@ -13,7 +13,7 @@ from hrec.experiments.options import CommonOptions
 from hrec.experiments.reports import Report
 from hrec.experiments.runs import Done, Job, best_of, run_all, try_all
 from hrec.experiments.significance import compare
-from hrec.pipeline.ranking import told as out_of
+from hrec.pipeline.ranking import describe_candidates as out_of
 from hrec.settings import RankingSettings
 
 CONFIGS = {
