@@ -436,8 +436,8 @@ def test_where_every_row_is_liked_a_history_without_ratings_answers_as_one_with_
         for text in ("item_id\n500\n501\n", "item_id,rating\n500,5\n501,1\n")
     )
     assert not said and bare.rows.rating is not None and np.isfinite(bare.rows.rating).all()
-    expected = scores_of_new(trained, rated)(torch.tensor([0]))
-    torch.testing.assert_close(scores_of_new(trained, bare)(torch.tensor([0])), expected, rtol=0, atol=0)
+    expected = scores_of_new(trained, rated)
+    torch.testing.assert_close(scores_of_new(trained, bare), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "False")])
