@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrec.cli.main import main
+from hrec.cli.commands import main
 from hrec.config import ConfigError, load
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Dense, Numeric, behind_missing
 from hrec.datasets.problems import DataError
