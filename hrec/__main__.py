@@ -2,7 +2,7 @@
 
 import sys
 
-from hrec.cli.main import main
+from hrec.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

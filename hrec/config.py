@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -26,13 +25,14 @@ from hrec.settings import (
     StageSettings,
     names_a_file,
 )
+from hrec.spelling import did_you_mean
 
 CONFIG_DIR = Path("configs")
 _HERE = Path(__file__).parent
 SHIPPED = next((path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()), _HERE / "configs")
 """The configs that come with the package: inside it where it is installed, next to it in a checkout."""
 
-# Keys that the published code read and that never changed what it did, with what hrec offers instead.
+# Keys that the published code read and that never had an effect, with what hrec offers instead.
 NEVER_HAD_EFFECT: dict[str, dict[str, str]] = {
     "data": {"pin_mem": "batches are drawn on the device", "num_workers": "batches need no worker processes"},
     "opt": {
@@ -100,7 +100,7 @@ def load(
         files = f"{path}, with data {data_path}" if data_path else str(path)
         raise ConfigError(f"{files}: {count}\n  " + "\n  ".join(problems))
     warnings += [
-        f"data.feat.{name}: an id is not read as a column; histories and tables of the model know it already"
+        f"data.feat.{name}: an id is not read as a column; histories and tables of the model use it already"
         for name in (run.data.USER_ID_FIELD, run.data.ITEM_ID_FIELD)
         if name in run.data.feat
     ]
@@ -122,14 +122,14 @@ def _model_settings(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises ConfigError with the line and column of a slip, or a key that stands twice."""
+    """The object in a JSON file. Raises ConfigError with the line and column of an error, or a duplicate key."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         out = dict(pairs)
         if len(out) < len(pairs):
             names = [name for name, _ in pairs]
             again = next(name for i, name in enumerate(names) if name in names[:i])
-            raise ValueError(f"the key '{again}' stands twice in one object")
+            raise ValueError(f"the key '{again}' is twice in one object")
         return out
 
     try:
@@ -164,7 +164,7 @@ def configs_in(folder: Path = CONFIG_DIR) -> dict[str, Path]:
 
 
 def _find(name: str, folder: Path | None = None) -> Path:
-    """The file that a name or a path means; ConfigError with the nearest name where there is none."""
+    """The file that a name or a path means; ConfigError with the nearest name if there is none."""
     folder = folder or CONFIG_DIR
     for path in (Path(name), shipped(folder / f"{name}.json"), shipped(folder / name)):
         if is_there(path):
@@ -188,7 +188,7 @@ def path_argument(text: str) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether it is a file. Raises ConfigError where a folder on the way may not be read."""
+    """Whether it is a file. Raises ConfigError if a folder of the path may not be read."""
     try:
         return path.is_file()
     except OSError as error:
@@ -198,7 +198,7 @@ def is_there(path: Path) -> bool:
 
 
 def _override(raw: dict[str, Any], text: str) -> str | None:
-    """Apply ``key.path=value`` to ``raw``; the value is JSON, or text where it is not. Returns a problem or None."""
+    """Apply ``key.path=value`` to ``raw``; the value is JSON, else text. Returns a problem or None."""
     path, equals, value = text.partition("=")
     if not equals or not path:
         return f"'{text}': an override is written key.path=value, for example opt.epochs=5"
@@ -223,7 +223,7 @@ def _override(raw: dict[str, Any], text: str) -> str | None:
 
 
 def _leave_out_column(feat: dict[str, Any], name: str) -> str | None:
-    """``data.feat.name=null``: the column is not read. Returns a problem where there is none of that name, or None."""
+    """``data.feat.name=null``: the column is not read. Returns a problem if there is no such column, or None."""
     if name not in feat:
         known = f" Columns: {', '.join(feat)}" if feat else " No column is named there."
         return f"data.feat.{name}: no such column to leave out.{did_you_mean(name, feat)}{known}"
@@ -232,7 +232,7 @@ def _leave_out_column(feat: dict[str, Any], name: str) -> str | None:
 
 
 def _drop_dead_keys(raw: dict[str, Any], model_class: Any) -> list[str]:
-    """Take out keys that the published code ignored, and say so, one line each."""
+    """Remove keys that the published code ignored; a warning for each."""
     dead = dict(NEVER_HAD_EFFECT)
     dead["model"] = getattr(model_class, "published_unused", {})
     warnings = []
@@ -251,19 +251,19 @@ def _drop_dead_keys(raw: dict[str, Any], model_class: Any) -> list[str]:
 COUNTS = ("epochs", "eval_step", "save_step")
 """Keys of the section opt that count epochs."""
 DESCENT = ("name", "hyper_params", "batch_size", "clip_grad", "scheduler", "row_wise")
-"""Keys of the section opt that are of steps down a gradient."""
+"""Keys of the section opt that are about steps of gradient descent."""
 
 
 def _without_effect(run: RunSettings, model_class: Any, raw: dict[str, Any]) -> list[str]:
-    """A line for each key that is right in itself and changes nothing in this run.
+    """A line for each valid key that changes nothing in this run.
 
-    A key at its default is passed over: config.json of a run names them all.
+    A key at its default is skipped: config.json of a run names them all.
     """
     out, default = [], OptSettings()
     if model_class.stage_groups == ("solve",):
-        told = f"{run.model['name']} is solved in closed form and takes no steps"
+        reason = f"{run.model['name']} is solved in closed form and takes no steps"
         given = [k for k in DESCENT if k in raw.get("opt", {}) and getattr(run.opt, k) != getattr(default, k)]
-        out += [f"opt.{key}: has no effect, as {told}" for key in given]
+        out += [f"opt.{key}: has no effect, as {reason}" for key in given]
     if model_class.one_epoch:
         out += _needless_epochs(run, raw)
     stops = [run.opt.early_stop, *(run.opt.for_stage(group).early_stop for group in model_class.stage_groups)]
@@ -274,7 +274,7 @@ def _without_effect(run: RunSettings, model_class: Any, raw: dict[str, Any]) -> 
 
 
 def _needless_epochs(run: RunSettings, raw: dict[str, Any]) -> list[str]:
-    """A line for each key that would give a model of one epoch more of them; config.json of a run names defaults."""
+    """A line for each key that would give a model of one epoch more epochs, except at its default."""
     opt = raw.get("opt", {})
     sections = {"opt": opt, **{f"opt.stages.{group}": of for group, of in opt.get("stages", {}).items()}}
     default = OptSettings()
@@ -301,20 +301,13 @@ def _stage_problems(raw: dict[str, Any], model_class: Any) -> list[str]:
     return out
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest of ``known``, or nothing when none is near. Case is ignored."""
-    by_lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
-    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
-
-
 def validate(cls: type[S], data: Any, prefix: str = "") -> tuple[S | None, list[str]]:
     """Settings of class ``cls`` from ``data``, or None and one line for each problem."""
     try:
         return cls.model_validate(data), []
     except ValidationError as error:
         found = error.errors()
-        # a list whose entries are wrong is also said to be too short
+        # pydantic also reports a list with wrong entries as too short
         within = {e["loc"][:i] for e in found for i in range(len(e["loc"]))}
         return None, [_explain(e, cls, prefix) for e in found if e["type"] != "too_short" or e["loc"] not in within]
 
@@ -363,7 +356,7 @@ def _explain(error: Any, cls: type[BaseModel], prefix: str) -> str:
 
 
 def _in_file(cls: type[BaseModel], loc: list[str]) -> list[str]:
-    """The path as it stands in the file: pydantic names the member of a union that it tried after the union's key."""
+    """The path in the file: after the key of a union, pydantic names the member that it tried."""
     here, out, mark = [cls], [], False
     for part in loc:
         if mark:

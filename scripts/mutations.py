@@ -149,16 +149,20 @@ MUTATIONS: list[Mutation] = [
     *_of(
         "hrec/pipeline/stage_run.py",
         "tests/pipeline/test_trainer.py tests/test_selection.py",
-        ("self.trainer.checkpoints.load_best(self.model)", "pass"),
-        ("if improved and self.trainer.checkpoints", "if self.trainer.checkpoints"),
+        ("self.context.checkpoints.load_best(self.model)", "pass"),
+        ("if improved and self.context.checkpoints", "if self.context.checkpoints"),
         ("value = measured[self.watched]", "value = next(iter(measured.values()))"),
-        ("epoch % s.eval_step == 0 or last_epoch", "epoch % s.eval_step == 0"),
+        ("epoch % settings.eval_step == 0 or epoch == self.epochs", "epoch % settings.eval_step == 0"),
     ),
     *_of(
         "hrec/pipeline/run.py",
         "tests/test_selection.py",
         ("lambda m: evaluator.measure(m, parts.valid)", "lambda m: evaluator.measure(m, parts.test)"),
         ('"valid": evaluator.measure(model, parts.valid)', '"valid": evaluator.measure(model, parts.test)'),
+    ),
+    *_of(
+        "hrec/pipeline/records.py",
+        "tests/test_selection.py",
         ("return best[-1] if best else None", "return best[0] if best else None"),
     ),
     *_of(

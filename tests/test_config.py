@@ -178,7 +178,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
 
 
 def test_a_key_that_stands_twice_is_refused(write):
-    assert "the key 'seed' stands twice" in problems(write(text='{"seed": 1, "model": {}, "seed": 2}'))[0]
+    assert "the key 'seed' is twice" in problems(write(text='{"seed": 1, "model": {}, "seed": 2}'))[0]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():
@@ -450,7 +450,7 @@ def test_a_published_file_loads_and_trains(tmp_path, name):
     ("settings", "problem"),
     [
         ({"label": {"from": "rating", "above": 3, "popularity": 1}}, "without 'negatives' none is drawn"),
-        ({"feat": {"age": {"type": "float", "separator": ";"}}}, "'separator' is of columns of type token_seq, not"),
+        ({"feat": {"age": {"type": "float", "separator": ";"}}}, "'separator' is of columns of type token_seq or"),
         ({"feat": {"age": {"type": "float", "min_count": 2}}}, "'min_count' is of columns of type token or token_seq"),
         ({"type": []}, "name each kind once, and one at least"),
     ],

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hrec import config
-from hrec.datasets.batches import Draw, Pairs
+from hrec.datasets.batches import Draw, Joint, Pairs, Rows
 from hrec.datasets.histories import CELLS
 from hrec.datasets.queries import Queries, UnknownUserError
 from hrec.datasets.recdata import Feedback, RecData, Split, Table
@@ -28,6 +28,7 @@ from hrec.models.base import BaseModel, InnerProductModel, Needs, Stage
 from hrec.models.layers.context import PairFields
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.wide import WideLinear
+from hrec.pipeline import prepare, reports
 from hrec.pipeline import run as pipeline_run
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into
 from hrec.pipeline.evaluator import Evaluator, scores
@@ -40,6 +41,8 @@ ROOT = Path(__file__).parents[1]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "NCF": {"embedding_size": 16, "mlp_hidden_size": [32, 16], "pretrain": True},  # all the stages that it may have
+    "CKE": {"text": {"activation": "tanh"}, "vectors": {"hidden": 16}, "reg_weight": 0.05},
+    "VBPR": {"visual_size": 16},
     "CDL": {"widths": [24, 16], "b": 0.1, "lambda_u": 0.1, "lambda_n": 10},
     "DualNet": {"levels": [24, 16], "block_items": 20},
 }
@@ -47,6 +50,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 OPT: dict[str, dict[str, Any]] = {
     "BPRMF": {"epochs": 15},
     "CDL": {"batch_size": 16, "epochs": 12},  # rows are items, of which there are few
+    "CKE": {"epochs": 20},
+    "VBPR": {"epochs": 15},
     "DSSM": {"epochs": 16},  # angles between towers take off late: after 8 epochs half of the seeds know nothing yet
     "DualNet": {"batch_size": 16},
 }
@@ -63,14 +68,17 @@ SEEDLESS = {"EASE", "ItemKNN", "Popularity"}
 ANSWER_UNKNOWN_USERS = {
     "BPRMF",
     "CDL",
+    "CKE",
     "DMF",
     "DualNet",
     "DURation",
     "EASE",
     "FISM",
+    "FREEDOM",
     "ItemKNN",
     "LightGCN",
     "NAIS",
+    "VBPR",
     "WMF",
 }
 """Models that answer from a history alone."""
@@ -480,10 +488,10 @@ def test_validation_and_test_rows_do_not_reach_the_weights(
     loaded = config.LoadedConfig(run, cls, cls.Config(**SETTINGS.get(name, {})), {})
     x = board.test.interactions
     turned = with_labels(board.test, 1 - x.label).with_interactions(x.take(np.arange(0, len(x), 3)))
-    monkeypatch.setattr(pipeline_run, "draw_curves", lambda *args: None)
+    monkeypatch.setattr(reports, "draw_curves", lambda *args: None)
     ends, results = [], []
     for parts in (board, Split(board.train, turned, board.valid)):
-        monkeypatch.setattr(pipeline_run, "load_split", lambda *args, parts=parts: parts)
+        monkeypatch.setattr(prepare, "load_split", lambda *args, parts=parts: parts)
         before = set(tmp_path.iterdir())
         results.append(pipeline_run.run(loaded, show=False))
         (folder,) = set(tmp_path.iterdir()) - before
@@ -571,8 +579,10 @@ def relabelled_twin(name: str, model: BaseModel, data: RecData, new: dict[int, n
     return twin
 
 
-def renumbered(batch: Pairs, data: RecData, new: dict[int, np.ndarray]) -> Pairs:
+def renumbered(batch: Pairs | Joint, data: RecData, new: dict[int, np.ndarray]) -> Pairs | Joint:
     user, item = (torch.from_numpy(new[n]) for n in (data.n_users, data.n_items))
+    if isinstance(batch, Joint):
+        return Joint(renumbered(batch.pairs, data, new), batch.items and Rows(item[batch.items.row]))
     return Pairs(user[batch.user], item[batch.positive], item[batch.negative])
 
 
@@ -587,7 +597,7 @@ def with_draws_of(model: BaseModel, data: RecData, twin: BaseModel, new: dict[in
     def both(own: Stage, stage: Stage) -> Stage:
         def epoch(draw: Draw) -> Iterator[Any]:
             same = replace(draw, generator=draw.generator.clone_state())
-            if isinstance(next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs):
+            if isinstance(next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs | Joint):
                 yield from (renumbered(batch, data, new) for batch in own.sampler.epoch(same))
             else:
                 yield from stage.sampler.epoch(draw)

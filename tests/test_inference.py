@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrec.cli.main import main
+from hrec.cli.commands import main
 from hrec.config import ConfigError, load
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Dense, Numeric, behind_missing
 from hrec.datasets.problems import DataError
@@ -228,8 +228,8 @@ def test_a_list_ends_where_the_items_end_and_a_user_with_none_left_has_no_rows(f
     rows = recommend(trained, ["100", "101"], k=40, kind="film", log=said.append)
     assert set(rows["user"].to_pylist()) == {"101"} and 0 < len(rows) < 12
     assert said == [
-        "no unseen items of kind 'film' left: 1 user (100)",
-        "fewer than 40 unseen items of kind 'film': 1 user (101)",
+        "no candidate items of kind 'film': 1 user (100)",
+        "fewer than 40 candidate items of kind 'film': 1 user (101)",
     ]
 
 
@@ -410,8 +410,8 @@ def test_unknown_items_are_counted_and_passed_over_but_not_when_all_are(finished
     new, said = told(finished, shop, history("item_id,rating\n500,5\n5310,4\n999,4\n"))
     assert new.rows.item.tolist() == [0]
     (line,) = said
-    assert "2 of 3 items unknown to 'shop': '5310' (nearest: " in line and line.endswith("passed over")
-    with pytest.raises(DataError, match=r"2 of 2 items unknown to 'shop': 'a', 'b'. Without a known item"):
+    assert "2 of 3 items unknown to 'shop': '5310' (nearest: " in line and line.endswith("skipped")
+    with pytest.raises(DataError, match=r"2 of 2 items unknown to 'shop': 'a', 'b'. A history needs a known item"):
         told(finished, shop, history("item_id\na\nb\n"))
 
 
@@ -420,7 +420,7 @@ def test_a_history_without_ratings_is_of_liked_items(finished, shop, history):
     x = load_run(finished("deepmf", data_of(shop)), "cpu").parts.train.interactions
     assert new.rows.label.tolist() == [1, 1]
     assert new.rows.rating[0] == pytest.approx(x.rating[x.label > 0].mean())
-    assert "no column 'rating', so a liked item counts as rated 4." in said[0]
+    assert "no column 'rating', so a positive counts as rated 4." in said[0]
     unsaid: list[str] = []
     new_users(load_run(finished("itemknn", data_of(shop)), "cpu"), history("item_id\n500\n501\n"), log=unsaid.append)
     assert not unsaid  # ItemKNN reads who likes what, and no rating
@@ -436,8 +436,8 @@ def test_where_every_row_is_liked_a_history_without_ratings_answers_as_one_with_
         for text in ("item_id\n500\n501\n", "item_id,rating\n500,5\n501,1\n")
     )
     assert not said and bare.rows.rating is not None and np.isfinite(bare.rows.rating).all()
-    expected = scores_of_new(trained, rated)(torch.tensor([0]))
-    torch.testing.assert_close(scores_of_new(trained, bare)(torch.tensor([0])), expected, rtol=0, atol=0)
+    expected = scores_of_new(trained, rated)
+    torch.testing.assert_close(scores_of_new(trained, bare), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "False")])
@@ -449,14 +449,14 @@ def test_labels_may_stand_in_for_ratings(finished, shop, history, yes, no):
 def test_of_a_row_that_comes_twice_the_last_counts(finished, shop, history):
     new, said = told(finished, shop, history("item_id,rating\n500,1\n501,3\n500,5\n"))
     assert sorted(zip(new.rows.item.tolist(), new.rows.rating.tolist(), strict=True)) == [(0, 5), (1, 3)]
-    assert "1 row of a user and an item that come again" in said[0]
+    assert "1 row of a user and an item that a later row repeats" in said[0]
 
 
 def test_users_without_a_known_item_are_left_out_and_known_users_are_told(finished, shop, history):
     new, said = told(finished, shop, history("user_id,item_id\nzoe,77777\n101,500\n"), inter_matrix_type="01")
     assert new.ids.tolist() == ["101"]
     assert "1 user without a known item left out: zoe" in said[1]
-    assert "in the data too, where they are not looked up: 1 user, 101" in said[2]
+    assert "in the data too, but only the new history counts: 1 user, 101" in said[2]
 
 
 def test_a_kind_tells_items_of_the_same_id_apart(finished, tmp_path, history):
@@ -484,7 +484,7 @@ def test_a_kind_tells_items_of_the_same_id_apart(finished, tmp_path, history):
         ("item,rating\n500,5\n", "no column 'item_id'. Did you mean 'item'?"),
         ("item_id,rating\n500,five\n", "line 2, column 'rating': 'five' is not a number"),
         ("item_id,rating\n,5\n", "line 2, column 'item_id': an empty cell is no id"),
-        ("item_id,rating\n500,\n", "is not a number, so it does not tell whether the item is liked"),
+        ("item_id,rating\n500,\n", "is not a number, so it gives no label"),
         ("item_id,label\n500,2\n", "'2' is no label"),
         ("item_id\n", "has columns but no rows"),
         ("", "the file is empty"),
@@ -652,10 +652,10 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["data"]["inter_matrix_type"] = "01"
     (run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r'data.inter_matrix_type is "01", and the run was begun with null'):
+    with pytest.raises(CheckpointError, match=r'data.inter_matrix_type is "01", and the run started with null'):
         load_run(run)
     (run / "result.json").unlink()
-    with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; go on with .*--resume"):
+    with pytest.raises(ConfigError, match=r"the run is not finished, it has no result.json; continue with .*--resume"):
         load_run(run)
 
 
@@ -879,4 +879,4 @@ def test_help_names_the_commands_and_their_options(capsys):
 def test_the_nearest_of_many_ids_are_looked_for_among_those_that_begin_alike(monkeypatch):
     monkeypatch.setattr(raw_ids, "COMPARED", 3)
     known = np.array(["b" * 9000, "ab1", "ab22", "zb1", "abcdef", "ab3"], object)
-    assert raw_ids.told_unknown(["ab9"], known) == "'ab9' (nearest: ab3, ab1)"
+    assert raw_ids.describe_unknown(["ab9"], known) == "'ab9' (nearest: ab3, ab1)"

@@ -135,6 +135,18 @@ def test_every_column_of_the_example_of_own_data_is_read(tmp_path: Path, monkeyp
     assert len(data.interactions) == len(Path("data/mine/interactions.csv").read_text().splitlines()) - 1
 
 
+def test_the_example_of_reviews_and_texts_runs(tmp_path: Path):
+    example = section(f"{GUIDE}/your-data.md", "Reviews and texts")
+    (command,) = commands(example)
+    printed = run(command, checkout(tmp_path, example))
+    assert re.search(r"fields of items: item id, title", printed), printed
+    (program,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
+    (tmp_path / "program.py").write_text(program)
+    words = run("python program.py", tmp_path).split()
+    reviews = re.findall(r"^ann,.*?,.*?,.*?,(.*)$", example, re.MULTILINE)
+    assert words and set(words) <= set(re.findall(r"\w+", " ".join(reviews).lower()))
+
+
 def test_the_example_of_a_trained_model_runs(tmp_path: Path):
     own = section(f"{GUIDE}/your-data.md", "Bring your own data")
     example = section(f"{GUIDE}/recommend-and-export.md", "Use a trained model")

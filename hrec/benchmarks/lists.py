@@ -31,7 +31,8 @@ from hrec.models.general.bprmf import BPRMF
 from hrec.models.general.wmf import WMF
 from hrec.models.layers.top_k import top_k
 from hrec.pipeline.checkpoints import Checkpoints
-from hrec.pipeline.records import Progress, table
+from hrec.pipeline.records import Progress
+from hrec.pipeline.reports import table
 from hrec.pipeline.topn import Masked, masked_scores, users_at_once
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, RankingSettings

@@ -18,7 +18,7 @@ from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import TrainData
 from hrec.models import MODELS, find_model
 from hrec.pipeline.building import build_model
-from hrec.pipeline.records import table
+from hrec.pipeline.reports import table
 
 STAND_IN = "planted-small"
 """The data in place of some that is not prepared."""

@@ -15,7 +15,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel
 from hrec.models.hetero.duration import DURation
 from hrec.models.layers.histories import HistoryLinear
-from hrec.pipeline.records import table
+from hrec.pipeline.reports import table
 from hrec.settings import StageSettings
 
 PUBLISHED_ADAM = {"lr": 0.001, "weight_decay": 0.01}

@@ -16,7 +16,7 @@ from hrec.inference.export import write_csv
 from hrec.inference.history import NAME
 from hrec.inference.users_from import ids_from, with_names_of_data
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
-from hrec.pipeline.records import table
+from hrec.pipeline.reports import table
 from hrec.streams import stdout_is_closed, tell
 
 # ------------------------------------------------------------------------------------------- recommend

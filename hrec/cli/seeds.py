@@ -25,8 +25,8 @@ from hrec.cli.arguments import too_small
 from hrec.cli.ending import status_of
 from hrec.config import ConfigError, path_argument
 from hrec.experiments.runs import Job, run_all, short
-from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.devices import reuse_memory
+from hrec.pipeline.measured import Metrics
 from hrec.pipeline.metrics import direction
 from hrec.pipeline.ranking import GROUPS
 from hrec.pipeline.ranking_metrics import is_ranking
@@ -106,7 +106,7 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
     except ValueError as error:
         raise ConfigError(f"--metric: {error}") from None
     for name, config in configs.items():
-        if metric not in (measured := measured_metrics(config)):
+        if metric not in (measured := Metrics.parse(config).names):
             said = "--metric" if asked else f"--metric is left out, and {jobs[0].config} watches '{metric}'"
             raise ConfigError(
                 f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of all models, or "

@@ -15,7 +15,7 @@ from hrec.config import path_argument
 from hrec.endings import status_of
 from hrec.threads import how_threads_wait
 
-GO_ON = "; a run that had begun goes on with --resume"
+CONTINUE = "; a run that had started continues with --resume"
 
 
 def parser(description: str, prog: str | None = None) -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def parser(description: str, prog: str | None = None) -> argparse.ArgumentParser
     p.add_argument("--device", help="auto (the freest GPU, else the CPU), cpu, cuda or cuda:<n>")
     p.add_argument("--seed", type=int, help="the seed of this run")
     p.add_argument(
-        "--resume", type=path_argument, metavar="RUN", help="go on with a run folder, with the settings saved in it"
+        "--resume", type=path_argument, metavar="RUN", help="continue a run folder, with the settings saved in it"
     )
     p.add_argument("--dry-run", action="store_true", help="print settings, data, model size, time of a step")
     return p
@@ -46,4 +46,4 @@ def train(description: str, homogeneous: bool, argv: Sequence[str] | None = None
 
         run_or_show(args, homogeneous)
 
-    return status_of(work, GO_ON)
+    return status_of(work, CONTINUE)

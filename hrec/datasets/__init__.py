@@ -18,6 +18,7 @@ from hrec.datasets.planted_best import best_auc
 from hrec.datasets.problems import DataError
 from hrec.datasets.recdata import Feedback, RecData, Split, keep_kinds
 from hrec.datasets.splitting import split
+from hrec.datasets.vocabulary import with_training_words
 from hrec.settings import DataSettings
 
 PROBABILITY = "probability"
@@ -71,8 +72,8 @@ def one_kind(data: RecData, settings: DataSettings) -> RecData:
 
 
 def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] = lambda line: None) -> Split:
-    """The parts that ``data.split`` asks for, of one kind alone if need be, with the columns made from the training
-    part. Raises DataError."""
+    """The parts that ``data.split`` asks for, of one kind alone if need be, with the words and the columns that come
+    from the training part. Raises DataError."""
     try:
         parts = split(data, settings.split, settings.sample, log, feedback_of(settings, data))
         if is_single(settings):
@@ -86,7 +87,7 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
                 "warning: data.train_columns: 'mean' is taken over a training row itself too and tells its label, "
                 "which it does not of a test row; it lowered the AUC on Epinions (docs/log)"
             )
-        return with_train_columns(parts, settings.train_columns)
+        return with_train_columns(with_training_words(parts, settings.feat, log), settings.train_columns)
     except ValueError as error:  # a split or share that this data cannot give
         raise DataError(str(error)) from None
 

@@ -121,6 +121,18 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """A batch for each part of a joint loss; None where the model has no such part. Its length is that of ``pairs``."""
+
+    pairs: Pairs
+    items: Rows | None = None
+    triples: Triples | None = None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+@dataclass(frozen=True)
 class Block:
     """Some users, some items and all pairs of them, a block of R: user int64[B_u], item int64[B_v]; no duplicates.
 

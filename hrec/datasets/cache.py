@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, Sparse
+from hrec.datasets.columns import Categorical, CategoricalList, Dense, Numeric, Sparse, Tokens
 from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.datasets.relations import Relations
 
-FORMAT = 5  # raise it when what is stored, or how files are parsed, changes
+FORMAT = 6  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
 TEXT = ".arrow"
 """Ending of a file that holds an array of Python strings."""
-COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse)
+COLUMNS = (Categorical, CategoricalList, Numeric, Dense, Sparse, Tokens)
 CLASSES = {c.__name__: c for c in (RecData, Table, Interactions, Relations, *COLUMNS)}
 TRUST_CLOCK_FROM = 1 << 28
 """Files of this many bytes are not hashed again while size and time of change are those recorded."""

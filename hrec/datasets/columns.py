@@ -184,13 +184,15 @@ def joined(columns: Sequence[Column]) -> Column:
         return _joined_categories(columns)  # type: ignore[arg-type]
     if isinstance(first, Sparse):
         return _joined_sparse(columns)  # type: ignore[arg-type]
+    if isinstance(first, Tokens):
+        return _joined_tokens(columns)  # type: ignore[arg-type]
     values = [c.value for c in columns]  # type: ignore[union-attr]
     if len({v.shape[1:] for v in values}) > 1:
         raise ValueError("holds vectors of " + " and ".join(str(v.shape[1]) for v in values) + " numbers")
     in_training = None
     if any(c.in_training is not None for c in columns):  # type: ignore[union-attr]
         in_training = np.concatenate([c.own_row_out.value for c in columns])  # type: ignore[union-attr]
-    return type(first)(np.concatenate(values), in_training=in_training)  # type: ignore[call-arg]
+    return type(first)(np.concatenate(values), in_training=in_training)
 
 
 def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:
@@ -199,6 +201,17 @@ def _joined_sparse(columns: Sequence[Sparse]) -> Sparse:
     length = np.concatenate([np.diff(c.offset) for c in columns])
     index, value = (np.concatenate([getattr(c, name) for c in columns]) for name in ("index", "value"))
     return Sparse(np.concatenate([[0], np.cumsum(length)]), index, value, columns[0].width)
+
+
+def _joined_tokens(columns: Sequence[Tokens]) -> Tokens:
+    length = np.concatenate([np.diff(c.offset) for c in columns])
+    offset = np.concatenate([[0], np.cumsum(length)])
+    if all(c.vocabulary is columns[0].vocabulary for c in columns):
+        return Tokens(offset, np.concatenate([c.word for c in columns]), columns[0].vocabulary)
+    vocabulary, place = np.unique(np.concatenate([c.vocabulary for c in columns]), return_inverse=True)
+    places = np.split(place.astype(np.int32), np.cumsum([len(c.vocabulary) for c in columns])[:-1])
+    word = np.concatenate([at[c.word] for at, c in zip(places, columns, strict=True)])
+    return Tokens(offset, word, vocabulary)
 
 
 def _joined_categories(columns: Sequence[Categorical | CategoricalList]) -> Categorical | CategoricalList:

@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 from hrec.datasets import encoding, times
 from hrec.datasets.catalogue import Catalogue
-from hrec.datasets.columns import Column
+from hrec.datasets.interaction_columns import checked_fields, encode, feature_names, split_column
 from hrec.datasets.problems import DataError, Log, RowCheck, plural
 from hrec.datasets.recdata import Interactions
 from hrec.datasets.repeats import settle_repeats
 from hrec.datasets.sheets import Sheet
 from hrec.datasets.tables import typed
-from hrec.settings import ColumnSplit, DataSettings
+from hrec.settings import DataSettings
 
 
 def require_named_columns(sheet: Sheet, settings: DataSettings) -> None:
@@ -32,16 +32,11 @@ def columns_to_read(settings: DataSettings) -> set[str]:
     names |= {settings.RATING_FIELD, settings.TIME_FIELD}
     names |= {settings.TYPE_FIELD} if settings.TYPE_FIELD is not None else set()
     names |= {settings.label.source} if settings.label and settings.label.source else set()
-    return names | ({column} if (column := split_column(settings)) else set())
+    return names | feature_names(settings) | ({column} if (column := split_column(settings)) else set())
 
 
 def needs_time(settings: DataSettings) -> bool:
     return settings.split.by in ("time", "leave_one_out")
-
-
-def split_column(settings: DataSettings) -> str | None:
-    """The column that tells the part of each row, where there is one."""
-    return settings.split.column if isinstance(settings.split, ColumnSplit) else None
 
 
 def build_interactions(
@@ -60,6 +55,7 @@ def build_interactions(
     rating = _ratings(check, settings)
     values = _label_values(check, settings, log)
     time = _times(check, settings)
+    fields = checked_fields(check, settings, log)
     ratings = [numbers for numbers in (rating, values if made else None) if numbers is not None]
     settle_repeats(check, settings, user.astype(np.int64) << 32 | item, time, ratings, None if how else values)
     label = _labels(check, values, settings)
@@ -79,19 +75,10 @@ def build_interactions(
             label=pick(label, np.float32),
             rating=pick(rating, np.float32),
             time=pick(time, np.float64),
-            columns={name: column.take(rows) for name, column in _columns(sheet, settings).items()},
+            columns=encode(check.rows(), fields, settings),
         ),
         user_ids,
     )
-
-
-def _columns(sheet: Sheet, settings: DataSettings) -> dict[str, Column]:
-    """The columns of the interactions themselves that the run needs."""
-    name = split_column(settings)
-    if name is None:
-        return {}
-    sheet.column(name, "Correct data.split.column or the header.")
-    return {name: encoding.categorical([typed(sheet, name, encoding.as_names)])[0]}
 
 
 def _place_items(

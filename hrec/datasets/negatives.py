@@ -46,7 +46,7 @@ def with_negatives(
         item[at.cpu().numpy()] = drawn_from.draw(user[at], kind[at], generator).cpu().numpy()
     n, found = len(rows), item != NOTHING
     source, item, asked = source[found], item[found], len(source)
-    both = rows.take(np.concatenate([np.arange(n), source]))
+    both = replace(rows, columns={}).take(np.concatenate([np.arange(n), source]))
     both = replace(
         both,
         item=np.concatenate([rows.item, item]),

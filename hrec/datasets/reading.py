@@ -12,12 +12,12 @@ from hrec.datasets import cache as caching
 from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue, read_catalogue
 from hrec.datasets.columns import Column
+from hrec.datasets.interaction_columns import split_column
 from hrec.datasets.interactions import (
     build_interactions,
     columns_to_read,
     needs_time,
     require_named_columns,
-    split_column,
 )
 from hrec.datasets.problems import DataError, Log
 from hrec.datasets.reading_relations import read_relations

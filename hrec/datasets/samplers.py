@@ -8,14 +8,16 @@ so nothing outlives the model that owns it. Columns are gathered by the model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hrec.datasets.batches import Block, Draw, Pairs, Points, Rows, Triples
+from hrec.datasets.batches import Block, Draw, Joint, Pairs, Points, Rows, Triples
 from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.unseen import Unseen, unseen_items
@@ -98,6 +100,10 @@ class Pairwise:
         left = self._unseen.any_left(rows[0], rows[2])
         return tuple(a[left] for a in rows)
 
+    def __len__(self) -> int:
+        """Rows of an epoch."""
+        return len(self._positives[0])
+
     def epoch(self, draw: Draw) -> Iterator[Pairs]:
         user, item, span, row = self._positives
         order = torch.randperm(len(user), generator=draw.generator).to(draw.device)
@@ -136,6 +142,10 @@ class Triplewise:
         left = false.any_left(rows[3], torch.zeros_like(rows[3]))
         return false, tuple(a[left] for a in rows)
 
+    def __len__(self) -> int:
+        """Triples of an epoch."""
+        return len(self._triples[1][0])
+
     def epoch(self, draw: Draw) -> Iterator[Triples]:
         false, (head, relation, tail, query) = self._triples
         order = torch.randperm(len(head), generator=draw.generator).to(draw.device)
@@ -156,10 +166,40 @@ class Items:
         if all_items:
             self.items = np.concatenate([self.items, np.setdiff1d(np.arange(data.n_items), self.items)])
 
+    def __len__(self) -> int:
+        """Items of an epoch."""
+        return len(self.items)
+
     def epoch(self, draw: Draw) -> Iterator[Rows]:
         item = shuffled(self.items, draw)
         for own in draw.slices(len(item)):
             yield Rows(item[own])
+
+
+class Jointly:
+    """One batch of pairs at each step, with one of items and one of triples, as Joint.
+
+    The pairs set the number of steps. Items and triples are cut into as many batches, so that an epoch takes each once;
+    where rounding leaves too few batches, they start again in a new order. None: the model has no such part.
+    """
+
+    def __init__(self, pairs: Pairwise, items: Items | None = None, triples: Triplewise | None = None) -> None:
+        self.data, self.pairs, self.items, self.triples = pairs.data, pairs, items, triples
+
+    def epoch(self, draw: Draw) -> Iterator[Joint]:
+        steps = max(1, -(-len(self.pairs) // draw.batch_size))
+        items, triples = (_spread(sampler, steps, draw) for sampler in (self.items, self.triples))
+        for pairs in self.pairs.epoch(draw):
+            yield Joint(pairs, next(items), next(triples))
+
+
+def _spread(sampler: Items | Triplewise | None, steps: int, draw: Draw) -> Iterator[Any]:
+    """Batches without end, an epoch of them over ``steps`` steps; None again and again where there is no row."""
+    if not sampler:
+        yield from repeat(None)
+    size = -(-len(sampler) // steps)  # type: ignore[arg-type]
+    while True:
+        yield from sampler.epoch(replace(draw, batch_size=size))  # type: ignore[union-attr]
 
 
 class Dual:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +19,10 @@ from hrec.datasets.encoding import NotText
 from hrec.datasets.problems import DataError, Log, RowCheck, missing_column, plural
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
 from hrec.datasets.sparse import read_sparse
+from hrec.datasets.tokenizing import Tokenizer, join_texts, read_texts
 from hrec.datasets.vectors import read_vectors, rows_without_vector
 from hrec.settings import DataSettings
+from hrec.settings.features import SOURCES
 
 T = TypeVar("T")
 
@@ -38,6 +41,13 @@ class Field:
     min_count: int = 1
     path: str | None = None
     lenient: bool = False
+    tokenizer: str = "words"
+    lower: bool = True
+    max_length: int | None = None
+
+    @property
+    def how_to_split(self) -> Tokenizer:
+        return Tokenizer(self.tokenizer, self.separator or " ", self.lower, self.max_length)
 
     @property
     def setting(self) -> str:
@@ -66,7 +76,8 @@ def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) 
             continue
         as_in_header = feat.type == "float" and any(sheet.types.get(name) == "float_seq" for sheet in sheets.values())
         kind = "float_seq" if as_in_header else feat.type
-        out.append(Field(name, kind, feat.source, feat.separator, feat.min_count, feat.path, settings.drop_bad_rows))
+        plain = Field(name, kind, feat.source, feat.separator, feat.min_count, feat.path, settings.drop_bad_rows)
+        out.append(replace(plain, tokenizer=feat.tokenizer, lower=feat.lower, max_length=feat.max_length))
     return out
 
 
@@ -155,7 +166,7 @@ def require_known_sources(settings: DataSettings, kinds: Sequence[str], log: Log
     """
     for name in named_columns(settings):
         kind = settings.feat[name].source.removeprefix("item_")
-        if settings.feat[name].source in ("user", "item") or kind in kinds:
+        if settings.feat[name].source in SOURCES or kind in kinds:
             continue
         told = f"data.feat.{name}: source 'item_{kind}' names no kind."
         if near := did_you_mean(kind, kinds):
@@ -171,9 +182,16 @@ def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Lo
     check.refuse(text.is_null().to_numpy(zero_copy_only=False), ids, "is no id")
     again = _but_last(encoding.numbered(text), check.good)
     check.refuse(again, ids, "stands again further down", "Leave one of the rows (dropping keeps the last)")
+    check_cells(check, fields, drop)
+    rows = check.rows()
+    return rows.with_cells(ids, text.filter(pa.array(check.good)))
+
+
+def check_cells(check: RowCheck, fields: Sequence[Field], drop: bool) -> None:
+    """Raises DataError for a cell of these columns that cannot be read; with ``drop`` such cells are left empty."""
     for field in fields:
         if field.type == "float":
-            _, bad = typed(sheet, field.name, encoding.as_numbers)
+            _, bad = typed(check.sheet, field.name, encoding.as_numbers)
             check.empty(bad, field.name, "is not a number")
         elif field.type == "float_seq":
             _read_printed_lists(check, field)
@@ -184,8 +202,6 @@ def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Lo
             _remark_lists(check, field)
         elif field.type == "vector" and drop:
             _tell_without_vector(check, field)
-    rows = check.rows()
-    return rows.with_cells(ids, text.filter(pa.array(check.good)))
 
 
 def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
@@ -297,6 +313,8 @@ def _encode(field: Field, sheets: Sequence[Sheet]) -> Sequence[Column]:
         return [Numeric(encoding.as_numbers(sheet.cells[name])[0].astype(np.float32)) for sheet in sheets]
     if field.type == "token":
         return encoding.categorical([typed(sheet, name, encoding.as_names) for sheet in sheets], field.min_count)
+    if field.type == "tokens":
+        return join_texts([typed(sheet, name, partial(read_texts, how=field.how_to_split)) for sheet in sheets])
     lists = [_lists(sheet, field) for sheet in sheets]
     if field.type == "token_seq":
         return encoding.categorical_lists(lists, field.min_count)

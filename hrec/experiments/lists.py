@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from hrec.experiments.options import CommonOptions
 from hrec.experiments.reports import Report
 from hrec.experiments.runs import Done, Job, best_of, run_all, try_all
 from hrec.experiments.significance import compare
-from hrec.pipeline.ranking import told as out_of
+from hrec.pipeline.ranking import describe_candidates as out_of
 from hrec.settings import RankingSettings
 
 Overrides = tuple[str, ...]
@@ -23,9 +24,14 @@ Overrides = tuple[str, ...]
 class ListOptions(Protocol):
     """The options of a paper whose tables are made of lists (a ``CommonOptions`` with these)."""
 
-    seeds: int
-    jobs: int
-    out: Any
+    @property
+    def seeds(self) -> int: ...
+
+    @property
+    def jobs(self) -> int: ...
+
+    @property
+    def out(self) -> Path: ...
 
     def trials_of(self, model: str) -> list[Overrides]:
         """What is tried of a model; without trials one setting, which may be empty."""

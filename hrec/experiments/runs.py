@@ -24,10 +24,9 @@ from hrec.models import find_model
 from hrec.models.base import BaseModel
 from hrec.pipeline.building import cache_folder, effective_settings
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, write_whole
-from hrec.pipeline.checks import measured_metrics
 from hrec.pipeline.evaluator import scores
+from hrec.pipeline.measured import Metrics
 from hrec.pipeline.ranking import Ranking
-from hrec.pipeline.ranking_metrics import is_ranking
 from hrec.pipeline.records import RunFolder, commit
 from hrec.pipeline.run import run
 from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_digests
@@ -58,7 +57,7 @@ class Job:
         """Parent of the run folder; it goes by the settings as they take effect, so two ways to say one thing meet."""
         settings = effective_settings(self.load())
         told = {key: settings[key] for key in ("data", "model", "opt", "metrics")}
-        if any(is_ranking(name) for name in settings["metrics"]):
+        if Metrics.of(settings["metrics"]).lists:
             told["ranking"] = {k: v for k, v in settings["ranking"].items() if k != "eval_memory_mb"}
         digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=5).hexdigest()
         return out / "runs" / f"{self.config}-{digest}-seed{self.seed}"
@@ -202,7 +201,7 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
         )
 
     def look(model: BaseModel, parts: Split, folder: Path) -> None:
-        rows, lists = parts.test.interactions, [name for name in measured_metrics(config) if is_ranking(name)]
+        rows, lists = parts.test.interactions, Metrics.parse(config).lists
         if rows.label is not None:
             user, item = (torch.from_numpy(a.astype(np.int64)) for a in (rows.user, rows.item))
             np.save(folder / "test_scores.npy", scores(model, user, item).cpu().numpy())
@@ -216,7 +215,7 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
     try:
         alone = parent_process() is None  # bars of runs side by side would write over one another
         begun_in = begun[-1] if begun else None
-        result = run(config, begun_in, show=False, parts=split_of(config), look=look, bars=alone)
+        result = run(config, begun_in, show=False, parts=split_of(config), on_trained=look, bars=alone)
     except DivergedError as error:
         told = json.dumps({"why": str(error), "data": digests_of(config), "commit": commit()}, indent=2)
         write_whole(parent / DIVERGED, lambda path: path.write_text(told, encoding="utf-8"))

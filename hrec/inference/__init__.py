@@ -1,4 +1,4 @@
-"""Using a trained model: lists for users known and new, and vectors for other programs.
+"""Using a trained model: lists for known and new users, and vectors for other programs.
 
 trained = load_run("output/DURation-planted-small-20260101-120000")
 lists = recommend(trained, ["u7", "u8"], k=10, kind="book")

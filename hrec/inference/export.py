@@ -1,6 +1,6 @@
 """The vectors of users and items of an inner-product model, as files for other programs.
 
-The inner product of a user's and an item's vector is the model's score: biases are numbers of the vectors.
+The inner product of a user's and an item's vector is the model's score: the vectors hold the biases.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from hrec.models.base import InnerProductModel
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
 
 ROWS = 65_536
-"""Vectors in each row group of a parquet file."""
+"""Vectors in a row group of a parquet file."""
 
 
 def export(trained: Trained, to: str, folder: Path) -> list[Path]:
     """Write the vectors into ``folder``, each file whole or not at all; the paths written.
 
-    to: one of FORMATS. Raises ConfigError for a model without vectors, or where faiss is not installed, and
-    CheckpointError where a file cannot be written.
+    to: one of FORMATS. Raises ConfigError for a model without vectors or without faiss installed, and
+    CheckpointError if a file cannot be written.
     """
     if to not in FORMATS:
         raise ConfigError(f"no format '{to}'.{did_you_mean(to, FORMATS)} Formats: {', '.join(FORMATS)}")
@@ -97,7 +97,7 @@ def _npy(trained: Trained) -> Files:
 
 
 def _faiss(trained: Trained) -> Files:
-    """items-<kind>.faiss, an IndexFlatIP, and items-<kind>.csv for each kind; users.npy and users.csv to ask with."""
+    """items-<kind>.faiss, an IndexFlatIP, and items-<kind>.csv for each kind; users.npy and users.csv for queries."""
     faiss = _imported_faiss()
     users, items = vectors(trained)
     data = trained.data
@@ -106,7 +106,7 @@ def _faiss(trained: Trained) -> Files:
         "users.csv": partial(_write_csv, columns={"id": ids_of(data.users)}),
     }
     for kind, table in data.kinds.items():
-        stem = f"items-{quote(kind, safe=' ')}"  # a kind may have any name, a slash in it too
+        stem = f"items-{quote(kind, safe=' ')}"  # the name of a kind may have any character, such as a slash
         index = faiss.IndexFlatIP(items.shape[1])
         index.add(np.ascontiguousarray(items[table.start : table.stop]))
         files[f"{stem}.faiss"] = partial(_write_index, faiss, index)
@@ -127,7 +127,7 @@ def _imported_faiss() -> Any:
 
 
 def _write_npy(path: Path, vector: np.ndarray) -> None:
-    with path.open("wb") as file:  # given a name, numpy would put .npy behind it
+    with path.open("wb") as file:  # numpy would append .npy to a name
         np.save(file, vector, allow_pickle=False)
 
 

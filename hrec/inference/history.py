@@ -1,4 +1,4 @@
-"""What new users have done, from a file -> NewUsers: rows of known items, with ratings and labels as in training."""
+"""Histories of new users from a file -> NewUsers: rows of known items, with ratings and labels as in training."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hrec.datasets.problems import DataError, plural
 from hrec.datasets.recdata import Interactions
 from hrec.datasets.sheets import Sheet, as_sheet, read_sheet
 from hrec.datasets.tables import typed
-from hrec.inference.ids import ids_of, item_ids, item_kinds, told_unknown
+from hrec.inference.ids import describe_unknown, ids_of, item_ids, item_kinds
 from hrec.inference.trained import Trained
 from hrec.settings import DataSettings
 
 NAME = "new"
-"""What a new user is called whose history does not tell."""
+"""The id of a new user whose history has no user ids."""
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class NewUsers:
-    """Users that training did not know, numbered from 0, and their rows with the items of the training data.
+    """Users without training rows, with indices from 0, and their rows with items of the training data.
 
-    ids: text[n]. Ratings and labels of the rows are there where the training data has them.
+    ids: text[n]. The rows have ratings and labels if the training data has them.
     """
 
     ids: np.ndarray
@@ -38,27 +38,27 @@ class NewUsers:
 
     def take(self, ids: Sequence[str]) -> NewUsers:
         """Those of the users that have these ids, in this order."""
-        place = {one: number for number, one in enumerate(dict.fromkeys(ids))}
-        number = np.array([place.get(one, -1) for one in self.ids], np.int32)[self.rows.user]
-        rows = replace(self.rows, user=number).take(number >= 0)
+        place = {one: index for index, one in enumerate(dict.fromkeys(ids))}
+        index = np.array([place.get(one, -1) for one in self.ids], np.int32)[self.rows.user]
+        rows = replace(self.rows, user=index).take(index >= 0)
         return NewUsers(np.array(list(place), object), rows)
 
 
 def new_users(
     trained: Trained, history: str | Path | pa.Table, name: str = NAME, log: Log = lambda line: None
 ) -> NewUsers:
-    """New users from a file (or a table) of what they have done: a column of item ids, and if there are several users
-    one of user ids; if there are, columns of kinds, ratings and labels. The columns' names are those of the run's data.
+    """New users from a file (or a table) of their rows.
 
-    Items that the run does not know are passed over. ``name``: of the one user of a file without user ids.
-    Raises DataError where no item is known, or a cell cannot be read.
+    It has a column of item ids. It may have columns of user ids, kinds, ratings and labels. All have the names of the
+    run's data. Unknown items are skipped. ``name``: the id of the one user of a file without user ids. Raises DataError
+    if no item is known, or a cell cannot be read.
     """
     sheet = _sheet(history, trained.config.run.data, log)
     item = _items(sheet, trained, log)
     user_ids = _user_ids(sheet, trained.config.run.data, name)
     label, rating = _values(sheet, trained, log)
     kept = _last_of_each(user_ids, item)
-    ids, user = _numbered(user_ids[kept])
+    ids, user = _indexed(user_ids[kept])
     kinds = trained.data.kinds.values()
     rows = Interactions(
         user=user,
@@ -66,14 +66,14 @@ def new_users(
         kind=(np.searchsorted([t.start for t in kinds], item[kept], side="right") - 1).astype(np.int16),
         label=None if label is None else label[kept].astype(np.float32),
         rating=None if rating is None else rating[kept].astype(np.float32),
-        # rows are taken to stand in the order of time
+        # the order of the rows counts as the order of time
         time=None if trained.data.interactions.time is None else np.arange(len(kept), dtype=np.float64),
     )
     if (again := int((item >= 0).sum()) - len(kept)) > 0:
-        log(f"{sheet.path}: {plural(again, 'row')} of a user and an item that come again further down passed over")
+        log(f"{sheet.path}: {plural(again, 'row')} of a user and an item that a later row repeats: skipped")
     if lost := sorted(set(user_ids.tolist()) - set(ids.tolist())):
         log(f"{sheet.path}: {plural(len(lost), 'user')} without a known item left out: {', '.join(lost[:3])}")
-    _say_which_are_known(ids, trained, log)
+    _log_known(ids, trained, log)
     return NewUsers(ids, rows)
 
 
@@ -88,17 +88,17 @@ def _sheet(history: str | Path | pa.Table, settings: DataSettings, log: Log) -> 
 
 
 def _user_ids(sheet: Sheet, settings: DataSettings, name: str) -> np.ndarray:
-    """text[n]: whose each row is."""
+    """text[n]: the user of each row."""
     if settings.USER_ID_FIELD not in sheet.cells:
         return np.full(len(sheet), name, object)
     return encoding.as_objects(_ids(sheet, settings.USER_ID_FIELD))
 
 
-def _numbered(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(the different ids in the order in which they come, int32[n] the place of each row's)."""
-    different, first, number = np.unique(ids, return_index=True, return_inverse=True)
+def _indexed(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the distinct ids in the order of the rows, int32[n] the position of each row's id)."""
+    distinct, first, index = np.unique(ids, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    return different[order], np.argsort(order)[number].astype(np.int32)
+    return distinct[order], np.argsort(order)[index].astype(np.int32)
 
 
 def _ids(sheet: Sheet, column: str) -> pa.Array:
@@ -108,14 +108,14 @@ def _ids(sheet: Sheet, column: str) -> pa.Array:
 
 
 def _refuse(sheet: Sheet, column: str, bad: np.ndarray, why: str) -> None:
-    """Raises DataError about the first row where ``bad`` bool[n]."""
+    """Raises DataError about the first row with ``bad``, bool[n]."""
     if bad.any():
         first = int(bad.argmax())
         raise DataError(f"{sheet.where(first, column)}: {sheet.show(first, column)} {why}. Correct the file.")
 
 
 def _items(sheet: Sheet, trained: Trained, log: Log) -> np.ndarray:
-    """int32[n]: the item of each row, -1 where it is unknown. Raises DataError where all are."""
+    """int32[n]: the item of each row, -1 for an unknown one. Raises DataError if all are unknown."""
     settings, data = trained.config.run.data, trained.data
     text, known = _ids(sheet, settings.ITEM_ID_FIELD), pa.array(item_ids(data), pa.string())
     if settings.TYPE_FIELD is not None and settings.TYPE_FIELD in sheet.cells:
@@ -125,16 +125,16 @@ def _items(sheet: Sheet, trained: Trained, log: Log) -> np.ndarray:
         _refuse_shared(sheet, text, item, trained)
     if (item < 0).any():
         missing = np.flatnonzero(item < 0)
-        named = told_unknown([text[int(row)].as_py() for row in missing], item_ids(data))
-        told = f"{sheet.path}: {len(missing):,} of {plural(len(item), 'item')} unknown to '{data.name}': {named}"
+        named = describe_unknown([text[int(row)].as_py() for row in missing], item_ids(data))
+        unknown = f"{sheet.path}: {len(missing):,} of {plural(len(item), 'item')} unknown to '{data.name}': {named}"
         if len(missing) == len(item):
-            raise DataError(f"{told}. Without a known item there is nothing to go by; correct the ids.")
-        log(f"{told}; passed over")
+            raise DataError(f"{unknown}. A history needs a known item; correct the ids.")
+        log(f"{unknown}; skipped")
     return item
 
 
 def _by_kind(sheet: Sheet, column: str, text: pa.Array, trained: Trained) -> np.ndarray:
-    """Each row's item looked up in the kind that the row names; unknown where the run uses not all kinds."""
+    """The item of each row among those of the row's kind; -1 for an item of a kind that the run leaves out."""
     kinds = [kind_name(kind) for kind in _ids(sheet, column).to_pylist()]
     settings, known = trained.config.run.data, trained.data.kinds
     unknown = next((kind for kind in kinds if kind not in known), None)
@@ -151,7 +151,7 @@ def _by_kind(sheet: Sheet, column: str, text: pa.Array, trained: Trained) -> np.
 
 
 def _refuse_shared(sheet: Sheet, text: pa.Array, item: np.ndarray, trained: Trained) -> None:
-    """Raises DataError for an id that items of two kinds have."""
+    """Raises DataError for an id shared by items of two kinds."""
     settings, names = trained.config.run.data, item_ids(trained.data)
     shared = np.zeros(len(names), bool)
     _, first, count = np.unique(names, return_index=True, return_counts=True)
@@ -166,19 +166,19 @@ def _refuse_shared(sheet: Sheet, text: pa.Array, item: np.ndarray, trained: Trai
 
 
 def _last_of_each(user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """int64: rows of known items, of each pair of user and item the last, in the file's order."""
+    """int64: rows of known items in the file's order; of duplicates of a user and an item the last."""
     known = np.flatnonzero(item >= 0)
-    number = np.unique(user, return_inverse=True)[1]
-    return known[~encoding.repeated(number[known].astype(np.int64) << 32 | item[known])]
+    index = np.unique(user, return_inverse=True)[1]
+    return known[~encoding.repeated(index[known].astype(np.int64) << 32 | item[known])]
 
 
 # --------------------------------------------------------------------------------- ratings and labels
 
 
 def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(labels 1 and 0, ratings) of the rows, float64[n], each None where the training data has none.
+    """(labels 1 and 0, ratings) of the rows, float64[n], each None if the training data has none.
 
-    Rows that tell neither are liked; a rating that is not told is the mean training rating of rows with that label.
+    Rows with neither are positives. A missing rating becomes the mean training rating of the rows with that label.
     """
     settings, x = trained.config.run.data, trained.parts.train.interactions
     rated = _rating_column(sheet, settings)
@@ -186,13 +186,13 @@ def _values(sheet: Sheet, trained: Trained, log: Log) -> tuple[np.ndarray | None
     label = None if x.label is None else _labels(sheet, trained, rated, rating, log)
     if x.rating is None:
         return label, None
-    if rating is None and x.label is None:  # every row is liked, and no model that reads cells was trained so
+    if rating is None and x.label is None:  # every row is a positive, and no model that reads cells was trained so
         rating = np.full(len(sheet), _mean_rating(x, np.full(len(x), True)))
     elif rating is None and label is not None and x.label is not None:
         means = [_mean_rating(x, x.label == one) for one in (0, 1)]
         rating = np.where(label > 0, means[1], means[0])
         if "cells" in trained.model.reads.user and trained.parts.train.feedback.cells in ("rating", "centred"):
-            log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a liked item counts as rated {means[1]:.2f}")
+            log(f"{sheet.path}: no column '{settings.RATING_FIELD}', so a positive counts as rated {means[1]:.2f}")
     return label, rating
 
 
@@ -205,21 +205,21 @@ def _labels(sheet: Sheet, trained: Trained, rated: str | None, rating: np.ndarra
     settings = trained.config.run.data
     name, how = settings.LABEL_FIELD, settings.label
     if how is not None and how.above is not None and rated is not None and rating is not None:
-        _refuse(sheet, rated, np.isnan(rating), "is not a number, so it does not tell whether the item is liked")
+        _refuse(sheet, rated, np.isnan(rating), "is not a number, so it gives no label")
         return encoding.above(sheet.cells[rated], rating, how.above).astype(np.float64)
     if name in sheet.cells:
         label = _numbers(sheet, name, encoding.as_labels)
-        _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (liked) or 0 (not liked)")
+        _refuse(sheet, name, (label != 0) & (label != 1), "is no label, which is 1 (positive) or 0 (negative)")
         return label
     if trained.parts.train.feedback.cells in ("sign", "liked"):
         if rating is not None and not trained.parts.train.feedback.negatives:
-            sheet.column(name, f"{trained.name} reads labels, and nothing tells which ratings are liked: add it.")
-        log(f"{sheet.path}: no column '{name}', so every item counts as liked")
+            sheet.column(name, f"{trained.name} reads labels, and the ratings have no threshold for them: add it.")
+        log(f"{sheet.path}: no column '{name}', so every item counts as a positive")
     return np.ones(len(sheet))
 
 
 def _numbers(sheet: Sheet, column: str, read: Callable = encoding.as_numbers) -> np.ndarray:
-    """float64[n], NaN for an empty cell. Raises DataError for anything else that is no number."""
+    """float64[n], NaN for an empty cell. Raises DataError for any other cell that is not a number."""
     number, bad = typed(sheet, column, read)
     _refuse(sheet, column, bad, "is not a number")
     return number
@@ -231,8 +231,8 @@ def _mean_rating(x: Interactions, rows: np.ndarray) -> float:
     return float(rating.mean()) if len(rating) else float("nan")
 
 
-def _say_which_are_known(ids: np.ndarray, trained: Trained, log: Log) -> None:
-    """A user of the data who is given as a new one keeps nothing of what the data has."""
+def _log_known(ids: np.ndarray, trained: Trained, log: Log) -> None:
+    """Log the new users with ids of the data: their rows there are not used."""
     both = ids[np.isin(ids, ids_of(trained.data.users))]
     if len(both):
-        log(f"in the data too, where they are not looked up: {plural(len(both), 'user')}, {', '.join(both[:3])}")
+        log(f"in the data too, but only the new history counts: {plural(len(both), 'user')}, {', '.join(both[:3])}")

@@ -1,4 +1,4 @@
-"""Raw ids and the numbers that stand for them."""
+"""Raw ids and their indices."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hrec.datasets.problems import DataError, plural
 from hrec.datasets.recdata import RecData, Table
 
 SHOWN = 3
-"""Unknown ids that a message names, and near ones that it names for each."""
+"""Unknown ids that a message names, and near ids that it names for each."""
 COMPARED = 50_000
-"""Ids that the nearest are looked for among: comparing takes about 10 microseconds each."""
+"""Ids that an unknown one is compared with: each takes about 10 microseconds."""
 
 
 def ids_of(table: Table) -> np.ndarray:
-    """The raw ids as text[count]; where the data has none, the numbers."""
+    """The raw ids as text[count]; without ids in the data, the indices."""
     return np.arange(table.start, table.stop).astype(str) if table.ids is None else table.ids
 
 
@@ -34,31 +34,31 @@ def item_kinds(data: RecData) -> np.ndarray:
     return np.repeat(np.array(list(data.kinds), object), [table.count for table in data.kinds.values()])
 
 
-def user_numbers(data: RecData, ids: Sequence[str]) -> np.ndarray:
-    """int64[n]: the users with these raw ids. Raises DataError with the nearest ids where some are unknown."""
+def user_indices(data: RecData, ids: Sequence[str]) -> np.ndarray:
+    """int64[n]: the users with these raw ids. Raises DataError with the nearest ids for unknown ones."""
     known, text = ids_of(data.users), encoding.as_names(pa.array(ids, pa.string()))
-    number = encoding.positions(text, pa.array(known, pa.string()))
-    if (number < 0).any():
-        unknown = [one for one, place in zip(ids, number, strict=True) if place < 0]
+    index = encoding.positions(text, pa.array(known, pa.string()))
+    if (index < 0).any():
+        unknown = [one for one, place in zip(ids, index, strict=True) if place < 0]
         which = "the user is" if len(ids) == 1 else f"{len(unknown):,} of {plural(len(ids), 'user')} are"
         raise DataError(
-            f"'{data.name}': {which} not in the data: {told_unknown(unknown, known)}. "
+            f"'{data.name}': {which} not in the data: {describe_unknown(unknown, known)}. "
             "Correct the id, or, of a model that answers for new users, give the user's history with --history."
         )
-    return number.astype(np.int64)
+    return index.astype(np.int64)
 
 
-def told_unknown(unknown: Sequence[str], known: np.ndarray) -> str:
+def describe_unknown(unknown: Sequence[str], known: np.ndarray) -> str:
     """The first few unknown ids, each with the nearest known ones, for a message."""
-    different = list(dict.fromkeys(unknown))
-    shown = [f"'{one}'{_nearest(one, known)}" for one in different[:SHOWN]]
-    more = len(different) - len(shown)
+    distinct = list(dict.fromkeys(unknown))
+    shown = [f"'{one}'{_nearest(one, known)}" for one in distinct[:SHOWN]]
+    more = len(distinct) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _nearest(one: str, known: np.ndarray) -> str:
-    """' (nearest: ...)', or nothing where none is near."""
-    if len(known) > COMPARED:  # of a long list those alone that begin alike and are about as long
+    """' (nearest: ...)', or nothing without a near one."""
+    if len(known) > COMPARED:  # of a long list only ids with the same start and about the same length
         text = pa.array(known, pa.string())
         length = pc.utf8_length(text)
         near = pc.and_(pc.greater_equal(length, len(one) - 1), pc.less_equal(length, len(one) + 1))

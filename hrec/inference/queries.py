@@ -1,4 +1,4 @@
-"""Users that training did not know, as queries: their histories, and what can be said of their columns."""
+"""New users as queries: their histories, and the columns made from these."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def queries_of(trained: Trained, new: NewUsers) -> Queries:
 
 
 def answering(trained: Trained) -> Ranker:
-    """The run's ranker. It raises ConfigError where the model cannot answer for unknown users."""
+    """The run's ranker. It raises ConfigError if the model cannot answer for unknown users."""
 
     def ranker(queries: Queries) -> Tensor:
         try:

@@ -1,4 +1,4 @@
-"""A finished run, ready to answer: its model with the best weights, its data, its settings."""
+"""A finished run, ready for queries: its model with the best weights, its data, its settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from hrec.pipeline.topn import Masked
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model, in evaluation mode, and what it was trained on.
+    """A trained model, in evaluation mode, and its data.
 
-    data: every row there is, also those that the split dropped; none of these is recommended to its user. parts: what
-    the split made of them; the model reads ``parts.train``. What is costly is worked out once, when first asked for.
+    data: all rows, also those that the split dropped. None of their items is recommended to its user. parts: the
+    splits. The model reads ``parts.train``. Costly values are computed once, at first use.
     """
 
     model: BaseModel
@@ -53,17 +53,17 @@ class Trained:
         return all_vectors(self.model.item_vectors, self.data.n_items, self.model)
 
     @cached_property
-    def seen(self) -> Masked:
-        """The items of each user's rows."""
+    def interacted(self) -> Masked:
+        """The items that each user has interacted with, in any split."""
         x = self.data.interactions
         return Masked.of(x.user, x.item, self.data.n_users, self.model.device)
 
 
 @torch.no_grad()
 def all_vectors(of: Callable[[Tensor], Tensor], count: int, model: BaseModel) -> Tensor:
-    """The vectors of numbers 0 to ``count``, in chunks: float[count, d] on the model's device."""
-    number = torch.arange(count, device=model.device)
-    return torch.cat([of(some) for some in number.split(model.rows_at_once)])
+    """The vectors of indices 0 to ``count``, in chunks: float[count, d] on the model's device."""
+    index = torch.arange(count, device=model.device)
+    return torch.cat([of(some) for some in index.split(model.rows_at_once)])
 
 
 def load_run(folder: str | Path, device: str = "auto", log: Callable[[str], None] = lambda line: None) -> Trained:

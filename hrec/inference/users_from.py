@@ -18,11 +18,11 @@ from hrec.settings import DataSettings
 
 SETTING = "--users-from"
 LISTED = "user"
-"""The column of user ids of the lists that ``recommend`` returns."""
+"""The column of user ids in the lists of ``recommend``."""
 
 
 def with_names_of_data(lists: pa.Table, settings: DataSettings) -> pa.Table:
-    """The lists of ``recommend`` with the names that the run's data has for the columns of user and item ids."""
+    """The lists of ``recommend`` with the run's names for the columns of user and item ids."""
     names = {LISTED: settings.USER_ID_FIELD, "item": settings.ITEM_ID_FIELD}
     return lists.rename_columns([names.get(name, name) for name in lists.column_names])
 
@@ -30,8 +30,8 @@ def with_names_of_data(lists: pa.Table, settings: DataSettings) -> pa.Table:
 def ids_from(path: Path, trained: Trained, log: Callable[[str], None] = lambda line: None) -> list[str]:
     """User ids from the lines of a .txt file, or from a table: its column of user ids, or its only one.
 
-    Of a text file with one column the header may be missing; ``log`` gets a line where that is in doubt. Raises
-    DataError for a file that cannot be read, has no such column or no id.
+    The header of a text file with one column may be missing; ``log`` gets a line if that is unclear. Raises DataError
+    for a file that cannot be read, or has no such column or no id.
     """
     require_file(path, SETTING)
     name = trained.config.run.data.USER_ID_FIELD
@@ -61,14 +61,16 @@ def _header_and_ids(path: Path, settings: DataSettings) -> tuple[str, list[str]]
     """The header of the column of user ids, and the cells below it."""
     records = textfiles.records(read_bytes(path), DELIMITERS[ending(path)], quoted=True)
     first = [cells for _, cells in islice(records, 2)]
-    if len(first) == 1 and len(first[0]) == 1:  # no table, but it may be one id
+    if len(first) == 1 and len(first[0]) == 1:  # not a table, but it may be one id
         return first[0][0].strip(), []
     return _column(read_sheet(path, SETTING, lambda name: True), settings)
 
 
 def _column(sheet: Sheet, settings: DataSettings) -> tuple[str, list[str]]:
-    """The column of user ids, by the name of the run's data, or as the lists of ``recommend`` name it, or the only one;
-    its name and its ids."""
+    """The name and the ids of the column of user ids.
+
+    It has the name of the run's data, or that in the lists of ``recommend``, or is the only column.
+    """
     names = [name for name in (settings.USER_ID_FIELD, LISTED) if name in sheet.cells]
     name = (names or [sheet.header[0] if len(sheet.header) == 1 else settings.USER_ID_FIELD])[0]
     sheet.column(name, "Name the column of user ids so; without a header the first line counts as one.")
@@ -78,7 +80,7 @@ def _column(sheet: Sheet, settings: DataSettings) -> tuple[str, list[str]]:
 def _first_or_header(
     path: Path, header: str, ids: list[str], trained: Trained, log: Callable[[str], None]
 ) -> list[str]:
-    """The ids of a file whose first line is no known header: where it is a user's id, or alone, it is one of them."""
+    """The ids of a file with an unknown header. If it is the id of a user, or the only line, it is one of them."""
     name = trained.config.run.data.USER_ID_FIELD
     if not ids or encoding.as_names(pa.array([header]))[0].as_py() in ids_of(trained.data.users):
         log(f"{path}, line 1: not the header '{name}', so '{header}' is read as the id of a user")

@@ -31,7 +31,10 @@ MODELS = {
     "xDeepFM": "hrec.models.context.xdeepfm:xDeepFM",
     # content: texts, images and other columns of items
     "CDL": "hrec.models.content.cdl:CDL",
+    "CKE": "hrec.models.content.cke:CKE",
     "DualNet": "hrec.models.content.dualnet:DualNet",
+    "FREEDOM": "hrec.models.content.freedom:FREEDOM",
+    "VBPR": "hrec.models.content.vbpr:VBPR",
     # hetero: several kinds, each with its own columns
     "CCCF": "hrec.models.hetero.cccf:CCCF",
     "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",

@@ -16,7 +16,7 @@ from hrec.settings import PLANTED_KEYS
 
 
 def build_model(config: LoadedConfig, train: TrainData, device: torch.device) -> BaseModel:
-    """The model, built from the training part alone, its first weights drawn from the seed."""
+    """The model, built from the training split alone; the seed decides its first weights."""
     torch.manual_seed(config.run.seed)
     try:
         with watched_building(config):
@@ -42,5 +42,5 @@ def effective_settings(config: LoadedConfig) -> dict[str, Any]:
 
 
 def cache_folder(config: LoadedConfig) -> Path | None:
-    """Where parsed data is kept, None for nowhere."""
+    """The folder of parsed data, None for no cache."""
     return None if config.run.path.cache is None else Path(config.run.path.cache)

@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, loaded without pickle.
 
-``best.safetensors`` holds the weights that did best on the validation part in the current stage; ``last.pt`` holds
-all that is needed to go on: weights, optimiser, scheduler, early stopping, and how far the run has come.
+The weights of the current stage that are best on the validation split are in ``best.safetensors``. All that a run needs
+to continue is in ``last.pt``: weights, optimiser, scheduler, early stopping, and the position reached.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Checkpoints:
     def save_best(self, model: nn.Module, note: dict[str, str]) -> None:
         """``note`` goes into the file's header, under 'best': stage, epoch, value; a digest of the weights too."""
         state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        told = json.dumps(note | {"digest": _digest(state)})  # one entry, as several would come in any order
-        write_whole(self.best, lambda path: save_file(state, path, metadata={"best": told}))
+        described = json.dumps(note | {"digest": _digest(state)})  # one entry, as several would come in any order
+        write_whole(self.best, lambda path: save_file(state, path, metadata={"best": described}))
 
     def load_best(self, model: nn.Module) -> None:
         """Put the best weights into ``model``."""
         try:
-            open_regular(self.best).close()  # a pipe would be read for ever
+            open_regular(self.best).close()  # reading a pipe would never end
             state = load_file(self.best)
             with safe_open(self.best, "pt") as file:
                 digest = json.loads((file.metadata() or {}).get("best", "{}")).get("digest")
@@ -58,7 +58,9 @@ class Checkpoints:
         ) as error:  # the note may be damaged too
             raise CheckpointError(f"{self.best}: cannot be read ({error})") from None
         if digest not in (None, _digest(state)):  # runs of early versions have none
-            raise CheckpointError(f"{self.best}: is damaged, its weights are not those that were written. Run again")
+            raise CheckpointError(
+                f"{self.best}: is damaged, its weights are not those that were saved. Start a new run"
+            )
         load_into(model, state, self.best)
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -68,7 +70,7 @@ class Checkpoints:
         """The state saved last, tensors on ``device``."""
         try:
             with open_regular(self.last) as file:
-                if damaged := ZipFile(file).testzip():  # torch looks at no checksum
+                if damaged := ZipFile(file).testzip():  # torch checks no checksum
                     raise BadZipFile(f"{damaged} is not what was written")
                 file.seek(0)
                 state = torch.load(file, map_location=device, weights_only=True)
@@ -76,21 +78,21 @@ class Checkpoints:
                 raise BadZipFile(NO_STATE)
             return state
         except FileNotFoundError:
-            raise CheckpointError(f"{self.last}: is not there, so there is nothing to go on from") from None
+            raise CheckpointError(f"{self.last}: is missing, so there is nothing to continue from") from None
         except UnpicklingError:
             raise CheckpointError(f"{self.last}: holds more than tensors and numbers, so it is not opened") from None
-        except Exception as error:  # torch raises several sorts for a damaged file
+        except Exception as error:  # torch raises errors of several types for a damaged file
             reason = _reason(error) or type(error).__name__
-            told = f"{self.last}: cannot be read, it is damaged ({reason[:80]}). Start the run again"
-            kept = f"; {self.best.name} beside it holds the best weights so far" if self.best.exists() else ""
-            raise CheckpointError(told + kept) from None
+            damaged = f"{self.last}: cannot be read, it is damaged ({reason[:80]}). Start a new run"
+            kept = f"; {self.best.name} in this folder holds the best weights so far" if self.best.exists() else ""
+            raise CheckpointError(damaged + kept) from None
 
 
-NO_STATE = "it is no state of a run"
+NO_STATE = "it is not the state of a run"
 
 
 def _digest(state: dict[str, Tensor]) -> str:
-    """Of the weights, as they lie in memory."""
+    """The digest of the weights, as they are in memory."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):
         digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
@@ -110,17 +112,17 @@ def load_into(model: nn.Module, state: dict[str, Any], source: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside ``path`` and rename it there, so that ``path`` is always the old or the new file, whole.
+    """Write a file next to ``path`` and rename it, so that ``path`` is always the whole old or the whole new file.
 
-    Raises CheckpointError when it cannot be written (a full disk); what was at ``path`` is still there.
+    Raises CheckpointError if it cannot be written (a full disk); the old file remains.
     """
-    partial = path.with_name(f".{path.name[:50]}.partial")  # the name of a file may be as long as names can be
+    partial = path.with_name(f".{path.name[:50]}.partial")  # file names have a largest length
     try:
         make_new(partial)
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.chmod(0o666 & ~_umask())  # some writers keep their files to their owner
+        partial.chmod(0o666 & ~_umask())  # some writers make files that only their owner can read
         partial.replace(path)
     except Exception as error:
         with suppress(OSError):
@@ -133,7 +135,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def remedy(error: Exception, then: str = "") -> str:
-    """What to do about an error of writing: room, if it may be that there is none; of others nothing is known."""
+    """What to do about an error of writing: make room, if a full disk may be the cause; else nothing."""
     full = not isinstance(error, OSError) or error.errno in (None, errno.ENOSPC, errno.EDQUOT)
     return f" Make room{then}." if full else ""
 

@@ -36,8 +36,9 @@ def draw_curves(rows: Rows, metrics: Sequence[str], path: Path, watched: str | N
 
 
 def curves(rows: Rows, metrics: Sequence[str], watched: str | None = None) -> Figure:
-    """The terms of the loss on the left, each on an axis of its own, as they may differ by orders of magnitude; on the
-    right a metric, and under it its groups.
+    """The terms of the loss on the left, a metric on the right, and under it its groups.
+
+    Each term has its own axis, as terms may differ by orders of magnitude.
 
     metrics: all that are measured. watched: the one that chose the best epoch, such as 'auc' or 'ndcg@10/book'. None:
     the first of ``metrics``.
@@ -68,7 +69,7 @@ def _stacked(figure: Figure, cell: SubplotSpec, count: int) -> list[Axes]:
 
 
 def _terms(rows: Rows, metrics: Sequence[str]) -> list[str]:
-    """The loss, and its terms where there are several."""
+    """The loss, and its terms if there are several."""
     names = dict.fromkeys(name for row in rows for name in row if name.split("/")[0] not in metrics)
     terms = [name for name in names if name not in NOT_LOSSES]
     own = [name for name in terms if name != "loss"]
@@ -76,7 +77,7 @@ def _terms(rows: Rows, metrics: Sequence[str]) -> list[str]:
 
 
 def _values(rows: Rows, watched: str) -> dict[str, list[float]]:
-    """The watched metric, then its other groups, NaN where an epoch was not measured."""
+    """The watched metric, then its other groups, NaN if an epoch was not measured."""
     base = watched.split("/", maxsplit=1)[0]
     names = {name for row in rows for name in row if name.split("/")[0] == base}
     order = sorted(names, key=lambda name: (name != watched, name))
@@ -84,7 +85,7 @@ def _values(rows: Rows, watched: str) -> dict[str, list[float]]:
 
 
 def _line(rows: Rows, name: str) -> list[float]:
-    """One value for each row, NaN where it is missing or null."""
+    """One value for each row, NaN if it is missing or null."""
     return [float("nan") if row.get(name) is None else row[name] for row in rows]
 
 

@@ -85,7 +85,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
 def pick_device(wanted: str) -> torch.device:
     """The device that a setting means: auto, cpu, cuda (the GPU with the most free memory) or cuda:<n>.
 
-    Raises ConfigError where the device is not there.
+    Raises ConfigError if the device is missing.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -103,7 +103,7 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def _own_gpu(count: int) -> int:
-    """Under torchrun the GPU of this process's number, else the one with the most free memory."""
+    """Under torchrun the GPU of this process's index, else the one with the most free memory."""
     if "LOCAL_RANK" in os.environ:
         return int(os.environ["LOCAL_RANK"]) % count
     try:
@@ -134,11 +134,11 @@ LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 
 def reuse_memory() -> None:
-    """Keep freed memory in the process instead of handing it back to the system, in large pages (Linux with glibc).
+    """Keep freed memory in the process instead of returning it to the system, in large pages (Linux with glibc).
 
-    A step frees and asks again for tens of megabytes; by default each round is a fresh mapping whose pages the kernel
-    must clear, which took longer than the arithmetic on them, and rows read here and there from a table of thousands
-    of small pages wait for their addresses (docs/log). To be called before the first tensor is made.
+    A step frees and allocates tens of megabytes. By default each time is a new mapping whose pages the kernel must
+    clear, which took longer than the arithmetic on them. Random reads from a table of thousands of small pages wait for
+    their addresses (docs/log). Call it before the first tensor is made.
     """
     if not sys.platform.startswith("linux"):
         return

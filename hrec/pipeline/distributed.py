@@ -11,7 +11,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hrec.config import ConfigError
 from hrec.models.base import BaseModel, Stage
-from hrec.models.layers.bags import Table
 from hrec.pipeline.devices import Processes
 
 
@@ -36,14 +35,13 @@ def losses_of(model: BaseModel, stage: Stage, processes: Processes, row_wise: bo
         return losses
     if row_wise:
         raise ConfigError("opt.row_wise is for one process; leave it out under torchrun")
-    for module in losses.modules():
-        if isinstance(module, Table):
-            module.weight.dense_up_to = math.inf  # type: ignore[attr-defined]  # processes average dense gradients
+    for weight in losses.parameters():
+        weight.dense_up_to = math.inf  # type: ignore[attr-defined]  # processes average dense gradients
     devices = [device.index] if device.type == "cuda" else None
-    # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient,
-    # and must be looked for, or each process would wait for it; only then, as the search takes time in every step.
+    # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient.
+    # Processes would wait for it unless they search for unused weights, which takes time in every step.
     some_unused = len(np.unique(data.interactions.kind)) < len(data.kinds)
-    # most buffers are histories and columns, the same on every process: only what batch normalisation counts is to send
+    # Most buffers are histories and columns, the same on every process. Only those of batch normalisation are sent.
     counts = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     return DistributedDataParallel(
         losses, device_ids=devices, forward_sync_buffers=counts, find_unused_parameters=some_unused

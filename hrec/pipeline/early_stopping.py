@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass
 class EarlyStopping:
-    """Keeps the best value seen and counts the evaluations since; one per stage.
+    """Keeps the best value so far and counts the evaluations since; one per stage.
 
     ``finished`` after ``patience`` evaluations in a row without a better value. ``mode``: whether larger or smaller is
     better. An equal value is not better, and NaN never is.
@@ -18,12 +18,12 @@ class EarlyStopping:
     patience: int
     mode: Literal["max", "min"] = "max"
     best: float | None = None
-    """None until a value has been better than nothing."""
+    """None before the first value that is a number."""
     waited: int = 0
     """Evaluations since the best."""
 
     def improved(self, value: float) -> bool:
-        """Take in the value of one evaluation; whether it is the best so far."""
+        """Record the value of one evaluation; whether it is the best so far."""
         value = float(value)
         better = not math.isnan(value) and (self.best is None or self._beats(value, self.best))
         if better:
@@ -37,11 +37,11 @@ class EarlyStopping:
         return self.waited >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs, ready for JSON; the settings are not in it."""
+        """What a resumed run needs besides the settings, ready for JSON."""
         return {"best": self.best, "waited": self.waited}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where ``state()`` was taken."""
+        """Continue from what ``state()`` returned."""
         self.best, self.waited = state["best"], state["waited"]
 
     def _beats(self, value: float, best: float) -> bool:

@@ -22,7 +22,7 @@ from hrec.pipeline.state import check_state
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """The model of a finished run, in evaluation mode; whole: its data before the split; parts: what the split made."""
+    """The model of a finished run, in evaluation mode; whole: its data before the split; parts: the splits."""
 
     config: LoadedConfig
     whole: RecData
@@ -33,9 +33,8 @@ class Finished:
 def load_finished(folder: Path, device: torch.device, log: Callable[[str], None] = lambda line: None) -> Finished:
     """The run in ``folder``, its model on ``device``, with its data read again.
 
-    Nothing is unpickled but tensors and numbers. Raises ConfigError for a folder that is no finished run,
-    CheckpointError for one whose weights or data are not those that it was trained with, DataError for data that
-    cannot be read.
+    Only tensors and numbers are unpickled. Raises ConfigError for a folder that is not a finished run, CheckpointError
+    for changed weights or data, DataError for data that cannot be read.
     """
     require_finished(folder)
     config = load(str(folder / "config.json"), find_model)
@@ -49,7 +48,7 @@ def load_finished(folder: Path, device: torch.device, log: Callable[[str], None]
 
 
 def _load_tested(model: BaseModel, folder: Path) -> None:
-    """The weights that the run was tested with: the best of its last stage, or where none was the best, the last."""
+    """The weights that the run was tested with: the best of its last stage, without early stopping the last."""
     checkpoints = Checkpoints(folder)
     if RunFolder(folder).tested_best():
         checkpoints.load_best(model)
@@ -74,5 +73,5 @@ def _require_finished(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder}: not a run folder, it holds no config.json")
     if not (folder / "result.json").is_file():
-        script = "train_hete.py (or train_homo.py, as it was begun)"
-        raise ConfigError(f"{folder}: the run is not finished, it has no result.json; go on with {script} --resume")
+        script = "train_hete.py (or train_homo.py, as it was started)"
+        raise ConfigError(f"{folder}: the run is not finished, it has no result.json; continue with {script} --resume")

@@ -1,4 +1,4 @@
-"""What a run would take of the memory, checked before training; the settings that ask for it are named."""
+"""The memory that a run needs, checked before training; a message names the setting that needs it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from hrec.config import LoadedConfig
 from hrec.datasets.recdata import Split
 from hrec.memory import TooLargeError, free_memory, require_memory
 from hrec.models.base import BaseModel
-from hrec.pipeline.ranking_metrics import is_ranking, parse
+from hrec.pipeline.ranking_metrics import parse
 from hrec.pipeline.topn import COPIES
 
-PLACE = 25
-"""Bytes that a place of a list takes while it is measured: a hit, and three numbers of 8 bytes."""
+POSITION = 25
+"""Bytes of a position of a list while it is measured: a hit, and three numbers of 8 bytes."""
 CANDIDATE = 40
-"""Bytes that a sampled candidate takes while all are drawn: five numbers of 8 bytes."""
-BESIDE_WEIGHTS = {"SGD": 1, "Adagrad": 2, "RMSprop": 2, "Adadelta": 3, "Adam": 3, "AdamW": 3}
-"""Copies of the weights that training keeps beside them: the gradient, and the optimiser's moments."""
+"""Bytes of a sampled candidate while all are drawn: five numbers of 8 bytes."""
+COPIES_OF_WEIGHTS = {"SGD": 1, "Adagrad": 2, "RMSprop": 2, "Adadelta": 3, "Adam": 3, "AdamW": 3}
+"""Arrays of the size of the weights that training keeps besides them: the gradient, and the optimiser's moments."""
 
 
-def check_lists(config: LoadedConfig, metrics: Sequence[str], parts: Split, device: torch.device) -> None:
-    """Raises TooLargeError for top-N lists that memory cannot hold: too long, of too many candidates or users."""
-    lists = [name for name in metrics if is_ranking(name)]
+def check_lists(config: LoadedConfig, lists: Sequence[str], parts: Split, device: torch.device) -> None:
+    """Raises TooLargeError for top-N lists that memory cannot hold: too long, of too many candidates or users.
+
+    lists: the metrics of lists.
+    """
     if not lists:
         return
     settings, longest = config.run.ranking, max(lists, key=lambda name: parse(name)[1])
     users = max(len(np.unique(part.interactions.user)) for part in (parts.valid, parts.test))
-    require_memory(PLACE * users * parse(longest)[1], f"metrics: '{longest}'", f"the lists of {users:,} users")
+    require_memory(POSITION * users * parse(longest)[1], f"metrics: '{longest}'", f"the lists of {users:,} users")
     if sampled := settings.sampled:
         what = f"the candidates of {users:,} users"
         require_memory(CANDIDATE * users * sampled, f"ranking.sampled={sampled:,}", what)
@@ -44,13 +46,13 @@ def check_lists(config: LoadedConfig, metrics: Sequence[str], parts: Split, devi
 
 @contextmanager
 def watched_building(config: LoadedConfig) -> Iterator[None]:
-    """Raises TooLargeError for weights that memory cannot hold, before they are asked for."""
+    """Raises TooLargeError for weights that memory cannot hold, before they are allocated."""
     with memory_errors(config), _Sizes(lambda size: _require(size, config, "the weights")):
         yield
 
 
 def check_training(config: LoadedConfig, model: BaseModel, device: torch.device) -> None:
-    """Raises TooLargeError where the device cannot hold a model that is built, its gradients and moments."""
+    """Raises TooLargeError if the device cannot hold the weights of a model, their gradients and moments."""
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     copies = max(_copies(config, group) for group in config.model_class.stage_groups)
     what = "the weights with their gradients and moments"
@@ -61,17 +63,17 @@ def check_training(config: LoadedConfig, model: BaseModel, device: torch.device)
 
 
 def check_pool(config: LoadedConfig, rows: int) -> None:
-    """Raises TooLargeError for more unseen items for each row of a batch than memory can hold."""
+    """Raises TooLargeError for more negatives of each row of a batch than memory can hold."""
     pool = getattr(getattr(config.model, "negatives", None), "pool", 1)
     batch = min(rows, config.run.opt.for_stage("train").batch_size)
     width = getattr(config.model, "embedding_size", 1)
-    what = f"the unseen items of a batch of {batch:,} rows"
+    what = f"the negatives of a batch of {batch:,} rows"
     require_memory(4 * (2 + width) * batch * pool, f"model.negatives.pool={pool:,}", what)
 
 
 @contextmanager
 def memory_errors(config: LoadedConfig) -> Iterator[None]:
-    """Turns what numpy and torch raise where memory is short into a TooLargeError."""
+    """Turns the errors of numpy and torch when memory is short into a TooLargeError."""
     try:
         yield
     except (MemoryError, OverflowError, RuntimeError) as error:
@@ -92,7 +94,7 @@ def _require(size: int, config: LoadedConfig, what: str, free: int | None = None
 
 
 def _largest(config: LoadedConfig) -> str:
-    """The setting of the model that holds the largest whole number: of sizes that cannot be had it is the cause."""
+    """The setting of the model with the largest whole number, which is the cause of a size that is too large."""
     numbers = list(_whole_numbers(config.model.model_dump(), "model"))
     name, value = max(numbers, key=lambda pair: pair[1], default=("model.name", config.run.model["name"]))
     return f"{name}={value:,}" if isinstance(value, int) else f"{name}={value}"
@@ -113,11 +115,11 @@ def _copies(config: LoadedConfig, group: str) -> int:
     if group == "solve":
         return 0
     stage = config.run.opt.for_stage(group)
-    return 1 if stage.row_wise else BESIDE_WEIGHTS[stage.name]
+    return 1 if stage.row_wise else COPIES_OF_WEIGHTS[stage.name]
 
 
 class _Sizes(TorchFunctionMode):
-    """Adds up the bytes of the tensors that are made inside, and calls ``require`` before each one is."""
+    """Adds up the bytes of the tensors made in this context, and calls ``require`` before each is made."""
 
     made = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
 

@@ -1,7 +1,7 @@
-"""Metrics as functions of arrays: ``score`` float[n], logits where it can be; ``label`` float[n], 1 or 0; ``user`` [n].
+"""Metrics as functions of arrays: ``score`` float[n], logits if possible; ``label`` float[n], 1 or 0; ``user`` [n].
 
-Every metric takes all three, whether it needs them or not, and gives a float: NaN where it is not defined. A score that
-is NaN is a ValueError.
+Every metric takes all three, whether it needs them or not, and returns a float: NaN if it is not defined. A score
+that is NaN raises ScoreError.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Metric:
 
 
 def auc(score: np.ndarray, label: np.ndarray, user: np.ndarray | None = None) -> float:
-    """Chance that a liked row scores above a disliked one, a tie counts one half. NaN if either sort is missing.
+    """Chance that a positive scores above a negative; a tie counts one half. NaN without positives or negatives.
 
-    AUC = (sum of the ranks of the P liked rows - P (P + 1) / 2) / (P N), tied rows sharing their mean rank
+    AUC = (sum of the ranks of the P positives - P (P + 1) / 2) / (P N), tied rows sharing their mean rank
     (Hanley and McNeil, 1982). Exact: counted in whole numbers, divided once.
     """
     _refuse_nan(score)
@@ -43,7 +43,7 @@ def auc(score: np.ndarray, label: np.ndarray, user: np.ndarray | None = None) ->
 
 
 def gauc(score: np.ndarray, label: np.ndarray, user: np.ndarray | None) -> float:
-    """GAUC = sum_u n_u AUC_u / sum_u n_u over the users u with liked and disliked rows; n_u counts all rows of u.
+    """GAUC = sum_u n_u AUC_u / sum_u n_u over the users u with positives and negatives; n_u counts all rows of u.
 
     NaN if there is no such user. Source: Zhu et al., Optimized Cost per Click in Taobao Display Advertising, KDD 2017,
     with rows for impressions.
@@ -56,7 +56,7 @@ def gauc(score: np.ndarray, label: np.ndarray, user: np.ndarray | None) -> float
 
 
 def auc_of_users(score: np.ndarray, label: np.ndarray, user: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The users there are, ascending; each one's AUC, NaN without liked or without disliked rows; each one's rows."""
+    """The distinct users, ascending; the AUC of each, NaN without positives or negatives; the rows of each."""
     _refuse_nan(score)
     order = np.lexsort((score, user))
     user = user[order]
@@ -94,7 +94,7 @@ METRICS: dict[str, Metric] = {
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name; ValueError with the nearest name where there is none."""
+    """The metric of this name; ValueError with the nearest name for an unknown one."""
     if name not in METRICS:
         raise ValueError(no_such_metric(name))
     return METRICS[name]
@@ -125,13 +125,13 @@ def by_kind(
 ) -> dict[str, float]:
     """Each metric overall and for each kind of item.
 
-    score, label, user, kind: [n]; ``kind`` holds positions in ``kind_names``. For each metric, "auc" say, the keys are
-    "auc": mean over the kinds where it is defined, each kind counting the same (NaN where none is);
-    "auc/pooled": over all rows; "auc/<kind>": over the rows of one kind (NaN where it is not defined).
+    score, label, user, kind: [n]; ``kind`` holds positions in ``kind_names``. Keys: "auc" is the mean over the kinds
+    where it is defined, each with the same weight. Key "auc/pooled" is over all rows, "auc/<kind>" over the rows of one
+    kind. Undefined values are NaN.
     Raises ValueError for an unknown metric, a score that is NaN, and a kind called "pooled".
     """
     if "pooled" in kind_names:
-        raise ValueError("a kind called 'pooled' cannot be told from the metrics over all rows: give it another name")
+        raise ValueError("a kind called 'pooled' has the name of the metrics over all rows: give it another name")
     metrics = {name: find_metric(name) for name in names}
     _refuse_nan(score)
     parts = [(score[rows], label[rows], user[rows]) for k in range(len(kind_names)) for rows in [kind == k]]
@@ -144,20 +144,20 @@ def by_kind(
     return out
 
 
-def _auc_of_groups(score: np.ndarray, liked: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """AUC of each group, NaN where it lacks liked or disliked rows; rows come sorted by group, then by score.
+def _auc_of_groups(score: np.ndarray, positive: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """AUC of each group, NaN without positives or negatives; rows are sorted by group, then by score.
 
-    Among rows of one group with one score (a tie), P liked and N disliked, each liked row beats the disliked rows below
-    the tie and ties with N. Wins are counted twice, in int64, so that a half is a whole number. One group at least is
-    given back, for no rows at all.
+    Take the rows of one group with one score (a tie): P positives and N negatives. Each positive beats the negatives
+    below the tie and ties with N. Wins are counted twice, in int64, so that a half is a whole number. No rows make
+    one group.
     """
     new_group = group[1:] != group[:-1]
     tie, first = _starts(new_group | (score[1:] != score[:-1])), _starts(new_group)
-    below = np.append(0, np.cumsum(~liked))  # disliked rows before row i, over all groups
-    p, n = (_sums(rows, tie) for rows in (liked, ~liked))
+    below = np.append(0, np.cumsum(~positive))  # negatives before row i, over all groups
+    p, n = (_sums(rows, tie) for rows in (positive, ~positive))
     of_tie = np.searchsorted(first, tie, side="right") - 1
     wins = _sums(p * (2 * (below[tie] - below[first][of_tie]) + n), np.searchsorted(tie, first))
-    pairs = 2 * _sums(liked, first) * _sums(~liked, first)
+    pairs = 2 * _sums(positive, first) * _sums(~positive, first)
     return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 

@@ -23,11 +23,11 @@ FUSED = ("Adam", "AdamW", "SGD", "Adagrad")
 
 
 class RowWiseAdam(Optimizer):
-    """Adam without first moment and with one second moment per row, for tables whose gradient is sparse.
+    """Adam without first moment and with one second moment per row, for tables with sparse gradients.
 
-    For a row r with gradient g in this step: v_r <- beta v_r + (1 - beta) mean(g^2), and
-    w_r <- w_r - lr * g / (sqrt(v_r / (1 - beta^n_r)) + eps), where n_r counts the steps that used the row. Rows that a
-    step did not use stay as they are, so a step costs what its rows cost. Row-wise second moments: Mudigere et al.,
+    For a row r with gradient g in this step: v_r <- beta v_r + (1 - beta) mean(g^2). Then
+    w_r <- w_r - lr * g / (sqrt(v_r / (1 - beta^n_r)) + eps). Here n_r counts the steps that used the row. Other rows do
+    not change, so the cost of a step is that of its rows. Row-wise second moments: Mudigere et al.,
     Software-Hardware Co-design for Fast and Scalable Training of Deep Learning Recommendation Models, ISCA 2022.
     ``weight_decay`` is added to the gradient of the rows used.
     """
@@ -47,9 +47,9 @@ class RowWiseAdam(Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, group)
+                    self._update(weight, group)
 
-    def _move(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weight: Tensor, group: dict[str, Any]) -> None:
         rows, values = used_rows(weight.grad)  # type: ignore[arg-type]
         state = self.state[weight]
         if not state:
@@ -95,7 +95,7 @@ class Optimizers:
             p.grad = None
 
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
-        """Clip and move the weights."""
+        """Clip the gradients and update the weights."""
         if scaler is not None:
             for part in self.parts:
                 scaler.unscale_(part)
@@ -113,7 +113,7 @@ class Optimizers:
             self.buffers[p].index_fill_(0, rows, 0.0)
 
     def _spread(self, p: nn.Parameter) -> Tensor:
-        """Write the sparse gradient of a table into its buffer and hand that to the optimiser; the rows written."""
+        """Write the sparse gradient of a table into its buffer, which becomes its gradient; the rows written."""
         rows, values = used_rows(p.grad)  # type: ignore[arg-type]
         if p not in self.buffers:
             self.buffers[p] = torch.zeros_like(p)
@@ -124,7 +124,7 @@ class Optimizers:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Raises ValueError, or what torch raises, for states that are none of these optimisers."""
+        """Raises ValueError, or what torch raises, for states of other optimisers."""
         for part, state in zip(self.parts, states, strict=True):
             groups = part.state_dict()["param_groups"]
             if not same_sort({"state": {}, "param_groups": groups}, state):
@@ -212,7 +212,7 @@ class Scheduler:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Raises ValueError for states that are none of these schedulers."""
+        """Raises ValueError for states of other schedulers."""
         for part, state in zip(self.parts, states, strict=True):
             if not same_sort(part.state_dict(), state):
                 raise ValueError("a scheduler's state is of other types")
@@ -220,7 +220,7 @@ class Scheduler:
 
 
 def _check_keys(cls: type, hyper: dict[str, Any], where: str) -> None:
-    """Raises ConfigError for a key that the class lacks, or text where it takes none."""
+    """Raises ConfigError for a key that the class lacks, or a value of another type."""
     known = inspect.signature(cls).parameters
     names = [name for name in known if name not in ("params", "optimizer")]
     for key, value in hyper.items():
@@ -250,5 +250,5 @@ def _holds(value: Any, kind: type) -> bool:
 
 
 def _leaves(value: Any) -> list[Any]:
-    """What nested lists hold, and what is no list as a list of itself."""
+    """The values in nested lists; of another value, a list with it alone."""
     return [leaf for one in value for leaf in _leaves(one)] if isinstance(value, list | tuple) else [value]

@@ -1,4 +1,4 @@
-"""Top-N measurement: who is ranked what, by kind, for cold and warm users, for head and tail items."""
+"""Metrics of top-N lists: of all items, by kind, for cold and warm users, for head and tail items."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from hrec.pipeline.topn import Masked, masked_scores
 from hrec.settings import RankingSettings
 
 GROUPS = ("cold_users", "warm_users", "head_items", "tail_items")
-"""What may stand behind the slash of a metric's name, beside the kinds."""
+"""Groups that may follow the slash of a metric's name, besides the kinds."""
 
 
-def told(settings: RankingSettings) -> str:
-    """What the lists were ranked out of, in words."""
+def describe_candidates(settings: RankingSettings) -> str:
+    """What the lists are ranked out of, in words."""
     items = {
         "all": "all items",
         "known": "items with a training row",
         "new": "items without a training row",
-        "new_of_part": "items without a training row that are liked in the part",
+        "new_of_part": "items without a training row that are positives of the split",
     }
     if settings.sampled is None:
         return f"out of {items[settings.items]}"
     each = "of each of their kinds" if settings.sampled_per_kind else "each"
     return (
-        f"out of the liked and {settings.sampled} SAMPLED items {each}, of {items[settings.items]}: "
+        f"out of the positives and {settings.sampled} SAMPLED items {each}, of {items[settings.items]}: "
         "not comparable with full ranking"
     )
 
 
 def ranked_out_of(settings: RankingSettings, kinds: Sequence[str]) -> dict[str, str]:
-    """For each group of a metric of lists, '' for all, what its lists are ranked out of, in a few words."""
-    items = {"all": "all items", "known": "known items", "new": "new items", "new_of_part": "new items of the part"}
+    """For each group of a metric of lists, '' for all, the candidates of its lists in a few words."""
+    items = {"all": "all items", "known": "known items", "new": "new items", "new_of_part": "new items of the split"}
     whole, sampled = items[settings.items], settings.sampled
-    of_all = whole if sampled is None else f"liked and {sampled} SAMPLED"
+    of_all = whole if sampled is None else f"positives and {sampled} SAMPLED"
     return {"": of_all} | {kind: f"{whole}, {kind}" for kind in kinds} | dict.fromkeys(GROUPS, of_all)
 
 
@@ -53,10 +53,9 @@ def ranked_out_of(settings: RankingSettings, kinds: Sequence[str]) -> dict[str, 
 class Ranking:
     """Measures top-N lists of a model on parts of one data set.
 
-    A candidate of a user is every item of ``settings.items`` that the user has no training row with (and, if
-    ``mask_valid``, none in validation when another part is measured). An item is relevant if it is one of
-    ``settings.items`` and the user has a row with it in the part, liked where rows have labels. Users who like
-    nothing there are left out.
+    The candidates of a user are the items of ``settings.items`` without a training row of the user. With ``mask_valid``
+    they have no validation row either when another split is measured. An item is relevant if it is one of
+    ``settings.items`` and a positive of the user in the split. Users without a relevant item are left out.
     """
 
     settings: RankingSettings
@@ -65,16 +64,18 @@ class Ranking:
     processes: Processes = field(default_factory=Processes)
 
     def measure(self, model: BaseModel, part: RecData) -> dict[str, float]:
-        """Keys: '<metric>', over all items; '<metric>/<kind>', lists of that kind alone, where there are several kinds,
-        but not of candidates sampled over all kinds; '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and
-        '/tail_items', the same lists with only those items relevant. Metrics of the catalogue have no groups.
+        """'<metric>' over all items; '<metric>/<kind>' over lists of one of several kinds.
+
+        Candidates sampled over all kinds have no lists of one kind. Metrics of users have groups too:
+        '<metric>/cold_users' and '/warm_users'; '<metric>/head_items' and '/tail_items', the same lists with only those
+        items relevant.
 
         Raises ScoreError for scores that are NaN.
         """
         return self._values(part, self.lists(model, part, list(self._spans(part).values())))
 
     def undefined(self, part: RecData) -> set[str]:
-        """The keys of ``measure`` that are means over users and have none to take them over, whatever the model."""
+        """The keys of ``measure`` that are means over no users, whatever the model."""
         relevant = self.relevant(part)
         users = np.unique(relevant // self.n_items)
         nothing = np.full((len(users), 1), -1, np.int32)
@@ -83,7 +84,7 @@ class Ranking:
         return {k for k, v in self._values(part, lists).items() if np.isnan(v) and k.partition("/")[0] in of_users}
 
     def of_each_user(self, model: BaseModel, part: RecData) -> dict[str, np.ndarray]:
-        """Metric of users -> float[n_users], over all items; NaN for users who like nothing in the part."""
+        """Metric of users -> float[n_users], over all items; NaN for users without a relevant item."""
         (lists,) = self.lists(model, part, [slice(0, self.n_items)])
         out = {}
         for metric in self.metrics:
@@ -93,7 +94,7 @@ class Ranking:
         return out
 
     def lists(self, model: BaseModel, part: RecData, spans: Sequence[slice]) -> list[Lists]:
-        """For each range of items the lists of the users who like anything in the part, with their hits."""
+        """For each range of items the lists of the users with a relevant item, with their hits."""
         model.eval()
         relevant = self.relevant(part)
         users = np.unique(relevant // self.n_items)
@@ -103,7 +104,7 @@ class Ranking:
             for item, span in zip(self._best(model, part, mine, spans), spans, strict=True)
         ]
 
-    # ------------------------------------------------------------------ what is known of the data
+    # ------------------------------------------------------------------ the data
 
     @property
     def n_items(self) -> int:
@@ -115,12 +116,12 @@ class Ranking:
         return np.bincount(self.parts.train.interactions.item, minlength=self.n_items)
 
     def allowed(self, part: RecData) -> np.ndarray:
-        """bool[n_items]: which items ``settings.items`` lets be recommended where this part is measured."""
+        """bool[n_items]: which items ``settings.items`` allows when this split is measured."""
         if self.settings.items == "all":
             return np.ones(self.n_items, bool)
         allowed = (self.popularity > 0) == (self.settings.items == "known")
         if self.settings.items == "new_of_part":
-            allowed &= np.bincount(part.interactions.item[_liked(part)], minlength=self.n_items) > 0
+            allowed &= np.bincount(part.interactions.item[_positive(part)], minlength=self.n_items) > 0
         return allowed
 
     @cached_property
@@ -132,26 +133,26 @@ class Ranking:
         return head
 
     def relevant(self, part: RecData) -> np.ndarray:
-        """int64, sorted: user * n_items + item of what is liked in a part and may be recommended."""
+        """int64, sorted: user * n_items + item of the positives of a split that may be recommended."""
         x = part.interactions
-        return np.unique(_keys(x, self.n_items)[self.allowed(part)[x.item] & _liked(part)])
+        return np.unique(_keys(x, self.n_items)[self.allowed(part)[x.item] & _positive(part)])
 
     def hidden(self, part: RecData) -> tuple[np.ndarray, np.ndarray]:
-        """(user, item) of the rows that make an item no candidate."""
+        """(user, item) of the rows whose items are not candidates."""
         rows = [self.parts.train.interactions]
         if self.settings.mask_valid and part is not self.parts.valid:
             rows.append(self._valid_rows())
         return np.concatenate([x.user for x in rows]), np.concatenate([x.item for x in rows])
 
     def _valid_rows(self) -> Interactions:
-        """The validation rows without drawn negatives, which nobody has interacted with."""
+        """The validation rows without drawn negatives, which are not interactions."""
         valid = self.parts.valid
-        return valid.interactions.take(_liked(valid)) if self.parts.train.feedback.negatives else valid.interactions
+        return valid.interactions.take(_positive(valid)) if self.parts.train.feedback.negatives else valid.interactions
 
-    # ------------------------------------------------------------------ lists and their measures
+    # ------------------------------------------------------------------ lists and their metrics
 
     def _spans(self, part: RecData) -> dict[str, slice]:
-        """Suffix of a metric's name -> range of items that it is about."""
+        """Suffix of a metric's name -> its range of items."""
         spans = {"": slice(0, self.n_items)}
         if len(part.kinds) > 1 and self.settings.lists_per_kind:
             spans |= {f"/{kind}": slice(table.start, table.stop) for kind, table in part.kinds.items()}
@@ -170,7 +171,7 @@ class Ranking:
         return out
 
     def _best(self, model: BaseModel, part: RecData, users: np.ndarray, spans: Sequence[slice]) -> list[np.ndarray]:
-        """For each span int32[U, K]: the best items of each user, -1 behind the end."""
+        """For each span int32[U, K]: the best items of each user, -1 after the end."""
         device, longest = model.device, max(parse(name)[1] for name in self.metrics)
         memory = self.settings.eval_memory_mb
         widths = [min(longest, span.stop - span.start) for span in spans]
@@ -202,30 +203,32 @@ class Ranking:
         return Queries(user, Sequences.of(train, rows, train.n_users, user.device).take(user))
 
     def _drawn(self, part: RecData, device: torch.device) -> Masked | None:
-        """The candidates where they are sampled: the user's positives and ``sampled`` unseen items, of all kinds
-        together or of each kind of the positives."""
+        """Sampled candidates: the user's positives and ``sampled`` other items, of all kinds together or of each kind.
+
+        None without sampling.
+        """
         if self.settings.sampled is None:
             return None
-        liked = np.divmod(self.relevant(part), self.n_items)
-        seen = self.hidden(part)
-        user, item = (np.concatenate(both) for both in zip(liked, seen, strict=True))
+        positive = np.divmod(self.relevant(part), self.n_items)
+        excluded = self.hidden(part)
+        user, item = (np.concatenate(both) for both in zip(positive, excluded, strict=True))
         spans = [(0, self.n_items)]
         if self.settings.sampled_per_kind:
             spans = [(table.start, table.stop) for table in part.kinds.values()]
-        unseen = Unseen.of(user, item, part.n_users, self.allowed(part), spans, torch.device("cpu"))
-        span_of = np.searchsorted([start for start, _ in spans], liked[1], side="right") - 1
-        groups = np.unique(liked[0] * len(spans) + span_of)
+        others = Unseen.of(user, item, part.n_users, self.allowed(part), spans, torch.device("cpu"))
+        span_of = np.searchsorted([start for start, _ in spans], positive[1], side="right") - 1
+        groups = np.unique(positive[0] * len(spans) + span_of)
         rng = np.random.default_rng(self.settings.seed)
-        ranks = distinct_ranks(unseen.left.numpy()[groups], self.settings.sampled, rng)
+        ranks = distinct_ranks(others.left.numpy()[groups], self.settings.sampled, rng)
         owner, there = np.repeat(groups, self.settings.sampled), ranks.ravel() >= 0
         who, span = np.divmod(owner[there], len(spans))
-        drawn = unseen.at(*map(torch.from_numpy, (who, span, ranks.ravel()[there]))).numpy()
-        return Masked.of(np.append(liked[0], who), np.append(liked[1], drawn), part.n_users, device)
+        drawn = others.at(*map(torch.from_numpy, (who, span, ranks.ravel()[there]))).numpy()
+        return Masked.of(np.append(positive[0], who), np.append(positive[1], drawn), part.n_users, device)
 
     def _judged(self, users: np.ndarray, item: np.ndarray, relevant: np.ndarray, span: slice) -> Lists:
-        """The lists with their hits; what is relevant is counted within the span."""
-        liked = relevant % self.n_items
-        inside = relevant[(liked >= span.start) & (liked < span.stop)]
+        """The lists with their hits; relevant items are counted within the span."""
+        of_item = relevant % self.n_items
+        inside = relevant[(of_item >= span.start) & (of_item < span.stop)]
         return _with_hits(users, item, inside, self.n_items)
 
     def _one(self, metric: str, lists: Lists, candidates: int) -> float:
@@ -255,8 +258,8 @@ def _with_hits(users: np.ndarray, item: np.ndarray, relevant: np.ndarray, n_item
     return Lists(users, item, np.isin(keys, relevant), count)
 
 
-def _liked(part: RecData) -> np.ndarray:
-    """bool[N]: the rows that are liked, all of them where there are no labels."""
+def _positive(part: RecData) -> np.ndarray:
+    """bool[N]: the positives, all rows without labels."""
     label = part.interactions.label
     return np.ones(len(part.interactions), bool) if label is None else label > 0
 
@@ -266,7 +269,7 @@ def _keys(x: Interactions, n_items: int) -> np.ndarray:
 
 
 def _only(scores: torch.Tensor, row: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-    """The scores of these cells, -inf everywhere else."""
+    """The scores of these cells, -inf for all others."""
     out = torch.full_like(scores, -torch.inf)
     out[row, item] = scores[row, item]
     return out

@@ -1,4 +1,4 @@
-"""Metrics of top-N lists: functions of what was recommended and what was liked, formula in the docstring.
+"""Metrics of top-N lists: functions of the recommended items and the positives, formula in the docstring.
 
 A metric is written ``<name>@<k>``. Metrics of users give one value for each user; metrics of the catalogue give one
 value for all lists together. Relevance is 1 or 0; log is to base 2.
@@ -19,9 +19,9 @@ from hrec.config import did_you_mean
 class Lists:
     """Ranked lists of U users, at most K long.
 
-    item int[U, K]: best first, -1 behind the end of a list that ran out of candidates. hit bool[U, K]: whether the user
-    likes it in the part that is measured. relevant int[U]: how many items the user likes in that part, also those that
-    no list can hold.
+    Field ``item`` int[U, K]: best first, -1 after the end of a short list. Field ``hit`` bool[U, K]: whether the item
+    is a positive of the user in the measured split. Field ``relevant`` int[U]: how many of these the user has, in a
+    list or not.
     """
 
     user: np.ndarray
@@ -35,17 +35,17 @@ class Lists:
 
 
 def recall(hit: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Hits among the first k / items the user likes (DualNet paper, section 5.1)."""
+    """Hits among the first k / relevant items (DualNet paper, section 5.1)."""
     return hit.sum(1) / relevant
 
 
 def precision(hit: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Hits among the first k / k, also where there are fewer than k candidates."""
+    """Hits among the first k / k, also with fewer than k candidates."""
     return hit.sum(1) / max(hit.shape[1], 1)
 
 
 def ndcg(hit: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """DCG / IDCG, DCG = sum over hits at rank r of 1 / log2(r + 1); IDCG has min(relevant, k) hits in front.
+    """DCG / IDCG, DCG = sum over hits at rank r of 1 / log2(r + 1); IDCG has min(relevant, k) hits first.
 
     Source: Järvelin and Kekäläinen, TOIS 2002.
     """
@@ -56,7 +56,7 @@ def ndcg(hit: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 
 def hit_rate(hit: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """1 where there is a hit among the first k, else 0."""
+    """1 with a hit among the first k, else 0."""
     return np.asarray(hit.any(1), np.float64)
 
 
@@ -74,19 +74,19 @@ def average_precision(hit: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 
 def coverage(item: np.ndarray, popularity: np.ndarray, candidates: int) -> float:
-    """Share of the candidate items that stand in at least one list."""
+    """Share of the candidate items that are in at least one list."""
     return len(np.unique(item[item >= 0])) / candidates if candidates else float("nan")
 
 
 def gini(item: np.ndarray, popularity: np.ndarray, candidates: int) -> float:
-    """Gini coefficient of how often each candidate is recommended: 0 all alike, near 1 always the same few.
+    """Gini coefficient of how often each candidate is recommended: 0 all equally often, near 1 always the same few.
 
     G = sum_i (2 i - n - 1) c_i / (n sum_i c_i), counts c ascending, i from 1 to n.
     """
     count = np.sort(np.unique(item[item >= 0], return_counts=True)[1])
     if not len(count):
         return float("nan")
-    place = np.arange(candidates - len(count), candidates) + 1  # the items never recommended come first and add 0
+    place = np.arange(candidates - len(count), candidates) + 1  # items that are never recommended come first and add 0
     return float(((2 * place - candidates - 1) * count).sum() / (candidates * count.sum()))
 
 
@@ -117,18 +117,18 @@ CATALOGUE_METRICS: dict[str, tuple[OfCatalogue, Literal["max", "min"]]] = {
 
 
 def is_ranking(name: str) -> bool:
-    """Whether a name is written like that of a top-N metric."""
+    """Whether a name has the form of a top-N metric."""
     return "@" in name
 
 
 def parse(name: str) -> tuple[str, int]:
-    """'recall@10' -> ('recall', 10). Raises ValueError with the nearest name where there is none."""
+    """'recall@10' -> ('recall', 10). Raises ValueError with the nearest name for an unknown one."""
     base, _, k = name.partition("@")
     known = [*USER_METRICS, *CATALOGUE_METRICS]
     if base not in known:
         raise ValueError(f"no metric '{base}@k'.{did_you_mean(base, known)} With '@': {', '.join(known)}")
     if not k.isdecimal() or int(k) < 1:
-        raise ValueError(f"'{name}': a whole number of 1 or more belongs behind '@', as in '{base}@10'")
+        raise ValueError(f"'{name}': a whole number of 1 or more belongs after '@', as in '{base}@10'")
     return base, int(k)
 
 
@@ -139,7 +139,7 @@ def best_is(name: str) -> Literal["max", "min"]:
 
 
 def of_users(name: str, lists: Lists) -> np.ndarray:
-    """float[U]: the metric of each user; NaN for users who like nothing in the part."""
+    """float[U]: the metric of each user; NaN for users without a relevant item."""
     base, k = parse(name)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = USER_METRICS[base](
@@ -154,7 +154,7 @@ def _wider(hit: np.ndarray, k: int) -> np.ndarray:
 
 
 def mean_of_users(name: str, lists: Lists) -> float:
-    """Mean over the users who like anything in the part; NaN if there are none."""
+    """Mean over the users with a relevant item; NaN if there are none."""
     value = of_users(name, lists)
     known = value[~np.isnan(value)]
     return float(known.mean()) if len(known) else float("nan")

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its folder, the log as text and as JSON lines, the curves, and result.json."""
+"""The folder of a run and its files: the log as text and as JSON lines, and JSON files."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic")
 
 
 class Progress:
-    """What the trainer reports; this one keeps silent."""
+    """What the trainer reports; this class ignores it."""
 
     def start_epoch(self, stage: str, epoch: int, epochs: int, done: int = 0) -> None:
-        """Epoch number ``epoch`` (from 1) of at most ``epochs`` begins, or goes on after ``done`` steps."""
+        """Epoch number ``epoch`` (from 1) of at most ``epochs`` begins, or continues after ``done`` steps."""
 
     def steps(self, count: int, losses: Mapping[str, float]) -> None:
         """``count`` steps more are done; means of the terms of the loss over this epoch so far."""
@@ -45,12 +45,12 @@ class Progress:
 
 
 def stamped(line: str) -> str:
-    """A line of the log with the time in front."""
+    """A line of the log, after its time."""
     return f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}"
 
 
 class Heading:
-    """What is said before there is a run folder: shown at once, kept for its log."""
+    """Lines that are logged before the run folder is made: printed at once, kept for its log."""
 
     def __init__(self, show: bool = True) -> None:
         self.show = show
@@ -63,23 +63,23 @@ class Heading:
 
 
 class RunFolder(Progress):
-    """``output/{model}-{data}-{time}/`` and all that is written to it, beside the checkpoints.
+    """``output/{model}-{data}-{time}/`` and all that is written to it besides the checkpoints.
 
-    ``show`` prints to the terminal too; bars are drawn only where the terminal shows them.
+    ``show`` prints to the terminal too. Bars are drawn only on a terminal.
     """
 
     def __init__(self, path: Path, show: bool = True) -> None:
         self.path = path
         self.show = self.bars = show
         self.bar: Any = None
-        self.steps_of: dict[str, int] = {}  # an epoch of each stage, known once one is done: the length of the bar
+        self.steps_of: dict[str, int] = {}  # of an epoch of each stage: the length of its bar
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunFolder:
-        """A new folder ``{name}-{time}``, with a number behind it where two runs start in the same second."""
+        """A new folder ``{name}-{time}``; a counter follows if two runs start in the same second."""
         stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-        for number in range(1, 1000):
-            path = parent / (stem if number == 1 else f"{stem}-{number}")
+        for count in range(1, 1000):
+            path = parent / (stem if count == 1 else f"{stem}-{count}")
             try:
                 path.mkdir(parents=True)
                 return cls(path)
@@ -87,13 +87,13 @@ class RunFolder(Progress):
                 continue
             except OSError as error:
                 raise CheckpointError(f"{path}: cannot be made ({error.strerror}); set path.output") from None
-            except ValueError as error:  # a letter that names of files cannot have here
+            except ValueError as error:  # a character that file names cannot have here
                 raise CheckpointError(f"{parent}: no folder '{stem}' can be made ({error}); set data.name") from None
         raise CheckpointError(f"{parent / stem}: a thousand runs of this name and second")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else writes to the folder meanwhile. Raises CheckpointError where somebody does."""
+        """No other process writes to the folder meanwhile. Raises CheckpointError if one does."""
         path = self.path / ".lock"
         with ExitStack() as held:
             try:
@@ -107,7 +107,7 @@ class RunFolder(Progress):
             yield
 
     def remove(self) -> None:
-        """Take the folder away, with all that is in it."""
+        """Delete the folder and all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def say(self, line: str) -> None:
@@ -117,7 +117,7 @@ class RunFolder(Progress):
             tqdm.write(line)
 
     def keep(self, lines: Iterable[str]) -> None:
-        """Lines, times in front, to the text log alone."""
+        """Lines that start with their time, to the text log alone."""
         self._append("log.txt", "".join(f"{line}\n" for line in lines))
 
     def _append(self, name: str, text: str) -> None:
@@ -130,11 +130,11 @@ class RunFolder(Progress):
 
     def write_json(self, name: str, content: Any) -> None:
         text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # a path of bytes that are no UTF-8 holds lone surrogates, which JSON has escapes for
+        # a path that is not UTF-8 holds lone surrogates, which JSON can escape
         write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
     def read_json(self, name: str) -> Any:
-        """Raises OSError or ValueError where it cannot be read."""
+        """The content of a JSON file. Raises OSError or ValueError if it cannot be read."""
         return parse(read_text(self.path / name))
 
     # ------------------------------------------------------------------ what the trainer reports
@@ -162,8 +162,8 @@ class RunFolder(Progress):
         self.close_bar()
         self._append("log.jsonl", json.dumps(_without_nan(dict(row)), allow_nan=False) + "\n")
         hidden = ("lr", "seconds")
-        told = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
-        numbers = "  ".join(f"{name} {shown(value)}" for name, value in told.items())
+        values = {k: v for k, v in row.items() if isinstance(v, float) and "/" not in k and k not in hidden}
+        numbers = "  ".join(f"{name} {shown(value)}" for name, value in values.items())
         best = "  (best)" if row.get("best") else ""
         self.say(f"{row['stage']} epoch {row['epoch']:>3}  {row['seconds']:7.1f} s  {numbers}{best}")
 
@@ -173,7 +173,7 @@ class RunFolder(Progress):
             self.bar = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of log.jsonl; a half-written last line (a killed run) is passed over. Raises CheckpointError."""
+        """The rows of log.jsonl; a half-written last line (of a killed run) is skipped. Raises CheckpointError."""
         path = self.path / "log.jsonl"
         try:
             text = read_text(path)
@@ -182,30 +182,35 @@ class RunFolder(Progress):
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
         rows: list[dict[str, Any]] = []
-        for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        for index, line in enumerate(text.splitlines(keepends=True), start=1):
             row = _row_of(line)
             if row is not None:
                 rows.append(row)
             elif line.endswith("\n"):
-                raise CheckpointError(f"{path}, line {number}: holds {line[:40]!r}, which is no epoch's row")
+                raise CheckpointError(f"{path}, line {index}: holds {line[:40]!r}, which is no epoch's row")
         return rows
+
+    def best_epoch(self) -> int | None:
+        """The epoch of the last stage whose weights early stopping kept, None without early stopping."""
+        rows = self.rows()
+        best = [row["epoch"] for row in rows if row.get("best") and row["stage"] == rows[-1]["stage"]]
+        return best[-1] if best else None
 
     def tested_best(self) -> bool:
         """Whether a finished run was tested with the best weights of its last stage; else with the last ones."""
-        rows = self.rows()
-        return not rows or any(row.get("best") and row["stage"] == rows[-1]["stage"] for row in rows)
+        return not self.rows() or self.best_epoch() is not None
 
     def forget_after(self, stage: int, epoch: int) -> None:
-        """Take out the rows that a resumed run will write again: those after ``epoch`` of stage number ``stage``."""
+        """Remove the rows that a resumed run writes again: those after ``epoch`` of the stage of index ``stage``."""
         rows = self.rows()
-        number = {name: i for i, name in enumerate(dict.fromkeys(row["stage"] for row in rows))}
-        kept = [r for r in rows if (number[r["stage"]], r["epoch"]) <= (stage, epoch)]
+        index = {name: i for i, name in enumerate(dict.fromkeys(row["stage"] for row in rows))}
+        kept = [r for r in rows if (index[r["stage"]], r["epoch"]) <= (stage, epoch)]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self.path / "log.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _row_of(line: str) -> dict[str, Any] | None:
-    """The row of an epoch in a line of log.jsonl, or None where it holds none."""
+    """The row of an epoch in a line of log.jsonl, None if it holds none."""
     try:
         row = parse(line)
     except ValueError:
@@ -219,12 +224,12 @@ def _row_of(line: str) -> dict[str, Any] | None:
 
 
 def shown(value: float) -> str:
-    """Four places, or two digits of a number so small that nothing would be left of it."""
+    """Four decimals, or two digits of a value that four decimals would show as 0."""
     return f"{value:.4f}" if value == 0 or not abs(value) < 0.001 else f"{value:.1e}"
 
 
 def _without_nan(content: Any) -> Any:
-    """The same with null for NaN and infinities, which JSON has no word for."""
+    """The same with null for NaN and infinities, which JSON lacks."""
     if isinstance(content, dict):
         return {key: _without_nan(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -233,7 +238,7 @@ def _without_nan(content: Any) -> Any:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of what a result depends on, and the commit of hrec where it is run from a checkout."""
+    """Versions of all that a result depends on, and the commit of hrec if it runs from a checkout."""
     return {
         "hrec": __version__,
         "commit": commit(),
@@ -252,7 +257,7 @@ def version_of(package: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with '+' where files differ from it, or 'unknown'."""
+    """The checkout's commit, with '+' if files differ from it, or 'unknown'."""
     here = Path(__file__).parent
     try:
         run = [
@@ -271,73 +276,3 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         out["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     return out
-
-
-def table(rows: list[list[str]]) -> str:
-    """Text in columns, the first aligned left and the others right; the first row is the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def metrics_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], kinds: list[str]) -> str:
-    """One row per kind, the macro mean and pooled; one column per part and metric; a line for each column whose mean
-    leaves out kinds for which the metric is not defined."""
-    columns = [(part, metric) for part in results for metric in metrics if metric in results[part]]
-    heading = ["", *(f"{part} {metric}" for part, metric in columns)]
-    rows = [heading]
-    for name, suffix in [*((kind, f"/{kind}") for kind in kinds), ("macro mean", ""), ("pooled", "/pooled")]:
-        cells = [results[part].get(metric + suffix) for part, metric in columns]
-        rows.append([name, *("-" if value is None or math.isnan(value) else f"{value:.4f}" for value in cells)])
-    lines = [table(rows)]
-    for part, metric in columns:
-        defined = [kind for kind in kinds if not math.isnan(results[part].get(f"{metric}/{kind}", 0.0))]
-        if 0 < len(defined) < len(kinds):
-            lines.append(f"{part} {metric}: the macro mean is that of {', '.join(defined)}")
-    return "\n".join(lines)
-
-
-WIDTH = 100
-"""Columns of a terminal that the table of lists fits."""
-
-
-def lists_table(results: Mapping[str, Mapping[str, float]], metrics: list[str], out_of: Mapping[str, str]) -> str:
-    """A column for each metric of lists, as many side by side as fit; a row for each part, and one of the last part for
-    each kind or group it has.
-
-    out_of: the groups of a metric, '' for all, and what the lists of each are ranked out of, which the row says.
-    """
-    last = list(results)[-1]
-    known = [g for g in out_of if any(f"{metric}/{g}" in results[last] for metric in metrics)]
-    rows = [*((part, "") for part in results), *((last, group) for group in known)]
-    names = ["", *(f"{part} {group.replace('_', ' ')}".strip() for part, group in rows)]
-    width = max(len(text) for text in out_of.values())
-    sources = [text.ljust(width) for text in ("out of", *(out_of[group] for _, group in rows))]
-    values = [[metric, *_cells(results, rows, metric)] for metric in metrics]
-    blocks = _side_by_side(values, WIDTH - max(map(len, names)) - 2 - max(width, len("out of")))
-    return "\n\n".join(table([list(row) for row in zip(names, sources, *block, strict=True)]) for block in blocks)
-
-
-def _cells(results: Mapping[str, Mapping[str, float]], rows: list[tuple[str, str]], metric: str) -> list[str]:
-    """The metric of each row's part and group, '-' where it has none."""
-    values = [results[part].get(f"{metric}/{group}" if group else metric) for part, group in rows]
-    return ["-" if value is None or math.isnan(value) else f"{value:.4f}" for value in values]
-
-
-def _side_by_side(columns: list[list[str]], room: int) -> list[list[list[str]]]:
-    """The columns in blocks of at most ``room`` characters, of one column at least."""
-    blocks: list[list[list[str]]] = []
-    left = 0
-    for column in columns:
-        needs = 2 + max(map(len, column))
-        if not blocks or needs > left:
-            blocks.append([])
-            left = room
-        blocks[-1].append(column)
-        left -= needs
-    return blocks

@@ -1,4 +1,4 @@
-"""What a run was begun with, settings and digests of its data, so that it goes on with nothing else."""
+"""The settings and digests of the data that a run started with, so that it continues with no others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hrec.pipeline.records import RunFolder
 
 
 def check_same_start(folder: RunFolder, parts: Split, settings: Mapping[str, Any], resumed: bool) -> None:
-    """Remember the data and the settings that weights and lists hang on; on resume refuse others."""
+    """Keep the data and the settings that weights and lists depend on; on resume refuse others."""
     if resumed:
         refuse_other_data(folder, digests(parts))
         refuse_other_settings(folder, settings)
@@ -27,22 +27,24 @@ def check_same_start(folder: RunFolder, parts: Split, settings: Mapping[str, Any
 
 
 def _that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the data, whose rows and columns have digests, what the cells of histories hold."""
+    """The settings that a resumed run must not change. Digests cover the data but for the values of histories."""
     cells = {"inter_matrix_type": settings["data"].get("inter_matrix_type")}
     lists = {key: value for key, value in settings["ranking"].items() if key != "eval_memory_mb"}
     return {key: settings[key] for key in ("seed", "model", "opt")} | {"data": cells, "ranking": lists}
 
 
 def refuse_other_settings(folder: RunFolder, now: Mapping[str, Any]) -> None:
-    """Raises CheckpointError where config.json, of which these are the effective settings, is not what the run was
-    begun with, but for opt.epochs."""
+    """Raises CheckpointError if these effective settings of config.json are not those that the run started with.
+
+    Only opt.epochs may differ.
+    """
     known = _known(folder).get("settings", {})  # runs of early versions have none
     for path, began in _leaves(known):
-        is_now = dict(_leaves(_that_matter(now))).get(path, began)  # a setting of before that there is not any more
+        is_now = dict(_leaves(_that_matter(now))).get(path, began)  # a setting that no longer exists
         if is_now != began and path != "opt.epochs":
             raise CheckpointError(
-                f"{folder.path / 'config.json'}: {path} is {json.dumps(is_now)}, and the run was begun with "
-                f"{json.dumps(began)}. Put that back to go on, or start a new run; opt.epochs alone can be changed"
+                f"{folder.path / 'config.json'}: {path} is {json.dumps(is_now)}, and the run started with "
+                f"{json.dumps(began)}. Put that back to continue, or start a new run; only opt.epochs can be changed"
             )
 
 
@@ -57,29 +59,29 @@ def _known(folder: RunFolder) -> dict[str, Any]:
     try:
         known = folder.read_json(path.name)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: is missing, so nothing tells which data the run was trained on") from None
+        raise CheckpointError(f"{path}: is missing, so the data of the run is unknown") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
         known = None
     if not isinstance(known, dict) or not _is_start(known):
-        raise CheckpointError(f"{path}: is damaged, so nothing tells which data the run was trained on. Run again")
+        raise CheckpointError(f"{path}: is damaged, so the data of the run is unknown. Start a new run")
     return known
 
 
 def _is_start(known: dict[str, Any]) -> bool:
-    """Whether it holds what ``check_same_start`` writes: names and digests, and settings by section."""
+    """Whether this is what ``check_same_start`` writes: names and digests, and settings by section."""
     settings = known.get("settings", {})
     return isinstance(settings, dict) and all(isinstance(known.get(key, ""), str) for key in ("name", *DIGESTS))
 
 
 def refuse_other_data(folder: RunFolder, now: Mapping[str, str]) -> None:
-    """Raises CheckpointError where a run was trained on other data than that of these digests."""
+    """Raises CheckpointError if the run was trained on other data than that of these digests."""
     refuse_other_digests(folder.path, _known(folder), now)
 
 
 def refuse_other_digests(path: Path, known: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raises CheckpointError where the digests that ``path`` knows are not those of the data."""
+    """Raises CheckpointError if ``known``, the digests in ``path``, are not those of the data."""
     for key, digest in now.items():
         if known.get(key, digest) != digest:  # runs of early versions have the first alone
             raise CheckpointError(
@@ -94,12 +96,11 @@ DIGESTS = {
     "columns": "columns of users or items",
     "relations": "relations",
 }
-"""What each digest in data.json is of."""
+"""What each digest in data.json covers."""
 
 
 def digests(parts: Split) -> dict[str, str]:
-    """Of who, what, and liked or not in all parts; of what else their rows hold; of users' and items' columns; of the
-    knowledge graph."""
+    """Digests of all splits: users, items and labels; ratings and times; columns of users and items; relations."""
     every = [part.interactions for part in (parts.train, parts.valid, parts.test)]
     tables = [parts.train.users, *parts.train.kinds.values()]
     return {
@@ -111,7 +112,7 @@ def digests(parts: Split) -> dict[str, str]:
 
 
 def _digest(content: Any) -> str:
-    """Of all arrays and names in nested sequences, mappings and dataclasses."""
+    """The digest of all arrays and names in nested sequences, mappings and dataclasses."""
     digest = hashlib.blake2b(digest_size=16)
 
     def add(value: Any) -> None:

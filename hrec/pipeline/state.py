@@ -1,4 +1,4 @@
-"""Whether what last.pt holds is the state of a run: every part there and of its type, before anything is made of it."""
+"""Checks that last.pt holds the state of a run, each part with its type, before anything is restored from it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hrec.pipeline.checkpoints import NO_STATE, CheckpointError
 
 
 def check_state(state: Any, source: Path) -> None:
-    """Raises CheckpointError where ``state``, read from ``source``, is not what ``Trainer.save`` writes."""
+    """Raises CheckpointError if ``state``, read from ``source``, is not what ``StateSaver.save`` writes."""
     parts = state if isinstance(state, dict) else {}
     wrong = [name for name, right in REQUIRED.items() if not right(parts.get(name))]
     wrong += [name for name, right in OF_A_STAGE.items() if name in parts and not right(parts[name])]
     if wrong:
         raise CheckpointError(
-            f"{source}: {NO_STATE}, so there is nothing to go on from (wrong: {', '.join(wrong)}). Start a new run"
+            f"{source}: {NO_STATE}, so there is nothing to continue from (wrong: {', '.join(wrong)}). Start a new run"
         )
 
 
 def same_sort(fresh: Any, saved: Any) -> bool:
-    """Whether a part of an optimiser or a scheduler is of the type that a new one has; numbers of any type agree."""
+    """Whether a saved part of an optimiser or a scheduler has the type of a new one; numbers of any type agree."""
     if fresh is None:
         return saved is None or isinstance(saved, int | float)
     if isinstance(fresh, int | float):

@@ -1,4 +1,4 @@
-"""Each user's scores of the whole catalogue, seen items masked, in chunks of users that keep to a memory budget."""
+"""Scores of the whole catalogue for each user, some items masked, in chunks of users that fit a memory budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hrec.models.base import Ranker
 from hrec.pipeline.metrics import ScoreError
 
 COPIES = 4
-"""Matrices of the size of a chunk's scores that live at once: scores, their top-k workspace (values, int64 places)."""
+"""Matrices of the size of a chunk's scores in memory at once: scores, and the workspace of top-k (values, int64)."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Masked:
 
 
 def users_at_once(n_items: int, memory_mb: float, k: int = 0) -> int:
-    """How many users' scores of all items, with what is made of them, fit into the budget; at least one.
+    """How many users' scores of all items, with the lists made of them, fit into the budget; at least one.
 
-    Each of the k items of a list takes some 32 bytes while lists are put in order.
+    Each of the k items of a list takes some 32 bytes while lists are sorted.
     """
     return max(1, int(memory_mb * 1e6 / (4 * COPIES * max(n_items, 1) + 32 * min(k, n_items))))
 
@@ -64,7 +64,7 @@ def masked_scores(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Chunks of the queries, as positions int64[B], and their scores float32[B, n_items], -inf for masked items.
 
-    masked: one row for each query. k: length of the lists to be made of the scores. Raises ScoreError for NaN.
+    masked: one row for each query. k: length of the lists. Raises ScoreError for NaN.
     """
     every = torch.arange(len(queries), device=queries.user.device)
     for chunk in every.split(users_at_once(n_items, memory_mb, k)) if len(every) else ():

@@ -47,19 +47,17 @@ def build(folder: Path) -> Prepared:
     table["overview"] = items["overview"]
     graph = {end: find(folder, *_places(f"ml-100k.{end}")) for end in ("kg", "link")}
     files = {f"ml-100k.{end}{'.xz' if path.suffix == '.xz' else ''}": path for end, path in graph.items() if path}
-    vector_features: dict[str, dict[str, Any]] = {
-        name: {"type": "vector", "source": "item", "path": f"{name}.npy"} for name in VECTORS
+    features: dict[str, dict[str, Any]] = {
+        "genres": {"type": "token_seq", "source": "item"},
+        "overview": {"type": "tokens", "source": "item", "min_count": 2},
+        **{name: {"type": "vector", "source": "item", "path": f"{name}.npy"} for name in VECTORS},
     }
     return Prepared(
         users=ids_of(rows),
         kinds={KIND: table},
         interactions=rows,
         label={"negatives": 0},
-        feat={
-            "genres": {"type": "token_seq", "source": "item"},
-            "overview": {"type": "tokens", "source": "item", "min_count": 2},
-        }
-        | vector_features,
+        feat=features,
         more={"split": {"by": "column", "column": "split"}},
         variants={"logs": {"split": {"by": "column", "column": "split_logs"}}},
         vectors=vectors,

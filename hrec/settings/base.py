@@ -1,4 +1,4 @@
-"""What every settings class stands on."""
+"""The parent of every settings class, and common types."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from hrec.numbers import beyond_64_bits, holds_numbers, in_words
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Power = Annotated[float, Field(ge=0, le=10)]
-"""Of a count of rows; a larger one would leave the range of numbers."""
+"""The power of a count of rows; a larger one would overflow."""
 
 
 def names_a_file(path: str) -> str:
-    """The path, if it can be one of a file or folder, else ValueError.
+    """The path, if a file or folder can have it, else ValueError.
 
-    An empty path would be taken for the folder that the program runs in."""
+    An empty path would mean the working folder.
+    """
     if not path.strip():
         raise ValueError(f"should be a path, got {path!r}, which names no file; give one, or leave it out")
     if "\0" in path:
@@ -51,7 +52,7 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _true_is_no_number(cls, values: Any) -> Any:
-        """Pydantic would take true for 1, and does not take the word for it."""
+        """Pydantic would read true as 1; the word "true" it refuses."""
         if not isinstance(values, dict):
             return values
         numbers = {name for name, field in cls.model_fields.items() if holds_numbers(field.annotation)}

@@ -1,4 +1,4 @@
-"""The section "data": where the data is, what is in it, how it is split."""
+"""The section "data": where the data is, what it holds, how it is split."""
 
 from __future__ import annotations
 
@@ -17,75 +17,24 @@ from pydantic import (
 )
 
 from hrec.settings.base import PathText, Power, Seed, Settings
+from hrec.settings.features import FeatureSettings
 
 LONGEST_NAME = 200
-"""Bytes of data.name: a run folder's name has at most 255, and model and time stand in it too."""
-
-BY_ID = (".parquet", ".pq", ".npz")
-"""Endings of files of vectors that name the ids."""
-
-WRITTEN_BEFORE = {"separator": "|"}
-"""What config.json of runs of early versions says of columns of every type."""
-
-
-class FeatureSettings(Settings):
-    """One column of a user or item file."""
-
-    type: Literal["token", "token_seq", "float", "vector", "sparse"]
-    """token: a category; token_seq: a list of categories; float: a number; vector: dense numbers, such as an image's;
-    sparse: a row of a .npz file, such as a bag of words."""
-    source: str = "item"
-    """user, item (every kind that has the column) or item_<kind>."""
-    separator: str | None = Field(None, min_length=1)
-    """What stands between the entries of a token_seq in a text file; parquet lists need none. Left out: a blank in
-    atomic files, '|' in all others."""
-    min_count: PositiveInt = 1
-    """Categories that stand in fewer rows than this share the row for unseen categories."""
-    path: PathText | None = None
-    """type vector: a .npy file of float[n, d], one row for each row of the source's file; or vectors joined by raw id:
-    parquet with columns id, vector and perhaps kind (hrec export writes such), or .npz with arrays ids, matrix and
-    perhaps kinds. type sparse: a .npz file as scipy.sparse.save_npz writes it, one row for each row of the source's
-    file."""
-
-    @property
-    def by_id(self) -> bool:
-        """Whether the file of a vector names the ids, so that its rows may have any order."""
-        name = (self.path or "").lower().removesuffix(".gz").removesuffix(".xz")
-        return self.type == "vector" and name.endswith(BY_ID)
-
-    @field_validator("source")
-    @classmethod
-    def _a_source_that_there_is(cls, value: str) -> str:
-        if value not in ("user", "item") and (not value.startswith("item_") or value == "item_"):
-            raise ValueError(f"should be user, item, or item_ and the name of a kind, got '{value}'")
-        return value
-
-    @model_validator(mode="after")
-    def _vectors_need_a_file(self) -> FeatureSettings:
-        if (self.type in ("vector", "sparse")) != (self.path is not None):
-            raise ValueError(
-                "'path' names the file of a feature of type 'vector' (.npy, .parquet or .npz) or 'sparse' (.npz), and "
-                "no other type has one"
-            )
-        for name, types in (("separator", ("token_seq",)), ("min_count", ("token", "token_seq"))):
-            own = (FeatureSettings.model_fields[name].default, WRITTEN_BEFORE.get(name))
-            if getattr(self, name) not in own and self.type not in types:
-                raise ValueError(f"'{name}' is of columns of type {' or '.join(types)}, not {self.type}; leave it out")
-        return self
+"""Bytes of data.name: a run folder's name has at most 255, with model and time."""
 
 
 class LabelSettings(Settings):
-    """How a label is made where the files hold none."""
+    """How labels are made if the files have none."""
 
     source: str | None = Field(None, alias="from")
     """Name of the rating column that the label is made from."""
     above: float | None = None
-    """A rating above this is liked (label 1), any other is not (label 0)."""
+    """A rating above this is a positive (label 1), any other a negative (label 0)."""
     negatives: NonNegativeInt = 0
-    """Implicit data, every row is liked: this many unseen items of the same kind are drawn for each row. 0: none are,
-    and the data has no labels, which is enough for models of pairs and metrics of lists."""
+    """Implicit data: every row is a positive, and this many negatives of the same kind are drawn for it. With 0 the
+    data has no labels, which is enough for models of pairs and metrics of lists."""
     popularity: Power = 0.0
-    """Drawn with probability proportional to (count in the training part) ** popularity; 0 is uniform."""
+    """Drawn with probability proportional to (training rows of the item) ** popularity; 0 is uniform."""
 
     @model_validator(mode="after")
     def _one_way(self) -> LabelSettings:
@@ -93,9 +42,11 @@ class LabelSettings(Settings):
             raise ValueError('\'from\' and \'above\' go together: {"from": "rating", "above": 3}')
         said = self.negatives > 0 if self.source else "negatives" in self.model_fields_set
         if said == (self.source is not None):
-            raise ValueError("give either 'from' and 'above', or 'negatives' (0: every row is liked, none is drawn)")
+            raise ValueError(
+                "give either 'from' and 'above', or 'negatives' (0: all rows are positives, none is drawn)"
+            )
         if self.popularity and not self.negatives:
-            raise ValueError("'popularity' is of drawn items, and without 'negatives' none is drawn; leave it out")
+            raise ValueError("'popularity' is of drawn negatives, and without 'negatives' none is drawn; leave it out")
         return self
 
 
@@ -121,7 +72,7 @@ class UserSplit(Settings):
 
 
 class LeaveOneOut(Settings):
-    """Each user's last row (by time where known, else at random) is test, the one before it valid."""
+    """Each user's last row (by time if known, else at random) is test, the one before it valid."""
 
     by: Literal["leave_one_out"]
     per_kind: bool = False
@@ -160,20 +111,20 @@ class InMatrix(Settings):
     by: Literal["in_matrix"]
     ratio: Ratio = (3, 1, 1)
     unknown_items: float = Field(0.0, ge=0, lt=1)
-    """Share of the items that are set apart beforehand, with all of their rows (DualNet's section 5.1: 0.1)."""
+    """Share of the items that are held out first, with all of their rows (DualNet's section 5.1: 0.1)."""
     seed: Seed = 0
 
 
 class ColumnSplit(Settings):
-    """A column of the file of interactions says which part each row is of: train, valid or test.
+    """A column of the file of interactions holds the split of each row: train, valid or test.
 
-    Rows where it says anything else, or nothing, are dropped.
+    Rows with another value or none are dropped.
     """
 
     by: Literal["column"]
     column: str = Field(min_length=1)
     valid_share: float = Field(0.0, ge=0, lt=1)
-    """Share of the test rows, drawn at random, that become validation rows where the column names none."""
+    """Share of the test rows, drawn at random, that become validation rows if the column names none."""
     seed: Seed = 0
 
 
@@ -262,20 +213,20 @@ PLANTED_KEYS = frozenset(
         "train_columns",
     )
 )
-"""Keys of the section data that mean something for planted data."""
+"""Keys of the section data that planted data uses."""
 
 
 class DataSettings(Settings):
     """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
 
     name: str = Field("data", min_length=1)
-    """Stands in the names of run folders and caches; of planted data, if left out, 'planted-' and its size."""
+    """Part of the names of run folders and caches; planted data without one is 'planted-' and its size."""
     planted: PlantedSettings | None = None
     USER_ID_FIELD: str = "user_id"
     ITEM_ID_FIELD: str = "item_id"
     LABEL_FIELD: str = "label"
     TYPE_FIELD: str | None = "type"
-    """The column of the kind of each row; null: no column tells kinds, for files whose column ``type`` means something
+    """The column of the kind of each row; null: no column has kinds, for files whose column ``type`` means something
     else, such as the event."""
     RATING_FIELD: str = "rating"
     TIME_FIELD: str = "timestamp"
@@ -288,19 +239,19 @@ class DataSettings(Settings):
     feat: dict[str, FeatureSettings] = Field({})
     """The columns to read. Atomic files carry their types in the header: then leave this out to read all."""
     inter_matrix_type: Literal["01", "liked", "rating", "sign", "centred"] | None = None
-    """What a cell of a history holds: 1 for each interaction, 1 for the liked, the rating, +1 and -1, or the rating
-    less the mean of all; left out: 'centred' where there are ratings, else 'sign'."""
+    """The value of a row in a history. 01: 1 for each row; ``liked``: 1 for positives; rating; sign: +1 or -1; centred:
+    the rating minus the mean of all. Left out: 'centred' with ratings, else 'sign'."""
     relations: RelationSettings | None = None
     """Triples of a knowledge graph."""
     label: LabelSettings | None = None
     sample: float | dict[str, float] | None = None
     """Share of the training rows kept, for all kinds or by kind (sparsity study)."""
     train_columns: tuple[Literal["count", "mean"], ...] = ()
-    """Columns made from the training part for users and for items of each kind: number of rows, shrunk mean rating."""
+    """Columns made from the training split for users and for items of each kind: number of rows, shrunk mean rating."""
     single: bool | None = None
-    """false: single_type is passed over, as published."""
+    """false: single_type is ignored, as published."""
     single_type: str | None = None
-    """Use this one kind alone. Its rows fall to the parts that they fall to among all kinds."""
+    """Use only this kind. Its rows are in the same splits as among all kinds."""
     filter: FilterSettings | None = None
     """Which interactions are used, decided before the split: k-core, ratings, kinds, times. Left out: all."""
     split: SplitSettings = RandomSplit()
@@ -326,11 +277,11 @@ class DataSettings(Settings):
     @classmethod
     def _name_is_no_path(cls, value: str) -> str:
         if "/" in value or "\\" in value:
-            raise ValueError(f"stands in the names of folders, so it has no slash, got {value!r}")
-        if not value.isprintable():  # a terminal obeys control characters
-            raise ValueError(f"stands in the log and in names of folders, so it can be printed, got {value!r}")
+            raise ValueError(f"is part of the names of folders, so it has no slash, got {value!r}")
+        if not value.isprintable():  # control characters change a terminal
+            raise ValueError(f"is in the log and in names of folders, so it can be printed, got {value!r}")
         if len(value.encode()) > LONGEST_NAME:
-            raise ValueError(f"stands in the names of folders, so it has at most {LONGEST_NAME} bytes")
+            raise ValueError(f"is part of the names of folders, so it has at most {LONGEST_NAME} bytes")
         return value
 
     @field_validator("train_columns")
@@ -361,12 +312,25 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _a_column_for_each_purpose(self) -> DataSettings:
-        """Labels alone may be in the column of ratings."""
+        """Only labels may be in the column of ratings."""
         keys = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TYPE_FIELD", "TIME_FIELD", "LABEL_FIELD", "RATING_FIELD")
         for key, other in combinations(keys, 2):
             name = getattr(self, key)
             if name is not None and name == getattr(self, other) and key != "LABEL_FIELD":
-                raise ValueError(f"{key} and {other} both name the column '{name}'; each needs a column of its own")
+                raise ValueError(f"{key} and {other} both name the column '{name}'; each needs its own column")
+        return self
+
+    @model_validator(mode="after")
+    def _features_of_interactions_are_not_what_is_predicted(self) -> DataSettings:
+        keys = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TYPE_FIELD", "LABEL_FIELD", "RATING_FIELD")
+        taken = {getattr(self, key): f"data.{key}" for key in keys}
+        if self.label and self.label.source:
+            taken[self.label.source] = "data.label"
+        if isinstance(self.split, ColumnSplit):
+            taken[self.split.column] = "data.split.column"
+        for name, feat in self.feat.items():
+            if feat.source == "interaction" and name in taken:
+                raise ValueError(f"feat.{name}: {taken[name]} names this column, so it is no feature; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -22,22 +22,22 @@ class RankingSettings(Settings):
     """How top-N lists are made: for the metrics written with '@', such as recall@10."""
 
     eval_memory_mb: PositiveInt = 512
-    """Memory of the scores of one chunk of users against all items, and of what the ranking makes of them."""
+    """Memory of the scores of one chunk of users against all items, and of the lists made of them."""
     items: Literal["all", "known", "new", "new_of_part"] = "all"
-    """Which items may be recommended: all, those with a training row (in-matrix), those without one (out-matrix), or of
-    these those that somebody likes in the part that is measured (the held-out fold of the out-matrix papers)."""
+    """Which items may be recommended. Those "known" have a training row (in-matrix), those "new" none (out-matrix).
+    With "new_of_part" they are new and positives of the measured split: the held-out fold of the out-matrix papers."""
     mask_valid: bool = False
-    """In test lists leave out what the user has in validation too, as RecBole does."""
+    """Test lists also leave out the items of the user's validation rows, as RecBole does."""
     valid_in_history: bool = False
     """When test lists are made, the user's history holds the validation rows too. Only models that read histories from
     the query use it; drawn validation negatives are not part of it."""
     sampled: PositiveInt | None = None
-    """Rank each user's liked items among this many unseen ones, drawn once, instead of among all. Such figures are not
+    """Rank each user's positives among this many other candidates, drawn once, instead of among all. The values are not
     comparable with full ranking, nor between catalogues (Krichene and Rendle, KDD 2020)."""
     sampled_per_kind: bool = False
     """Draw ``sampled`` items of each kind that the user has a positive of, and measure a list of each kind too."""
     seed: Seed = 0
-    """Of the sampled candidates."""
+    """The seed of the sampled candidates."""
     cold_rows: NonNegativeInt = 5
     """Users with at most this many training rows are cold, the others warm."""
     head_share: PositiveFloat = Field(0.2, le=1)
@@ -59,7 +59,7 @@ class PathSettings(Settings):
     output: PathText = "output"
     """Parent of the run folders."""
     cache: PathText | None = "data/.cache"
-    """Where parsed data is kept between runs; null to parse each time."""
+    """The folder that keeps parsed data between runs; null to parse each time."""
 
 
 class InitFrom(Settings):

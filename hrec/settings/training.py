@@ -1,4 +1,4 @@
-"""The section "opt": how the stages of a model are trained; and what several models say of training."""
+"""The section "opt": how the stages of a model are trained; and settings of training that several models share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hrec.settings.base import Power, Settings
 
 
 class NegativeSettings(Settings):
-    """The unseen items that pairwise training sets against a liked one."""
+    """The negatives of pairwise training: items that the user has not interacted with."""
 
     popularity: Power = 0.0
     """Drawn with probability proportional to (training rows of the item) ** popularity; 0 is uniform."""
     pool: PositiveInt = 1
-    """Unseen items drawn for each row; of several the model takes the one that it scores highest (hard negatives)."""
+    """Negatives drawn for each row; of several the model uses the one with the highest score (hard negatives)."""
     same_kind: bool = True
-    """Draw from the kind of the liked item alone."""
+    """Draw only from the kind of the positive."""
 
 
 class SequenceSettings(Settings):
@@ -33,7 +33,7 @@ class SequenceSettings(Settings):
     max_length: PositiveInt = 50
     """The newest entries of a user that one sequence holds."""
     stride: PositiveInt | None = None
-    """Train on older entries too: windows of max_length that start this many entries apart. Left out: the newest
+    """Train on older entries too: windows of max_length that start every so many entries. Left out: the newest
     window alone."""
 
     @model_validator(mode="after")
@@ -47,9 +47,9 @@ class CellWeights(Settings):
     """c_ij, the weight of a cell of R in a sum of squares over all cells."""
 
     a: PositiveFloat = 1.0
-    """Where R is 1, a liked item."""
+    """The weight of a 1 in R, a positive."""
     b: NonNegativeFloat = 0.01
-    """Where R is 0, any other; at most a."""
+    """The weight of a 0 in R, any other item; at most a."""
 
     @model_validator(mode="after")
     def _ones_weigh_more(self) -> Self:
@@ -60,12 +60,12 @@ class CellWeights(Settings):
 
 class EarlyStopSettings(Settings):
     metric: str = "auc"
-    """Of rows, a metric's name is its macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' are the others. Of lists
-    ('ndcg@10') it is the value over items of all kinds together."""
+    """'auc' is the macro mean over the kinds; 'auc/pooled' and 'auc/<kind>' also exist. A metric of lists ('ndcg@10')
+    is over items of all kinds."""
     stop_step: PositiveInt = 5
     """Evaluations in a row without a better value before a stage ends."""
     mode: Literal["max", "min"] | None = None
-    """Whether a larger or a smaller value is better; left out, what the metric itself says."""
+    """Whether a larger or a smaller value is better; left out: as the metric defines it."""
 
 
 class SchedulerSettings(Settings):
@@ -79,15 +79,15 @@ class StageSettings(Settings):
     name: Literal["Adam", "AdamW", "Adagrad", "Adadelta", "SGD", "RMSprop"] = "Adam"
     hyper_params: dict[str, Any] = Field({"lr": 0.001})
     row_wise: bool = False
-    """For large tables a form of Adam without first moment, with one second moment a row, that moves only the rows a
-    batch used (one process). A dense optimiser keeps a gradient and two moments of every row: four times the memory."""
+    """For large tables: Adam without first moment, with one second moment a row, that updates only the rows of a batch
+    (one process). A dense optimiser keeps a gradient and two moments of every row: four times the memory."""
     epochs: PositiveInt = 100
     eval_step: PositiveInt = 1
     """Epochs between two evaluations."""
     batch_size: PositiveInt = 1024
     """Rows of each batch; of each kind where the model draws a batch per kind."""
     save_step: PositiveInt = 1
-    """Epochs between two saves of the state that a killed run goes on from; Ctrl-C saves it too, at any step."""
+    """Epochs between two saves of the state that a killed run continues from; Ctrl-C saves it too, at any step."""
     early_stop: EarlyStopSettings | None = EarlyStopSettings()
     scheduler: SchedulerSettings | None = None
     clip_grad: PositiveFloat | None = None
@@ -104,7 +104,7 @@ class StageSettings(Settings):
 
 
 class OptSettings(StageSettings):
-    """Defaults for every stage, and what a named group of stages does differently."""
+    """Defaults for every stage, and other values for named groups of stages."""
 
     stages: dict[str, dict[str, Any]] = Field({})
     precision: Literal["32", "bf16", "16"] = "32"

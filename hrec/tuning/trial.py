@@ -18,13 +18,13 @@ from hrec.config import ConfigError, LoadedConfig, did_you_mean, load
 from hrec.experiments.runs import split_of
 from hrec.models import find_model
 from hrec.pipeline.checkpoints import Checkpoints
-from hrec.pipeline.checks import check_settings, groups_of, measured_metrics
+from hrec.pipeline.checks import check_settings, groups_of
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.memory import memory_errors
 from hrec.pipeline.metrics import direction
+from hrec.pipeline.prepare import prepare
 from hrec.pipeline.records import Progress
-from hrec.pipeline.run import prepare
 from hrec.pipeline.trainer import Trainer
 from hrec.tuning.space import Space, overrides_of, values_of
 
@@ -74,10 +74,9 @@ class Pruning(Progress):
 
 def train(config: LoadedConfig, metric: str, progress: Progress) -> float:
     """``metric`` on the validation part, of the weights that a run with these settings would keep."""
-    device = check_settings(config)
-    parts, model = prepare(config, device, Processes(), lambda line: None, split_of(config))
-    names = list(dict.fromkeys([*measured_metrics(config), metric.partition("/")[0]]))
-    evaluator = Evaluator(names, ranking=(config.run.ranking, parts))
+    device, metrics = check_settings(config)
+    parts, model = prepare(config, metrics, device, Processes(), lambda line: None, split_of(config))
+    evaluator = Evaluator([*metrics.names, metric.partition("/")[0]], ranking=(config.run.ranking, parts))
     with TemporaryDirectory() as folder:
         trainer = Trainer(
             config.run.opt,

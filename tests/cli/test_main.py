@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hrec.cli import dispatch
-from hrec.cli.main import COMMANDS, main
+from hrec.cli.commands import COMMANDS, main
 from hrec.prepare import SOURCES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

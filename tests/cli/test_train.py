@@ -232,7 +232,7 @@ def test_items_that_nobody_likes_in_a_part_are_told_before_training(launch, tmp_
     # in the tiny data every item has a training row
     words = ("ranking.items=new", 'metrics=["recall@5"]', 'opt.early_stop={"metric":"recall@5"}')
     problem = told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), *words, 'data.split={"by":"in_matrix"}'))
-    assert "ranking.items=new: nobody likes such an item in the validation part" in problem
+    assert "ranking.items=new: the validation split has no positive among these items" in problem
 
 
 def test_a_dry_run_tells_the_same_problems_as_a_run(launch, tmp_path):
@@ -269,7 +269,7 @@ REFUSED = {
     "deepmf data=planted-tiny opt.hyper_params.weight_decy=1": ["Adam has no such", "Did you mean 'weight_decay'?"],
     "deepmf opt.precision=16": ["opt.precision '16' is for GPUs"],
     'deepmf data={"inter_feat_path":"no/such.csv"}': ["no/such.csv"],
-    "duration": ["DURation keeps the kinds apart; run it with train_hete.py"],
+    "duration": ["DURation models each kind separately; run it with train_hete.py"],
     "deepmf --resume no/such/run": ["no/such/run: holds no config.json, so it is not a run folder"],
     "deepmf --resum x": ["unrecognized arguments"],
     'deepmf metrics=["recall@10/book"]': ["write 'recall@10'"],
@@ -427,7 +427,7 @@ def go_on(launch: Launcher, output: Path, settings: list[str], meddle: Callable[
         return launch(HETE, "--resume", saved[0], meddle=meddle)
     for left in output.glob("*"):
         said = told(launch(HETE, "--resume", left))
-        assert "not a run folder" in said or "nothing to go on from" in said
+        assert "not a run folder" in said or "nothing to continue from" in said
         left.rename(output.parent / f"{left.name}-{time.monotonic_ns()}")
     return launch(HETE, "duration", *tiny(output, *TRAINING, *DROPOUT, *settings), meddle=meddle)
 
@@ -463,12 +463,12 @@ def test_a_run_that_is_interrupted_saves_says_how_to_go_on_and_does_so_to_the_sa
     argv = tiny(output, *TRAINING, *DROPOUT, "opt.save_step=50")
     done = launch(HETE, "duration", *argv, meddle=after_lines(output, 2, number))
     run = only_run(output)
-    assert told(done, 130).strip() == f"stopped and saved; go on with: python {HETE} --resume {run}"
+    assert told(done, 130).strip() == f"stopped and saved; continue with: python {HETE} --resume {run}"
     position = torch.load(run / "last.pt", weights_only=True)["position"]
     assert position["step"] > 0 and position["epoch"] >= 2
     assert len(rows(run)) == position["epoch"]
     done = launch(HETE, "--resume", run)
-    assert done.code == 0 and f"goes on after epoch {position['epoch']}, step {position['step']}" in done.out
+    assert done.code == 0 and f"continues after epoch {position['epoch']}, step {position['step']}" in done.out
     assert_same_run(run, whole.run)
 
 
@@ -494,7 +494,7 @@ def test_more_epochs_can_be_given_when_a_run_goes_on(launch, tmp_path):
     assert 2 <= reached < 30
     before = (run / "config.json").read_bytes()
     err = told(launch(HOMO, "--resume", run, f"opt.epochs={reached - 1}"))
-    assert "none can be taken back" in err and (run / "config.json").read_bytes() == before
+    assert "none can be undone" in err and (run / "config.json").read_bytes() == before
     done = launch(HOMO, "--resume", run, f"opt.epochs={reached + 2}")
     assert done.code == 0, done.err
     assert [row["epoch"] for row in rows(run)] == list(range(1, reached + 3))
@@ -505,24 +505,24 @@ def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_f
     assert launch(HOMO, "deepmf", *tiny(tmp_path / "two", "opt.epochs=2", *argv)).code == 0
     run = only_run(tmp_path / "two")
     done = launch(HOMO, "--resume", run, "opt.epochs=4")
-    assert done.code == 0 and "was finished after epoch 2; it gets 2 more" in done.out and "no effect" not in done.all
+    assert done.code == 0 and "was finished after epoch 2; it trains 2 more" in done.out and "no effect" not in done.all
     assert launch(HOMO, "deepmf", *tiny(tmp_path / "four", "opt.epochs=4", *argv)).code == 0
     assert_same_run(run, only_run(tmp_path / "four"))
     again = launch(HOMO, "--resume", run)  # the run remembers how many it was given
     assert again.code == 0 and "this run is finished" in again.out
     before = {name: (run / name).read_bytes() for name in ("config.json", "log.jsonl", "log.txt", "result.json")}
     err = told(launch(HOMO, "--resume", run, "opt.epochs=1"))
-    assert "opt.epochs=1:" in err and "has 4 epochs of stage 'train' behind it, and none can be taken back" in err
+    assert "opt.epochs=1:" in err and "has trained 4 epochs of stage 'train', and none can be undone" in err
     assert {name: (run / name).read_bytes() for name in before} == before
     config = json.loads((run / "config.json").read_text())
     config["opt"]["hyper_params"]["lr"] = 0.5  # the optimiser's state would keep the old one
     (run / "config.json").write_text(json.dumps(config))
     err = told(launch(HOMO, "--resume", run, "opt.epochs=5"))
-    assert 'config.json: opt.hyper_params is {"lr": 0.5' in err and "Put that back to go on" in err
+    assert 'config.json: opt.hyper_params is {"lr": 0.5' in err and "Put that back to continue" in err
     (run / "config.json").write_bytes(before["config.json"])
     (run / "last.pt").unlink()
     err = told(launch(HOMO, "--resume", run, "opt.epochs=5"))
-    assert "last.pt: is not there, so there is nothing to go on from; the finished run can still be asked" in err
+    assert "last.pt: is missing, so there is nothing to continue from; the finished run still answers" in err
     (run / "result.json").unlink()
     assert "Start a new run" in told(launch(HOMO, "--resume", run)) and len(rows(run)) == 4
 
@@ -540,8 +540,8 @@ def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):
 def test_sampled_lists_are_told_before_the_first_epoch_and_in_the_table(launch, tmp_path):
     done = launch(HOMO, "bprmf", *tiny(tmp_path, "opt.epochs=1", "ranking.sampled=20"))
     before, after = done.out.split("train epoch   1", 1)
-    assert "lists are ranked out of the liked and 20 SAMPLED items each" in before
-    assert re.search(r"^test +liked and 20 SAMPLED +0\.", after, re.MULTILINE)
+    assert "lists are ranked out of the positives and 20 SAMPLED items each" in before
+    assert re.search(r"^test +positives and 20 SAMPLED +0\.", after, re.MULTILINE)
     assert "SAMPLED" not in launch(HOMO, "deepmf", *tiny(tmp_path, "ranking.sampled=20"), "--dry-run").all
 
 
@@ -642,7 +642,7 @@ def test_a_kind_of_one_class_is_warned_of_and_named_beside_the_mean(launch, tmp_
     done = launch(HOMO, "deepmf", f"data={data}", f"path.output={tmp_path / 'out'}", "path.cache=null", "opt.epochs=1")
     assert done.code == 0
     for part in ("validation", "test"):
-        assert f"warning: the {part} part has only liked rows of kind 'tune': its AUC is not defined" in done.out
+        assert f"warning: the {part} split has only positive rows of kind 'tune': its AUC is not defined" in done.out
     assert "test auc: the macro mean is that of tale" in done.out
 
 
@@ -651,10 +651,10 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence_on_resume(launch, tmp_path):
     assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0
     run = only_run(output)
     (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
-    assert "best.safetensors beside it holds" in told(launch(HOMO, "--resume", run))
+    assert "best.safetensors in this folder holds" in told(launch(HOMO, "--resume", run))
     (run / "best.safetensors").unlink()
     sentence = told(launch(HOMO, "--resume", run))
-    assert "last.pt: cannot be read, it is damaged" in sentence and "beside it" not in sentence
+    assert "last.pt: cannot be read, it is damaged" in sentence and "in this folder" not in sentence
 
 
 def test_output_that_nobody_reads_ends_a_run_without_a_traceback(tmp_path):

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import nn
 
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, load_into, write_whole
-from hrec.pipeline.stage_run import Position
+from hrec.pipeline.context import Position
 
 CPU = torch.device("cpu")
 
@@ -81,7 +81,7 @@ def test_a_bit_that_was_turned_over_on_the_disk_is_found(saved, name: str):
 
 def test_a_last_checkpoint_that_is_no_state_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "last.pt")
-    with pytest.raises(CheckpointError, match="no state of a run"):
+    with pytest.raises(CheckpointError, match="not the state of a run"):
         Checkpoints(tmp_path).load_last(torch.device("cpu"))
 
 
@@ -217,7 +217,7 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence(saved, damage):
 
 def test_a_checkpoint_that_is_not_there_is_told_in_a_sentence(tmp_path):
     checkpoints = Checkpoints(tmp_path)
-    with pytest.raises(CheckpointError, match="nothing to go on from"):
+    with pytest.raises(CheckpointError, match="nothing to continue from"):
         checkpoints.load_last(CPU)
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoints.load_best(layer(0))
@@ -252,5 +252,5 @@ def test_weights_of_another_model_are_refused_with_a_sentence(saved, other):
 
 @pytest.mark.parametrize("state", [{"a": 1}, {"position": {}, "model": 3}, {"position": {"x": 3}, "model": {}}])
 def test_a_state_that_is_none_of_a_run_is_told_in_a_sentence(state: dict):
-    with pytest.raises(CheckpointError, match=r"run/last\.pt: it is no state of a run"):
+    with pytest.raises(CheckpointError, match=r"run/last\.pt: it is not the state of a run"):
         Position.of(state, Path("run/last.pt"))

@@ -11,7 +11,7 @@ from hrec.models.base import BaseModel
 from hrec.models.general.ease import EASE
 from hrec.models.general.itemknn import ItemKNN
 from hrec.pipeline.checks import groups_of
-from hrec.pipeline.ranking import Ranking, told
+from hrec.pipeline.ranking import Ranking, describe_candidates
 from hrec.settings import RankingSettings
 
 ITEMS = 5
@@ -147,6 +147,6 @@ def test_lists_of_kinds_can_be_watched_and_the_heading_says_how_candidates_were_
     per_kind = RankingSettings(sampled=9, sampled_per_kind=True)
     assert groups_of("ndcg@5", ["book", "film"], per_kind)[:2] == ("book", "film")
     assert "book" not in groups_of("ndcg@5", ["book", "film"], RankingSettings(sampled=9))
-    assert "9 SAMPLED items of each of their kinds" in told(per_kind)
+    assert "9 SAMPLED items of each of their kinds" in describe_candidates(per_kind)
     with pytest.raises(ValueError, match="'sampled_per_kind' is of sampled candidates"):
         RankingSettings(sampled_per_kind=True)

@@ -19,16 +19,8 @@ from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.curves import draw_curves
 from hrec.pipeline.ranking import GROUPS, ranked_out_of
 from hrec.pipeline.ranking_metrics import CATALOGUE_METRICS, USER_METRICS
-from hrec.pipeline.records import (
-    RunFolder,
-    commit,
-    lists_table,
-    metrics_table,
-    peak_memory_mb,
-    provenance,
-    table,
-    version_of,
-)
+from hrec.pipeline.records import RunFolder, commit, peak_memory_mb, provenance, version_of
+from hrec.pipeline.reports import lists_table, metrics_table, table
 from hrec.settings import RankingSettings
 
 
@@ -197,7 +189,7 @@ def test_the_table_of_lists_says_what_each_is_ranked_out_of():
         ["test cold users", "known items", "-", "-"],
     ]
     sampled = ranked_out_of(RankingSettings(sampled=7), ["book", "film"])
-    assert sampled[""] == sampled["cold_users"] == "liked and 7 SAMPLED"
+    assert sampled[""] == sampled["cold_users"] == "positives and 7 SAMPLED"
 
 
 @pytest.mark.parametrize("items", ["all", "known", "new", "new_of_part"])

@@ -81,7 +81,7 @@ def test_every_part_that_is_of_another_type_is_refused_or_changes_nothing_that_i
 def test_a_stage_that_the_model_lacks_is_refused(begun, board, tmp_path):
     _, state, scheduler = begun
     changed = with_part(state, ("position", "stage"), 7)
-    with pytest.raises(CheckpointError, match="the model has 1 stages, and it is of number 8"):
+    with pytest.raises(CheckpointError, match="the model has 1 stages, and the state is of stage 8"):
         model = BPRMF(BPRMF.Config(embedding_size=2), board.train)
         trainer(tmp_path, 2, scheduler).fit(model, board.train, changed)
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import hrec
 from hrec.config import ConfigError
 from hrec.datasets import planted
 from hrec.datasets.batches import Draw
@@ -27,7 +28,7 @@ from hrec.pipeline.checkpoints import Checkpoints
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.optimizers import Optimizers, RowWiseAdam, Scheduler, clip_gradients
 from hrec.pipeline.records import Progress
-from hrec.pipeline.stage_run import LOOK_EVERY, DivergedError, Interrupted
+from hrec.pipeline.stage_run import LOG_EVERY, DivergedError, Interrupted
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, Settings, StageSettings
 
@@ -585,7 +586,8 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(tmp
     running = trainer(settings, tmp_path)
 
     def ask(stage: str, step: int) -> None:
-        running.stop_asked = running.stop_asked or (stage, step) == moment
+        if (stage, step) == moment:
+            running.context.stop.set()
 
     broken.on_step = ask
     with pytest.raises(Interrupted):
@@ -627,7 +629,8 @@ def test_a_run_with_a_step_before_each_epoch_goes_on_to_the_same_weights(tmp_pat
     running = trainer(opt(), tmp_path)
 
     def ask(stage: str, number: int) -> None:
-        running.stop_asked = running.stop_asked or number == step
+        if number == step:
+            running.context.stop.set()
 
     broken.on_step = ask
     with pytest.raises(Interrupted):
@@ -733,7 +736,7 @@ def test_weights_that_are_not_finite_are_not_saved_when_the_run_is_stopped(tmp_p
 
 def test_the_step_that_diverged_is_counted_right_after_many_steps():
     model = Toy()
-    step = LOOK_EVERY + 7
+    step = LOG_EVERY + 7
     model.poison = (step, float("nan"))
     with pytest.raises(DivergedError, match=f"epoch 2, step {step - 40}:"):
         fit(model, opt(batch_size=1, epochs=3))
@@ -784,3 +787,18 @@ def test_a_stage_without_a_batch_is_refused_with_a_sentence():
     model.draw = lambda draw: iter(())  # type: ignore[method-assign,assignment]
     with pytest.raises(ConfigError, match="stage 'first' has no batch"):
         fit(model, opt())
+
+
+def test_a_frozen_module_stays_in_training_only_if_it_says_so():
+    model = Toy(("second",))
+    model.a[1].stays_in_training = True
+    modes = set()
+    model.on_step = lambda stage, step: modes.add((model.a[0].training, model.a[1].training, model.b[1].training))
+    fit(model, opt())
+    assert modes == {(False, True, True)}
+
+
+@pytest.mark.parametrize("name", ["trainer", "stage_run", "context", "distributed"])
+def test_training_knows_no_layer_by_name(name: str):
+    text = (Path(hrec.__file__).parent / "pipeline" / f"{name}.py").read_text(encoding="utf-8")
+    assert "hrec.models.layers" not in text and "TYPE_CHECKING" not in text

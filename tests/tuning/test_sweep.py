@@ -78,9 +78,9 @@ def test_a_search_leaves_a_report_and_settings_that_can_be_run(
     whole = runs.split_of
     monkeypatch.setattr(trials, "split_of", lambda c: Split(whole(c).train, whole(c).valid, None))  # no test part
     # the counts at a run's start are those of all parts
-    monkeypatch.setattr("hrec.pipeline.run.counts_table", lambda parts: "")
-    monkeypatch.setattr("hrec.pipeline.run.kinds_of_one_class", lambda parts: [])
-    monkeypatch.setattr("hrec.pipeline.run.metrics_without_value", lambda config, parts: [])
+    monkeypatch.setattr("hrec.pipeline.prepare.counts_table", lambda parts: "")
+    monkeypatch.setattr("hrec.pipeline.prepare.kinds_of_one_class", lambda parts: [])
+    monkeypatch.setattr("hrec.pipeline.prepare.metrics_without_value", lambda config, parts: [])
     monkeypatch.setattr(sys, "argv", ["scripts/sweep.py"])
     assert sweep.main([*words, "--trials", "3"]) == 0
     folder = folder_of(tmp_path)

@@ -17,6 +17,7 @@ from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
 from hrec.models.layers.bags import Cells, Table
 from hrec.models.layers.fold_in import best_by_pairs
+from hrec.models.layers.pairs import compared, items_of
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
 
@@ -56,15 +57,9 @@ class BPRMF(InnerProductModel):
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """BPR-Opt of the pairs, and the mean of their norms."""
         user = self.user_vectors(batch.user)
-        # one lookup: one gradient of the table
-        vectors = self.item_vectors(torch.cat([batch.positive, batch.negative.flatten()]))
-        liked, unseen = vectors.split([len(user), batch.negative.numel()])
-        unseen = unseen.view(*batch.negative.shape, -1)
-        # the difference of the vectors, as that of the scores would multiply twice
-        ahead = (user[:, None] * (unseen - liked[:, None])).sum(2)
+        ahead, liked, counted = compared(user, self.item_vectors(items_of(batch)), batch)
         terms = {"bpr": bpr(ahead)}
         if self.config.reg_weight:
-            counted = unseen[torch.arange(len(user), device=user.device), ahead.argmax(1)]
             own = user[:, : self.config.embedding_size]
             norm = torch.stack([v.square().sum(1) for v in (own, liked, counted)]).sum(0)
             terms["norm"] = self.config.reg_weight / 2 * norm.mean()

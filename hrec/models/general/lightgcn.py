@@ -17,7 +17,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
-from hrec.models.layers.graph import Graph
+from hrec.models.layers.graph import Graph, smoothed
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
 
@@ -62,16 +62,19 @@ class LightGCN(InnerProductModel):
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """BPR of the pairs, and the mean of the norms of their own vectors."""
-        users, items = self.propagated()
+        return self.pair_terms(batch, *self.propagated())[0]
+
+    def pair_terms(self, batch: Pairs, users: Tensor, items: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms, given all users' and items' vectors, and the negative of each pair that counts, int64[B]."""
         user = users[batch.user]
         positive = (user * items[batch.positive]).sum(1)
         negative = torch.einsum("bd,bnd->bn", user, items[batch.negative])
         terms = {"bpr": bpr(negative - positive[:, None])}
+        worst = batch.negative.gather(1, negative.argmax(1, keepdim=True)).squeeze(1)
         if self.config.reg_weight:
-            worst = batch.negative.gather(1, negative.argmax(1, keepdim=True)).squeeze(1)
             own = [self.users[batch.user], self.items[batch.positive], self.items[worst]]
             terms["norm"] = self.config.reg_weight / 2 * torch.stack([v.square().sum(1) for v in own]).sum(0).mean()
-        return terms
+        return terms, worst
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """e_u"""
@@ -102,13 +105,7 @@ class LightGCN(InnerProductModel):
 
     def propagated(self) -> tuple[Tensor, Tensor]:
         """All users' and all items' e (Eq. 3 and 4)."""
-        users, items = self.users, self.items
-        sums: tuple[Tensor, Tensor] = users, items
-        for _ in range(self.config.n_layers):
-            users, items = self.graph(users, items)
-            sums = sums[0] + users, sums[1] + items
-        share = 1 / (self.config.n_layers + 1)
-        return sums[0] * share, sums[1] * share
+        return smoothed(self.graph, self.users, self.items, self.config.n_layers)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """``propagated``, but while a model is only looked at it is kept until the weights move."""

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, Tokens, joined
 from hrec.datasets.encoding import LARGEST
 from hrec.datasets.recdata import TrainData
+from hrec.datasets.tokens import bag_of_words
 from hrec.models.layers.entries import with_room
 from hrec.models.layers.wide import Wide
 from hrec.settings import Settings
@@ -29,16 +30,19 @@ class ContentSettings(Settings):
     Numbers and dense vectors are brought to the range from 0 to 1."""
 
 
-def content(data: TrainData, settings: ContentSettings, beside: Sparse | None = None) -> Wide:
+def content(
+    data: TrainData, settings: ContentSettings, beside: Sparse | None = None, setting: str = "model.columns"
+) -> Wide:
     """The content of all items, rows in the order of their numbers.
 
     A column that several kinds have is one block where their vocabularies can be joined, else a block of each. Kinds
-    without a column have zeros there. beside: cells of all items that go along with those of the columns.
+    without a column have zeros there. beside: cells of all items that go along with those of the columns. setting: the
+    name of ``settings.columns`` for messages.
     Raises ValueError where there is nothing to read, or for a name that no kind has.
     """
     cells: list[tuple[np.ndarray, Sparse]] = [] if beside is None else [(np.arange(data.n_items), beside)]
     numbers = []
-    for row, column in _blocks(data, settings.columns):
+    for row, column in _blocks(data, settings.columns, setting):
         if isinstance(column, Numeric | Dense):
             spread = np.zeros((data.n_items, np.asarray(column.value).reshape(len(column), -1).shape[1]), np.float32)
             spread[row] = _from_0_to_1(column)
@@ -60,11 +64,11 @@ def told_of_all_items(data: TrainData, all_items: bool) -> list[str]:
     return [told] if all_items and new else []
 
 
-def _blocks(data: TrainData, names: Sequence[str] | None) -> Iterator[tuple[np.ndarray, Column]]:
+def _blocks(data: TrainData, names: Sequence[str] | None, setting: str) -> Iterator[tuple[np.ndarray, Column]]:
     """(numbers of the items, column that tells of them), one after another."""
     known = list(dict.fromkeys(name for table in data.kinds.values() for name in table.columns))
     if unknown := [name for name in names or () if name not in known]:
-        raise ValueError(f"model.columns: no kind of item has a column '{unknown[0]}'. Columns: {', '.join(known)}")
+        raise ValueError(f"{setting}: no kind of item has a column '{unknown[0]}'. Columns: {', '.join(known)}")
     for name in known if names is None else names:
         tables = [table for table in data.kinds.values() if name in table.columns]
         rows, columns = [np.arange(t.start, t.stop) for t in tables], [t.columns[name] for t in tables]
@@ -76,7 +80,7 @@ def _blocks(data: TrainData, names: Sequence[str] | None) -> Iterator[tuple[np.n
 
 @singledispatch
 def as_sparse(column: Column) -> Sparse:
-    """A column of categories, lists or sparse vectors as sparse vectors; a category is a 1 in the place of its code."""
+    """A column of categories, lists, texts or sparse vectors as sparse vectors; a category is a 1 at its code."""
     raise TypeError(f"{type(column).__name__} is not sparse")
 
 
@@ -98,6 +102,18 @@ def _of_list(column: CategoricalList) -> Sparse:
     row, code = np.divmod(np.unique(row * column.size + column.code), column.size)
     offset = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(column)))])
     return Sparse(offset, code.astype(np.int32), np.ones(len(code), np.float32), column.size)
+
+
+@as_sparse.register
+def _of_tokens(column: Tokens) -> Sparse:
+    return bag_of_words(column)
+
+
+def text_columns(data: TrainData) -> tuple[str, ...]:
+    """Names of the columns of words, sparse vectors, lists and categories of any kind, in the order of the kinds."""
+    of_words = Tokens | Sparse | CategoricalList | Categorical
+    found = [n for table in data.kinds.values() for n, column in table.columns.items() if isinstance(column, of_words)]
+    return tuple(dict.fromkeys(found))
 
 
 def _side_by_side(blocks: Sequence[tuple[np.ndarray, Sparse]], n: int) -> Sparse:

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, joined
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, Tokens, joined
 from hrec.datasets.recdata import TrainData
 from hrec.models.layers import entries
 from hrec.models.layers.bags import RaggedRows, Table
@@ -218,6 +218,8 @@ def _fields(
             fields.append((name, entries.of_numbers(column, settings.clip)))
         elif isinstance(column, Sparse):
             fields.append((name, entries.of_sparse(column)))
+        elif isinstance(column, Tokens):
+            fields.append((name, entries.of_tokens(column)))
         elif isinstance(column, Categorical | CategoricalList):
             fields.append((name, entries.of_categories(column)))
     return fields

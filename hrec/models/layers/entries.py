@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric, Sparse
+from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric, Sparse, Tokens
 from hrec.datasets.encoding import LARGEST
 
 
@@ -39,6 +39,13 @@ def of_categories(column: Categorical | CategoricalList) -> Entries:
         return of_codes(column.code, column.size)
     length = np.diff(column.offset)
     return _weighted(column.offset, column.code, np.repeat(1 / np.maximum(length, 1), length), column.size)
+
+
+def of_tokens(column: Tokens) -> Entries:
+    """The mean over the words of a text; MISSING where it has none."""
+    length = np.diff(column.offset)
+    weight = np.repeat(1 / np.maximum(length, 1), length)
+    return _weighted(column.offset, FIRST + column.word, weight, FIRST + len(column.vocabulary))
 
 
 def of_sparse(column: Sparse) -> Entries:

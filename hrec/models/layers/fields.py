@@ -11,11 +11,19 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, behind_missing
+from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, Tokens, behind_missing
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Table as RecTable
 from hrec.models.layers.bags import RaggedRows, Table
-from hrec.models.layers.entries import Entries, of_buckets, of_categories, of_sparse, side_by_side, standardised
+from hrec.models.layers.entries import (
+    Entries,
+    of_buckets,
+    of_categories,
+    of_sparse,
+    of_tokens,
+    side_by_side,
+    standardised,
+)
 from hrec.models.layers.own_row import Numbers, OwnRowOut
 from hrec.models.layers.rows import declare_rows, rows_of_column
 from hrec.settings import Settings
@@ -37,10 +45,10 @@ class Fields(nn.Module):
     """Rows of a user or item table -> float[B, width].
 
     One embedding matrix serves all categorical fields, offset by field; every field has rows of its own for missing
-    and unseen values. A list is the mean of its entries, a sparse vector their mean weighted by its values. Numbers and
-    dense vectors are standardised over the table, 0 where missing, with a 0/1 column beside each number that is missing
-    somewhere. They are cut off at ``clip`` deviations, so that one price of a million does not drown the rest. With
-    ``buckets`` numbers are categories too, of nearly equal count.
+    and unseen values. A list or a text is the mean of its entries, a sparse vector their mean weighted by its values.
+    Numbers and dense vectors are standardised over the table, 0 where missing, with a 0/1 column beside each number
+    that is missing somewhere. They are cut off at ``clip`` deviations, so that one price of a million does not drown
+    the rest. With ``buckets`` numbers are categories too, of nearly equal count.
     """
 
     def __init__(
@@ -119,6 +127,8 @@ def _entries(column: Column, buckets: int | None) -> Entries | None:
         return of_categories(column)
     if isinstance(column, Sparse):
         return of_sparse(column)
+    if isinstance(column, Tokens):
+        return of_tokens(column)
     return of_buckets(column, buckets) if isinstance(column, Numeric) and buckets else None
 
 

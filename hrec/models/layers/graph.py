@@ -35,6 +35,41 @@ class Graph(nn.Module):
         return _Step.apply(users, items, self)
 
 
+def smoothed(graph: Graph, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+    """The mean of the vectors of 0 to ``layers`` steps over the graph (LightGCN, Eq. 3 and 4); shapes as given."""
+    sums: tuple[Tensor, Tensor] = users, items
+    for _ in range(layers):
+        users, items = graph(users, items)
+        sums = sums[0] + users, sums[1] + items
+    share = 1 / (layers + 1)
+    return sums[0] * share, sums[1] * share
+
+
+class Product(nn.Module):
+    """A constant sparse matrix M times a table: float[columns, d] -> float[rows, d]; the gradient is M^T's product."""
+
+    def __init__(self, matrix: History) -> None:
+        super().__init__()
+        self.rows = RaggedRows.of(matrix)
+        self.columns = RaggedRows.of(transposed(matrix))
+
+    def forward(self, table: Tensor) -> Tensor:
+        return _Product.apply(table, self)
+
+
+class _Product(torch.autograd.Function):
+    """M x, whose gradient is M^T g."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, product: Product) -> Tensor:
+        ctx.product = product
+        return _gathered(product.rows, table)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _gathered(ctx.product.columns, gradients[0].contiguous()), None
+
+
 def _gathered(rows: RaggedRows, table: Tensor) -> Tensor:
     offset = rows.offset.to(rows.index.dtype)
     return F.embedding_bag(

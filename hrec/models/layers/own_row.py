@@ -16,6 +16,9 @@ class OwnRowOut(nn.Module):
     Both stores are called with row numbers, int64[B].
     """
 
+    stays_in_training = True
+    """Not put into evaluation mode with frozen weights: the rows of a batch are training rows still."""
+
     def __init__(self, make: Callable[[Mapping[str, Column]], nn.Module], columns: Mapping[str, Column]) -> None:
         super().__init__()
         self.always = make(columns)

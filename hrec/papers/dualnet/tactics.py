@@ -97,7 +97,7 @@ def _row_of_way(way: str, run: Done, cuts: Sequence[int], target: float) -> list
     return [
         way,
         str(lr),
-        *recall,
+        *shown,
         str(epochs),
         f"{seconds:.2f}",
         f"{100 * target:.1f}",
