@@ -2,6 +2,7 @@
 
 from hrec.papers.dualnet.paper import DUALNET
 from hrec.papers.duration.paper import DURATION
+from hrec.papers.jrl.paper import JRL
 from hrec.papers.paper import Paper
 
-PAPERS: dict[str, Paper] = {paper.name: paper for paper in (DURATION, DUALNET)}
+PAPERS: dict[str, Paper] = {paper.name: paper for paper in (DURATION, DUALNET, JRL)}
