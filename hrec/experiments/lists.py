@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -147,11 +147,11 @@ class ListSource:
     overrides: Overrides
     models: tuple[str, ...]
     """The rows that it can have, in order."""
-    settings: dict[str, Overrides] | None = None
+    settings: Mapping[str, Overrides] | None = None
     """Model -> settings of every run here, in addition to the trial."""
-    trials: dict[str, list[Overrides]] | None = None
+    trials: Mapping[str, list[Overrides]] | None = None
     """Model -> what is tried here, in place of the paper's trials."""
-    published: dict[str, Sequence[float | None]] | None = None
+    published: Mapping[str, Sequence[float | None]] | None = None
     """Model -> the paper's numbers, where data and split are the paper's."""
     text: str = ""
     """What a reader must know of the data."""

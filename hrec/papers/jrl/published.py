@@ -1,4 +1,4 @@
-"""What the JRL paper (Zhang et al., CIKM 2017) printed in Table 3 and claims; NDCG, Recall, HT and Precision @10 in %."""
+"""What the JRL paper (Zhang et al., CIKM 2017) printed in Table 3 and claims: NDCG, Recall, HT, Precision @10 in %."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLOTHING = {
     "eJRL": (1.523, 2.679, 4.182, 0.396),
     "JRL": (1.735, 2.989, 4.634, 0.442),
 }
-PUBLISHED: dict[str, Mapping[Any, tuple[float | None, ...]]] = {"table3": BEAUTY | {}}
+PUBLISHED: dict[str, Mapping[Any, tuple[float | None, ...]]] = {"table3": BEAUTY}
 
 SINGLE = ("Review", "Image", "Rating")
 BASELINES = ("BPRMF", "BPR-HFT", "VBPR", "DeepCoNN", "CKE")

@@ -89,7 +89,7 @@ SOURCES = {
         ("LightGCN", "CKE"),
         ("Title",),
         published=BEAUTY,
-        text="The authors' own split. Its reviews, pictures and training ratings are not public: titles are the text view, "
+        text="The authors' own split. Reviews, pictures and training ratings are not public: titles are the text view, "
         "and rows of the paper that read the others stand for what the paper had.",
     ),
     "clothing": _source(
