@@ -126,7 +126,7 @@ class Options(CommonOptions):
 
     def trials_of(self, model: str) -> list[Overrides]:
         """What is tried of a model; without trials its config alone."""
-        return (TRIALS | (self.source.trials or {})).get(model, [()])[: self.trials] or [()]
+        return {**TRIALS, **(self.source.trials or {})}.get(model, [()])[: self.trials] or [()]
 
     def job(self, model: str, metrics: Sequence[str], *overrides: str, seed: int = 0) -> Job:
         """A run of a row; ``metrics`` are measured, the first one watched."""
