@@ -45,15 +45,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "VBPR": {"visual_size": 16},
     "CDL": {"widths": [24, 16], "b": 0.1, "lambda_u": 0.1, "lambda_n": 10},
     "DualNet": {"levels": [24, 16], "block_items": 20},
+    "CATART": {"reg_weight": 0.2, "embedding_size": 8},
+    "SMF": {"reg_weight": 0.2},
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {
     "BPRMF": {"epochs": 15},
+    "CATART": {"batch_size": 16, "epochs": 15},  # there are few users, and a kind alone has few rows
     "CDL": {"batch_size": 16, "epochs": 12},  # rows are items, of which there are few
     "CKE": {"epochs": 20},
     "VBPR": {"epochs": 15},
     "DSSM": {"epochs": 16},  # angles between towers take off late: after 8 epochs half of the seeds know nothing yet
     "DualNet": {"batch_size": 16},
+    "SMF": {"batch_size": 16, "epochs": 20},
 }
 """The same for the section opt."""
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
@@ -67,8 +71,10 @@ SEEDLESS = {"EASE", "ItemKNN", "Popularity"}
 
 ANSWER_UNKNOWN_USERS = {
     "BPRMF",
+    "CATART",
     "CDL",
     "CKE",
+    "CMF",
     "DMF",
     "DualNet",
     "DURation",
@@ -77,8 +83,10 @@ ANSWER_UNKNOWN_USERS = {
     "FREEDOM",
     "ItemKNN",
     "LightGCN",
+    "MPF",
     "NAIS",
     "VBPR",
+    "SMF",
     "WMF",
 }
 """Models that answer from a history alone."""
