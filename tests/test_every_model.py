@@ -456,7 +456,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
         model, trainer = fresh(), resumable(name, board, folder, **opt)
         with pytest.raises(Interrupted):
             trainer.fit(Steps(stop_at).watch(model), board.train)
-        state = trainer.checkpoints.load_last(torch.device("cpu"))
+        state = trainer.context.checkpoints.load_last(torch.device("cpu"))
         places.append(state["position"]["step"])
         assert same_weights(weights(resumed(folder, state)), weights(whole)), f"stopped at step {stop_at}"
     assert sum(step > 1 for step in places) or whole.stage_groups == ("solve",)
@@ -466,8 +466,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
         trainer = resumable(name, board, folder, KillAfter(epochs), **opt)
         with pytest.raises(Killed):
             trainer.fit(fresh(), board.train)
-        if trainer.checkpoints.last.exists():
-            state = trainer.checkpoints.load_last(torch.device("cpu"))
+        if trainer.context.checkpoints.last.exists():
+            state = trainer.context.checkpoints.load_last(torch.device("cpu"))
             assert same_weights(weights(resumed(folder, state)), weights(whole)), f"killed after epoch {epochs}"
 
 
@@ -476,7 +476,7 @@ def test_a_run_that_was_over_when_it_was_resumed_stays_as_it_is(name: str, board
     trainer, model = resumable(name, board, tmp_path), built(name, board.train)
     trainer.fit(model, board.train)
     again = built(name, board.train, seed=8)
-    resumable(name, board, tmp_path).fit(again, board.train, trainer.checkpoints.load_last(torch.device("cpu")))
+    resumable(name, board, tmp_path).fit(again, board.train, trainer.context.checkpoints.load_last(torch.device("cpu")))
     assert same_weights(weights(again), weights(model))
 
 
