@@ -45,15 +45,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "VBPR": {"visual_size": 16},
     "CDL": {"widths": [24, 16], "b": 0.1, "lambda_u": 0.1, "lambda_n": 10},
     "DualNet": {"levels": [24, 16], "block_items": 20},
+    "CATART": {"reg_weight": 0.2, "embedding_size": 8},
+    "SMF": {"reg_weight": 0.2},
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {
     "BPRMF": {"epochs": 15},
+    "CATART": {"batch_size": 16, "epochs": 15},  # there are few users, and a kind alone has few rows
     "CDL": {"batch_size": 16, "epochs": 12},  # rows are items, of which there are few
     "CKE": {"epochs": 20},
     "VBPR": {"epochs": 15},
     "DSSM": {"epochs": 16},  # angles between towers take off late: after 8 epochs half of the seeds know nothing yet
     "DualNet": {"batch_size": 16},
+    "SMF": {"batch_size": 16, "epochs": 20},
 }
 """The same for the section opt."""
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
@@ -67,8 +71,10 @@ SEEDLESS = {"EASE", "ItemKNN", "Popularity"}
 
 ANSWER_UNKNOWN_USERS = {
     "BPRMF",
+    "CATART",
     "CDL",
     "CKE",
+    "CMF",
     "DMF",
     "DualNet",
     "DURation",
@@ -77,8 +83,10 @@ ANSWER_UNKNOWN_USERS = {
     "FREEDOM",
     "ItemKNN",
     "LightGCN",
+    "MPF",
     "NAIS",
     "VBPR",
+    "SMF",
     "WMF",
 }
 """Models that answer from a history alone."""
@@ -448,7 +456,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
         model, trainer = fresh(), resumable(name, board, folder, **opt)
         with pytest.raises(Interrupted):
             trainer.fit(Steps(stop_at).watch(model), board.train)
-        state = trainer.checkpoints.load_last(torch.device("cpu"))
+        state = trainer.context.checkpoints.load_last(torch.device("cpu"))
         places.append(state["position"]["step"])
         assert same_weights(weights(resumed(folder, state)), weights(whole)), f"stopped at step {stop_at}"
     assert sum(step > 1 for step in places) or whole.stage_groups == ("solve",)
@@ -458,8 +466,8 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
         trainer = resumable(name, board, folder, KillAfter(epochs), **opt)
         with pytest.raises(Killed):
             trainer.fit(fresh(), board.train)
-        if trainer.checkpoints.last.exists():
-            state = trainer.checkpoints.load_last(torch.device("cpu"))
+        if trainer.context.checkpoints.last.exists():
+            state = trainer.context.checkpoints.load_last(torch.device("cpu"))
             assert same_weights(weights(resumed(folder, state)), weights(whole)), f"killed after epoch {epochs}"
 
 
@@ -468,7 +476,7 @@ def test_a_run_that_was_over_when_it_was_resumed_stays_as_it_is(name: str, board
     trainer, model = resumable(name, board, tmp_path), built(name, board.train)
     trainer.fit(model, board.train)
     again = built(name, board.train, seed=8)
-    resumable(name, board, tmp_path).fit(again, board.train, trainer.checkpoints.load_last(torch.device("cpu")))
+    resumable(name, board, tmp_path).fit(again, board.train, trainer.context.checkpoints.load_last(torch.device("cpu")))
     assert same_weights(weights(again), weights(model))
 
 

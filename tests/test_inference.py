@@ -41,7 +41,11 @@ ROOT = Path(__file__).parents[1]
 SOLVED = ("WMF", "CDL")
 ANSWER_NEW_USERS = {
     "BPRMF",
+    "CATART",
+    "CMF",
     "LightGCN",
+    "MPF",
+    "SMF",
     "DMF",
     "DualNet",
     "DURation",

@@ -202,6 +202,63 @@ def _spread(sampler: Items | Triplewise | None, steps: int, draw: Draw) -> Itera
         yield from sampler.epoch(replace(draw, batch_size=size))  # type: ignore[union-attr]
 
 
+class Users:
+    """Every user with a training row once per epoch, in a new order, as Rows."""
+
+    def __init__(self, data: TrainData) -> None:
+        self.data = data
+        self.users = in_order_of_rows(data.interactions.user)
+
+    def epoch(self, draw: Draw) -> Iterator[Rows]:
+        user = shuffled(self.users, draw)
+        for own in draw.slices(len(user)):
+            yield Rows(user[own])
+
+
+class WithSecondPair:
+    """The pairs of ``Pairwise``, and after them in each batch as many more: for each a second pair of the same user.
+
+    The kind of the second pair is one of those in which the user has a positive, each as likely; its positive is one of
+    the user's positives of that kind, its negative an unseen item of the kind. Pairs: user [u; u], positive [i; i'],
+    negative [j; j'], without ``row``.
+    """
+
+    def __init__(self, data: TrainData, negatives: NegativeSettings, device: torch.device) -> None:
+        self.data = data
+        self.first = Pairwise(data, negatives, device)
+
+    @cached_property
+    def _groups(self) -> tuple[Tensor, ...]:
+        """item int64[N] sorted by user and kind; of each group of one user and kind: kind, start and size int64[G];
+        of each user: the first group and how many, int64[n_users]."""
+        user, item, kind, _ = self.first._positives
+        n_kinds = len(self.data.kinds)
+        key, order = torch.sort(user * n_kinds + kind, stable=True)
+        group, size = torch.unique_consecutive(key, return_counts=True)
+        count = torch.bincount(group // n_kinds, minlength=self.data.n_users)
+        return item[order], group % n_kinds, size.cumsum(0) - size, size, count.cumsum(0) - count, count
+
+    def epoch(self, draw: Draw) -> Iterator[Pairs]:
+        for first in self.first.epoch(replace(draw, rank=0, world=1)):
+            user, pool = first.user, first.negative.shape[1]
+            positive, kind = self._second(user, draw.generator)
+            each = user.repeat_interleave(pool), kind.repeat_interleave(pool)
+            negative = self.first._unseen.draw(*each, draw.generator).view(-1, pool)
+            (own,) = draw.slices(len(user)) if len(user) else (slice(0),)
+            columns = ((user, user), (first.positive, positive), (first.negative, negative))
+            yield Pairs(*(torch.cat([a[own], b[own]]) for a, b in columns))
+
+    def _second(self, user: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A positive of each user, int64[B], and its kind."""
+        item, kind, start, size, first, count = self._groups
+        group = first[user] + self._below(count[user], generator)
+        return item[start[group] + self._below(size[group], generator)], kind[group]
+
+    def _below(self, end: Tensor, generator: torch.Generator) -> Tensor:
+        share = torch.rand(len(end), generator=generator, dtype=torch.float64).to(end.device)
+        return (share * end).long()
+
+
 class Dual:
     """Dual mini-batches: blocks of draw.batch_size users by ``block_items`` items (None: all), as Block.
 

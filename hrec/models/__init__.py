@@ -39,6 +39,11 @@ MODELS = {
     "CCCF": "hrec.models.hetero.cccf:CCCF",
     "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",
     "DURation": "hrec.models.hetero.duration:DURation",
+    # cross_domain: several kinds that share their users, no columns
+    "CATART": "hrec.models.cross_domain.cat_art:CATART",
+    "CMF": "hrec.models.cross_domain.cmf:CMF",
+    "MPF": "hrec.models.cross_domain.mpf:MPF",
+    "SMF": "hrec.models.cross_domain.smf:SMF",
 }
 
 

@@ -67,7 +67,9 @@ class Stage:
     """One stretch of training: which batches, which loss, which weights move.
 
     A stage that is solved rather than descended gives ``solve`` (one sweep; returns its loss) and no ``loss``.
-    ``group`` names the stage in the settings; ``monitor`` is the metric watched, None for the one in the settings;
+    ``group`` names the stage in the settings. ``kind``: early stopping watches the metric in the settings of this kind;
+    None: of all kinds. ``alone``: one process trains the stage as if there were no other; several such stages of one
+    group, one after another, do not depend on each other, and processes share them (hrec/pipeline/spread.py).
     ``each_epoch`` is called before the first batch of every epoch of a descended stage (a closed-form step between
     epochs of descent, say); what it changes must be in the model's state, because a run resumed in the middle of an
     epoch does not call it again. ``then`` is called once the stage is over and its best weights are back in place.
@@ -79,9 +81,10 @@ class Stage:
     loss: Loss | None = None
     sampler: Sampler | None = None
     params: Iterable[nn.Parameter] = ()
-    solve: Callable[[], float] | None = None
     group: str = "train"
-    monitor: str | None = None
+    solve: Callable[[], float] | None = None
+    kind: str | None = None
+    alone: bool = False
     each_epoch: Callable[[], None] = lambda: None
     then: Callable[[], None] = lambda: None
     measured: bool = True
@@ -102,6 +105,8 @@ class BaseModel(nn.Module, ABC):
     rows_at_once: ClassVar[int] = 16_384
     """Pairs that evaluation scores at once; a score does not depend on it."""
     stage_groups: ClassVar[tuple[str, ...]] = ("train",)
+    groups_of_kinds: ClassVar[tuple[str, ...]] = ()
+    """The stage groups with a stage for each kind that has a positive; each watches the metric of its kind."""
     one_epoch: ClassVar[bool] = False
     """Whether the model is solved exactly in one epoch, so that another one would give the same."""
     published_unused: ClassVar[Mapping[str, str]] = {}

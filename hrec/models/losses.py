@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 def bce(logit: Tensor, label: Tensor) -> Tensor:
@@ -16,13 +17,42 @@ def bce(logit: Tensor, label: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, label)
 
 
-def bpr(ahead: Tensor) -> Tensor:
+def bpr(ahead: Tensor, weight: Tensor | None = None) -> Tensor:
     """-log sigmoid(x_ui - x_uj), mean over the batch (Rendle et al., BPR, UAI 2009, BPR-Opt without its norms).
 
     ahead float[B, pool]: x_uj - x_ui, by how much the scores of unseen items are above that of the liked one; the
-    largest counts.
+    largest counts. weight float[B]: a factor of each row, None for 1.
     """
-    return F.softplus(ahead.squeeze(1) if ahead.shape[1] == 1 else ahead.amax(1)).mean()
+    of_rows = F.softplus(ahead.squeeze(1) if ahead.shape[1] == 1 else ahead.amax(1))
+    return (of_rows if weight is None else weight * of_rows).mean()
+
+
+LOGITS = 2**22
+"""Logits of ``info_nce`` that are kept at once."""
+
+
+def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Mean over both directions of -log softmax_b(cos(one_a, other_b) / temperature)[a] (InfoNCE), mean over the rows.
+
+    one, other float[B, d]: two views of the same B users; the other rows of the batch are the negatives. The logits of
+    some rows at a time are computed, and again for the gradient: at most LOGITS numbers, or one row of B.
+    """
+    a, b = F.normalize(_at_least_float32(one), dim=1), F.normalize(_at_least_float32(other), dim=1)
+    return (_rows_of_nce(a, b, temperature) + _rows_of_nce(b, a, temperature)) / (2 * len(a))
+
+
+def _rows_of_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Sum over the rows of the cross-entropy of a_i . b_j / temperature with j = i the right one."""
+
+    def some(rows: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(rows @ b.T / temperature, target, reduction="sum")
+
+    size = max(1, LOGITS // max(len(b), 1))
+    target = torch.arange(len(a), device=a.device)
+    if len(a) <= size:
+        return some(a, target)
+    chunks = zip(a.split(size), target.split(size), strict=True)
+    return torch.stack([checkpoint(some, *c, use_reentrant=False, preserve_rng_state=False) for c in chunks]).sum()
 
 
 def _in_full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

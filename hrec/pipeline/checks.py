@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from hrec.pipeline.metrics import by_kind
 from hrec.pipeline.optimizers import Optimizers, Scheduler
 from hrec.pipeline.ranking import GROUPS, Ranking
 from hrec.pipeline.ranking_metrics import USER_METRICS, is_ranking
+from hrec.pipeline.stage_run import watched_by
 from hrec.settings import RankingSettings, StageSettings
 
 
@@ -106,6 +108,7 @@ def check_data(config: LoadedConfig, metrics: Metrics, parts: Split) -> None:
             "it"
         )
     _require_watched_kinds(metrics, list(parts.train.kinds), config.run.ranking)
+    metrics = replace(metrics, watched=(*metrics.watched, *_watched_by_kinds(config, parts)))
     _require_labels(metrics, parts)
     if metrics.lists:
         _require_relevant_items(metrics, Ranking(config.run.ranking, metrics.lists, parts))
@@ -124,6 +127,25 @@ def _require_watched_kinds(metrics: Metrics, kinds: list[str], ranking: RankingS
             raise ConfigError(
                 f"{one.setting}.metric: no kind '{one.group}'.{near} There are: {one.base}, {', '.join(known)}"
             )
+
+
+def _watched_by_kinds(config: LoadedConfig, parts: Split) -> Iterator[Watched]:
+    """What the stages of single kinds watch; nothing if there is one kind. Raises ConfigError if it is not measured."""
+    x, kinds = parts.train.interactions, list(parts.train.kinds)
+    positive = x.kind if x.label is None else x.kind[x.label > 0]
+    for group in config.model_class.groups_of_kinds if len(kinds) > 1 else ():
+        setting = f"opt.stages.{group}.early_stop" if group in config.run.opt.stages else "opt.early_stop"
+        if (stop := config.run.opt.for_stage(group).early_stop) is None:
+            continue
+        for index in np.unique(positive):
+            one = Watched(setting, watched_by(stop.metric, kinds[index]), stop.mode)
+            if one.group not in groups_of(one.base, kinds, config.run.ranking):
+                raise ConfigError(
+                    f"{setting}.metric: {config.run.model['name']} trains each kind in its own stage, which watches "
+                    f"'{one.name}', and '{one.base}' has no value for each kind if candidates are sampled. Set "
+                    "ranking.sampled to null, watch a metric of rows such as 'auc', or set early_stop to null"
+                )
+            yield one
 
 
 def _require_labels(metrics: Metrics, parts: Split) -> None:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import gpustat
 import numpy as np
@@ -16,8 +18,11 @@ import torch.distributed as dist
 
 from hrec.config import ConfigError
 
+PATIENCE = timedelta(days=7)
+"""For a process that has finished its own stages to wait for the others; torchrun ends all where one fails."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Processes:
     """This process among those that train one model together (torchrun)."""
 
@@ -28,6 +33,16 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Meanwhile this process works as if there were no other: it shares nothing and waits for nobody."""
+        rank, world = self.rank, self.world
+        self.rank, self.world = 0, 1
+        try:
+            yield
+        finally:
+            self.rank, self.world = rank, world
 
     def share(self, n: int) -> np.ndarray:
         """The rows of 0..n-1 that this process works on."""
@@ -54,6 +69,13 @@ class Processes:
         if self.world > 1:
             dist.barrier()
 
+    def collect(self, mine: list[Any]) -> list[Any]:
+        """The lists of all processes, one after another, on every process."""
+        parts: list[list[Any]] = [mine] * self.world
+        if self.world > 1:
+            dist.all_gather_object(parts, mine)
+        return [one for part in parts for one in part]
+
     def gather(self, mine: np.ndarray, n: int) -> np.ndarray:
         """All n rows in order, on every process, from the ``share`` that each has worked out."""
         if self.world == 1:
@@ -75,7 +97,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where NCCL puts what it gathers, and "cuda" without a number means
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(dist.get_rank(), world)
     finally:

@@ -69,6 +69,8 @@ def _describe(folder: RunFolder, config: LoadedConfig, at: Position, state: dict
     epochs = epochs_of(config.model_class, opt)
     if not (folder.path / "result.json").exists():
         return f"continues after epoch {at.epoch}, step {at.step} of stage {at.stage + 1}"
+    if "optimizers" not in state:  # processes shared the last stages, and each has the state of its own
+        return "this run is finished: its result is measured again"
     if _stopped_early(opt, state):
         return "this run is finished, it stopped early: its result is measured again"
     if at.epoch < epochs:

@@ -59,7 +59,7 @@ class StageRun:
                 f"another in opt.stages.{stage.group}.scheduler"
             )
         stop = settings.early_stop if stage.measured else None
-        self.watched = stage.monitor or (stop.metric if stop else None)
+        self.watched = watched_by(stop.metric, stage.kind) if stop else None
         self.stopping = EarlyStopping(stop.stop_step, stop.mode or direction(stop.metric)) if stop else None
         self.scaler = torch.amp.GradScaler(model.device.type) if context.opt.precision == "16" else None
         self.losses = losses_of(model, stage, context.processes, settings.row_wise) if stage.loss else None
@@ -274,6 +274,11 @@ class StageRun:
         torch.set_rng_state(states[0].cpu())
         if len(states) > 1 and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(states[1].cpu(), self.model.device)
+
+
+def watched_by(metric: str, kind: str | None) -> str:
+    """The metric that a stage watches: that of the settings, for the stage's kind where it is of one."""
+    return metric if kind is None else f"{metric.partition('/')[0]}/{kind}"
 
 
 def epochs_of(model_class: type[BaseModel], settings: StageSettings) -> int:

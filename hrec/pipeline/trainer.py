@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hrec.pipeline.checkpoints import NO_STATE, CheckpointError, Checkpoints, lo
 from hrec.pipeline.context import Position, TrainContext
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.records import Progress
+from hrec.pipeline.spread import Reached, share_out
 from hrec.pipeline.stage_run import StageRun
 from hrec.settings import OptSettings
 
@@ -42,13 +45,13 @@ class Trainer:
         state: what ``Checkpoints.load_last`` returned, to continue from. Raises Interrupted once the state is saved
         after Ctrl-C, DivergedError on a NaN loss, and CheckpointError.
         """
-        position, n_stages = self._begin(model, state), 0
+        position, n_stages, stage = self._begin(model, state), 0, Stage("")
         with _signals_set_stop(self.context):
-            for index, stage in enumerate(model.stages(data)):
-                n_stages = index + 1
-                if index >= position.stage:
-                    position = self._train(model, stage, index, position, state)
-        if position.stage >= n_stages:
+            for shared, stages in groupby(enumerate(model.stages(data)), self._is_shared):
+                run = partial(share_out, self) if shared else self.train
+                position, n_stages, stage = run(model, stages, position, state)
+        # the state after stages that processes shared is of the next stage, which may not exist
+        if position.stage >= n_stages + stage.alone:
             raise self._no_state(f": the model has {n_stages} stages, and the state is of stage {position.stage + 1}")
         model.requires_grad_(True)
         model.eval()
@@ -64,6 +67,31 @@ class Trainer:
         elif checkpoints:
             load_into(model, state["model"], checkpoints.last)
         return position
+
+    def _is_shared(self, numbered: tuple[int, Stage]) -> str:
+        """The group of a stage that is trained by one process of several; empty if they train it together."""
+        return numbered[1].group if numbered[1].alone and self.context.processes.world > 1 else ""
+
+    def train(
+        self,
+        model: BaseModel,
+        stages: Iterable[tuple[int, Stage]],
+        position: Position,
+        state: dict[str, Any] | None,
+    ) -> Reached:
+        """Train those of the stages, each with its index, that are not before ``position``."""
+        index, stage = -1, Stage("")
+        for index, stage in stages:
+            if index >= position.stage:
+                position = self._train(model, stage, index, position, state)
+        return Reached(position, index + 1, stage)
+
+    def by_itself(self, checkpoints: Checkpoints | None, progress: Progress) -> Trainer:
+        """A trainer of this process alone, with its own files."""
+        context = self.context
+        out = Trainer(context.opt, context.seed, context.measure, checkpoints, progress)
+        out.context.saver.began = context.saver.began
+        return out
 
     def _train(
         self, model: BaseModel, stage: Stage, index: int, position: Position, state: dict[str, Any] | None

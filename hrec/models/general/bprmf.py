@@ -17,8 +17,7 @@ from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
 from hrec.models.layers.bags import Cells, Table
 from hrec.models.layers.fold_in import best_by_pairs
-from hrec.models.layers.pairs import compared, items_of
-from hrec.models.losses import bpr
+from hrec.models.layers.pairs import items_of, pair_terms
 from hrec.settings import NegativeSettings, Settings
 
 
@@ -57,13 +56,12 @@ class BPRMF(InnerProductModel):
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """BPR-Opt of the pairs, and the mean of their norms."""
         user = self.user_vectors(batch.user)
-        ahead, liked, counted = compared(user, self.item_vectors(items_of(batch)), batch)
-        terms = {"bpr": bpr(ahead)}
-        if self.config.reg_weight:
-            own = user[:, : self.config.embedding_size]
-            norm = torch.stack([v.square().sum(1) for v in (own, liked, counted)]).sum(0)
-            terms["norm"] = self.config.reg_weight / 2 * norm.mean()
-        return terms
+        items, own = self.item_vectors(items_of(batch)), user[:, : self.config.embedding_size]
+        return pair_terms(user, items, batch, self.config.reg_weight, own, self.pair_weight(batch))
+
+    def pair_weight(self, batch: Pairs) -> Tensor | None:
+        """float[B]: a factor of each pair in the loss; None for 1."""
+        return None
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """p_u, with ``item_bias`` [p_u, 1]"""

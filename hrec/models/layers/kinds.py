@@ -45,17 +45,18 @@ class Kinds(nn.Module):
         """The rows in the table of their kind of items that are all of one kind, int64[B] -> int64[B]."""
         return item - self.start[kind]
 
-    def each(self, item: Tensor, part: Callable[[str, Tensor], Tensor], *width: int) -> Tensor:
+    def each(self, item: Tensor, part: Callable[[str, Tensor], Tensor], *width: int, every: bool = False) -> Tensor:
         """What ``part`` gives for the items of each kind, in the order of ``item``, int64[B] of any kinds.
 
         ``part(kind, here)`` gives float[b, *width] for the positions ``here``, int64[b], at which items of the kind
-        stand; it is called once for each kind that is there. -> float[B, *width], at least single precision.
+        stand; it is called once for each kind that is there. ``every``: for the others too, with no position, so that
+        each kind's weights have a gradient in each process. -> float[B, *width], at least single precision.
         """
         out = torch.zeros(len(item), *width, device=item.device)
         number_of = torch.searchsorted(self.starts, item.contiguous(), right=True) - 1
         for number, kind in enumerate(self.names):
             here = (number_of == number).nonzero().squeeze(1)
-            if len(here):
+            if every or len(here):
                 values = part(kind, here)
                 out = out.to(torch.promote_types(values.dtype, out.dtype))
                 out = out.index_copy(0, here, values.to(out.dtype))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hrec.datasets.batches import Pairs
+from hrec.models.losses import bpr
 
 
 def items_of(batch: Pairs) -> Tensor:
@@ -23,3 +24,25 @@ def compared(user: Tensor, items: Tensor, batch: Pairs) -> tuple[Tensor, Tensor,
     # the difference of the vectors, as that of the scores would multiply twice
     ahead = (user[:, None] * (negative - positive[:, None])).sum(2)
     return ahead, positive, negative[torch.arange(len(user), device=user.device), ahead.argmax(1)]
+
+
+def pair_terms(
+    user: Tensor,
+    items: Tensor,
+    batch: Pairs,
+    reg_weight: float,
+    own: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """BPR, and with ``reg_weight`` the mean over the pairs of lambda / 2 (|p|^2 + |q_i|^2 + |q_j|^2).
+
+    user, items: as in ``compared``; q_j is the negative that scores highest. own float[B, d']: what of the user is
+    penalised, None for ``user``. weight float[B]: a factor of each pair in both terms, None for 1.
+    """
+    ahead, positive, negative = compared(user, items, batch)
+    terms = {"bpr": bpr(ahead, weight)}
+    if reg_weight:
+        parts = (user if own is None else own, positive, negative)
+        norm = torch.stack([v.square().sum(1) for v in parts]).sum(0)
+        terms["norm"] = reg_weight / 2 * (norm if weight is None else weight * norm).mean()
+    return terms
