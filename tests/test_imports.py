@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    ("numbers", "streams", "jsontext", "threads"),
+    ("numbers", "spelling", "streams", "jsontext", "threads"),
     ("endings",),
     ("settings",),
     ("config",),

@@ -171,8 +171,11 @@ def test_the_example_of_a_trained_model_runs(tmp_path: Path):
 @pytest.mark.slow
 def test_the_example_of_an_own_model_runs_and_passes_what_every_model_must(tmp_path: Path):
     example = page(f"{GUIDE}/add-a-model.md")
-    train, check = commands(example)
+    train, check, in_order = commands(example)
     checkout(tmp_path, example)
+    run(in_order, tmp_path)
+    assert result(tmp_path)["model"] == "NextWords"
+    shutil.rmtree(tmp_path / "output")
     run(train, tmp_path)
     measured = result(tmp_path)
     assert measured["model"] == "BiasedMF" and measured["data"] == "planted-tiny"
