@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import torch
@@ -84,13 +85,15 @@ class Ranking:
         return {k for k, v in self._values(part, lists).items() if np.isnan(v) and k.partition("/")[0] in of_users}
 
     def of_each_user(self, model: BaseModel, part: RecData) -> dict[str, np.ndarray]:
-        """Metric of users -> float[n_users], over all items; NaN for users without a relevant item."""
-        (lists,) = self.lists(model, part, [slice(0, self.n_items)])
-        out = {}
-        for metric in self.metrics:
+        """'<metric>' and '<metric>/<kind>' -> float[n_users], for metrics of users; NaN without a relevant item."""
+        spans, out = self._spans(part), {}
+        for (suffix, lists), metric in product(
+            zip(spans, self.lists(model, part, list(spans.values())), strict=True), self.metrics
+        ):
             if parse(metric)[0] in USER_METRICS:
-                out[metric] = np.full(part.n_users, np.nan)
-                out[metric][lists.user] = of_users(metric, lists)
+                having = lists.take(lists.relevant > 0)
+                out[metric + suffix] = np.full(part.n_users, np.nan)
+                out[metric + suffix][having.user] = of_users(metric, having)
         return out
 
     def lists(self, model: BaseModel, part: RecData, spans: Sequence[slice]) -> list[Lists]:
