@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.rows import Rows, declare_rows
 
 NONE = -1
 """In place of an edge where there is none."""
@@ -28,6 +29,7 @@ class Edges(nn.Module):
         self.rows = RaggedRows(offset, np.argsort(node, kind="stable"), np.ones(len(node), np.float32))
         self.register_buffer("entity", torch.from_numpy(entity.astype(np.int32)), persistent=False)
         self.weight = Table(len(node), 1, 0.0)
+        declare_rows(self.weight.weight, [Rows("edge", len(node))])
         with torch.no_grad():
             self.weight.weight[:, 0] = torch.from_numpy(1 / degree[node])
 

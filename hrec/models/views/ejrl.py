@@ -37,7 +37,7 @@ class eJRL(JRL):
         """Settings of eJRL."""
 
         frozen: tuple[str, ...] = ()
-        """Views that keep the weights of the run in start_from; ``--extend`` sets both."""
+        """Views that keep the weights of the run in init_from; ``--extend`` sets both."""
         together: bool = False
         """Train all views in one stage. Clipping, early stopping and random numbers are then shared, as in the paper,
         and what a view learns depends on the others."""
@@ -53,9 +53,7 @@ class eJRL(JRL):
 
         @model_validator(mode="after")
         def _some_view_trains(self) -> Self:
-            if unknown := [name for name in self.frozen if name not in self.views]:
-                raise ValueError(f"frozen: no view called '{unknown[0]}'; views: {', '.join(self.views)}")
-            if set(self.frozen) == set(self.views):
+            if self.views is not None and set(self.frozen) >= set(self.views):
                 raise ValueError("frozen: every view is frozen, so there is nothing to train; leave one out")
             return self
 
@@ -63,16 +61,18 @@ class eJRL(JRL):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
+        if unknown := [name for name in config.frozen if name not in self.names]:
+            raise ValueError(f"model.frozen: no view called '{unknown[0]}'; views: {', '.join(self.names)}")
         self._measured: str | None = None
 
     @property
     def scoring(self) -> Sequence[str]:
         """All views, but the one in training while its stage is measured."""
-        return list(self.config.views) if self._measured is None else [self._measured]
+        return self.names if self._measured is None else [self._measured]
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
         """A stage for each view that trains, or one for all of them."""
-        trained = [name for name in self.config.views if name not in self.config.frozen]
+        trained = [name for name in self.names if name not in self.config.frozen]
         if self.config.together:
             params = [p for name in trained for p in self.view(name).parameters()]
             yield Stage("train", partial(self._loss, trained), self.sampler(data), params)
@@ -88,7 +88,7 @@ class eJRL(JRL):
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """Eq. 14, with its sign turned."""
-        return self._loss(self.config.views, batch)
+        return self._loss(self.names, batch)
 
     def _loss(self, names: Sequence[str], batch: Pairs) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}

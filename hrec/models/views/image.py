@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
 from hrec.datasets.recdata import TrainData
-from hrec.models.layers.item_vectors import ItemVectors, VectorSettings, item_vectors
+from hrec.models.layers.item_vectors import ItemVectors, VectorSettings, item_vectors, vector_columns
 from hrec.models.views.of_items import ItemView
-from hrec.models.views.view import Shared, ViewSettings
+from hrec.models.views.view import Shared, ViewSettings, named
 
 PUBLISHED = 1e-4 * 4096
 """lambda_2 times the width of the vectors, in the paper."""
@@ -49,6 +49,11 @@ class ImageView(ItemView):
         self.decoder = nn.Linear(shared.size, vectors.width)
         if config.weight is None:
             self.config = config.model_copy(update={"weight": PUBLISHED / vectors.width})
+
+    @classmethod
+    def found_in(cls, data: TrainData) -> dict[str, ViewSettings]:
+        views = named("image", vector_columns(data))
+        return {name: ImageSettings(of="image", column=column) for name, column in views.items()}
 
     def own_loss(self, batch: Pairs) -> Tensor:
         item = batch.positive[self.known[batch.positive]]

@@ -17,7 +17,6 @@ contradicts itself, each a setting:
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -38,21 +37,18 @@ from hrec.models.layers.bags import Cells
 from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.layers.pairs import compared
 from hrec.models.views import find_view
-from hrec.models.views.view import EntityGradient, Shared, View, ViewSettings
+from hrec.models.views.view import NAME, EntityGradient, Shared, View, ViewSettings
 from hrec.settings import NegativeSettings, Settings
 
-NAME = re.compile(r"\w+")
-
-
-def _default_views() -> dict[str, ViewSettings]:
-    return {name: find_view(name).Config() for name in ("review", "image", "rating")}
+OF_THE_PAPER = ("review", "image", "rating")
 
 
 class JRLSettings(Settings):
     """Settings of JRL and eJRL."""
 
-    views: dict[str, SerializeAsAny[ViewSettings]] = Field(default_factory=_default_views, min_length=1)
-    """Views by name, each with its own settings; {} for the defaults. "of" names the view that another name is one of:
+    views: dict[str, SerializeAsAny[ViewSettings]] | None = Field(None, min_length=1)
+    """Views by name, each with its own settings, {} for the defaults; null: reviews, vectors of items and ratings, as
+    far as the data has them. "of" names the view that another name is one of:
     {"front": {"of": "image", "column": "front"}}."""
     embedding_size: PositiveInt = 64
     """K, the width of each view's vectors. The paper has 300."""
@@ -103,11 +99,13 @@ class JRL(InnerProductModel):
         super().__init__(config, data)
         width = config.init_half_width or 0.5 / config.embedding_size
         shared = Shared(config.embedding_size, width, config.exclude_target, config.entity_gradient)
+        chosen = config.views or _found_in(data, type(self).__name__)
+        self.names = list(chosen)
         self.views = nn.ModuleDict(
-            {_key(name): _built(name, settings, data, shared) for name, settings in config.views.items()}
+            {_key(name): _built(name, settings, data, shared) for name, settings in chosen.items()}
         )
         self.has_rows = torch.from_numpy(np.unique(data.interactions.user)).long()
-        for name, view in zip(config.views, self.views.values(), strict=True):
+        for name, view in zip(self.names, self.views.values(), strict=True):
             self.remarks += [f"view '{name}': {view.remark}"] if view.remark else []
 
     def view(self, name: str) -> View:
@@ -119,16 +117,16 @@ class JRL(InnerProductModel):
     @property
     def scoring(self) -> Sequence[str]:
         """The views that make the score."""
-        return list(self.config.views)
+        return self.names
 
     def sampler(self, data: TrainData) -> Pairwise:
         return Pairwise(data, self.config.negatives, self.device)
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """The ranking term of the merged vectors, and each view's lambda_k L_k."""
-        vectors = [self.view(name).vectors_of(batch) for name in self.config.views]
+        vectors = [self.view(name).vectors_of(batch) for name in self.names]
         user, items = (self.merged(side) for side in zip(*vectors, strict=True))
-        return self.ranking_terms("", user, items, batch) | self.own_terms(self.config.views, batch)
+        return self.ranking_terms("", user, items, batch) | self.own_terms(self.names, batch)
 
     def ranking_terms(self, view: str, user: Tensor, items: Tensor, batch: Pairs) -> dict[str, Tensor]:
         """g of the pairs, mean over the batch, and the norms of their vectors; view: '<name> ' before their names."""
@@ -193,6 +191,16 @@ def _view_settings(name: str, given: Any) -> tuple[ViewSettings | None, list[str
         return given, []
     kind = given.get("of") if isinstance(given, dict) else None
     return validate(find_view(str(kind or name)).Config, given, name)
+
+
+def _found_in(data: TrainData, model: str) -> dict[str, ViewSettings]:
+    """The paper's views, as far as the data has them. Raises ValueError where it has none."""
+    found: dict[str, ViewSettings] = {}
+    for kind in OF_THE_PAPER:
+        found |= find_view(kind).found_in(data)
+    if not found:
+        raise ValueError(f"{model} needs reviews, vectors of items or ratings, and '{data.name}' has none of them")
+    return found
 
 
 def stream_of(name: str) -> int:

@@ -42,6 +42,10 @@ class RatingView(View):
         known = rating[row][np.isfinite(rating[row])]
         nn.init.constant_(self.out.bias, float(known.mean()) if len(known) else 0.0)
 
+    @classmethod
+    def found_in(cls, data: TrainData) -> dict[str, ViewSettings]:
+        return {} if data.interactions.rating is None else {"rating": ViewSettings()}
+
     def user_vectors(self, user: Tensor) -> Tensor:
         return masked(self.users.rows(user), self.has_user[user])
 

@@ -27,7 +27,7 @@ from hrec.datasets.columns import Tokens
 from hrec.datasets.recdata import TrainData
 from hrec.models.layers.pairs import items_of
 from hrec.models.views.edges import NONE, Edges
-from hrec.models.views.view import Shared, View, ViewSettings, masked, occurring, positives, required_row
+from hrec.models.views.view import Shared, View, ViewSettings, masked, named, occurring, positives, required_row
 from hrec.models.views.words import Words
 
 
@@ -68,6 +68,11 @@ class ReviewView(View):
         make = CONNECTIONS[config.connection]
         self.connection = make(Ends(user, item, data.n_users, data.n_items), shared, self.words, config)
 
+    @classmethod
+    def found_in(cls, data: TrainData) -> dict[str, ViewSettings]:
+        views = named("review", texts_of(data))
+        return {name: ReviewSettings(of="review", column=column) for name, column in views.items()}
+
     def user_vectors(self, user: Tensor) -> Tensor:
         return self.connection.users(user)
 
@@ -88,9 +93,14 @@ class ReviewView(View):
         return f"{count:,} training reviews of positives have words, {len(self.words.documents.index):,} in all"
 
 
+def texts_of(data: TrainData) -> dict[str, Tokens]:
+    """Columns of interactions with texts."""
+    return {key: c for key, c in data.interactions.columns.items() if isinstance(c, Tokens)}
+
+
 def _texts(name: str, config: ReviewSettings, data: TrainData) -> Tokens:
     """The reviews, one for each training row. Raises ValueError where there are none, or several columns of them."""
-    columns = {key: c for key, c in data.interactions.columns.items() if isinstance(c, Tokens)}
+    columns = texts_of(data)
     wanted = config.column or (next(iter(columns)) if len(columns) == 1 else "")
     if wanted in columns:
         return columns[wanted]

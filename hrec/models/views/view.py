@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +20,8 @@ from hrec.models.layers.bags import Table
 from hrec.models.layers.pairs import items_of
 from hrec.settings import Settings
 
+NAME = re.compile(r"\w+")
+"""Of a view."""
 EntityGradient = Literal["full", "own_loss"]
 
 
@@ -59,7 +63,12 @@ class View(nn.Module, ABC):
 
     def __init__(self, name: str, config: ViewSettings, data: TrainData, shared: Shared) -> None:
         super().__init__()
-        self.name, self.config, self.shared = name, config, shared
+        self.name, self.config, self.settings, self.shared = name, config, config, shared
+
+    @classmethod
+    def found_in(cls, data: TrainData) -> dict[str, ViewSettings]:
+        """The views of this class that the data can give, by name; what ``views: null`` takes."""
+        return {}
 
     @abstractmethod
     def own_loss(self, batch: Pairs) -> Tensor:
@@ -82,6 +91,14 @@ class View(nn.Module, ABC):
     def remark(self) -> str:
         """One line for the log about what the view found in the data; empty for nothing."""
         return ""
+
+
+def named(name: str, columns: Iterable[str]) -> dict[str, str]:
+    """Column by name of view: ``name`` for a single one, else the column's name where it can be one."""
+    found = list(columns)
+    if len(found) == 1:
+        return {name: found[0]}
+    return {column if NAME.fullmatch(column) else f"{name}{i}": column for i, column in enumerate(found, 1)}
 
 
 def positives(data: TrainData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
