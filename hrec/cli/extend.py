@@ -25,8 +25,8 @@ def check_arguments(args: argparse.Namespace) -> None:
 def extended(args: argparse.Namespace, overrides: Sequence[str]) -> LoadedConfig:
     """The settings of the run in ``args.extend`` with the views ``args.view``, and these overrides.
 
-    Raises ConfigError for a run that is not finished, a model whose views depend on each other, a view that the run
-    has already, and overrides that change the data other than by more columns.
+    Raises ConfigError for a run that is not finished, a model without separable views, and a view that the run has.
+    Overrides may add columns to the data but change nothing else of it; else ConfigError.
     """
     require_finished(args.extend)
     saved = str(args.extend / "config.json")
@@ -48,7 +48,9 @@ def extended(args: argparse.Namespace, overrides: Sequence[str]) -> LoadedConfig
 def _check_model(args: argparse.Namespace, old: LoadedConfig) -> None:
     name = old.run.model["name"]
     if "frozen" not in type(old.model).model_fields:
-        raise ConfigError(f"--extend {args.extend}: is a run of {name}, whose parts depend on each other; eJRL's do not")
+        raise ConfigError(
+            f"--extend {args.extend}: is a run of {name}, whose parts depend on each other; eJRL's do not"
+        )
     if args.config is not None and load(args.config, find_model).run.model["name"] != name:
         raise ConfigError(f"--extend {args.extend}: is a run of {name}, not of the model in '{args.config}'")
 
@@ -67,6 +69,8 @@ def _check_data(args: argparse.Namespace, old: LoadedConfig, new: LoadedConfig) 
     before, now = old.run.data, new.run.data
     for key in type(before).model_fields:
         if key != "feat" and getattr(before, key) != getattr(now, key):
-            raise ConfigError(f"data.{key}: is another in {args.extend}; --extend keeps the data, and data.feat may grow")
+            raise ConfigError(
+                f"data.{key}: is another in {args.extend}; --extend keeps the data, and data.feat may grow"
+            )
     if lost := [name for name, column in before.feat.items() if now.feat.get(name) != column]:
         raise ConfigError(f"data.feat.{lost[0]}: is another in {args.extend}, whose views may read it; put it back")

@@ -24,8 +24,8 @@ def find_view(name: str) -> type[View]:
     """The class of a view. Raises ValueError with a sentence that suggests the nearest name."""
     if name not in VIEWS:
         raise ValueError(
-            f"no view called '{name}'.{did_you_mean(name, VIEWS)} Views: {', '.join(VIEWS)}; a view of another name says "
-            'which it is an instance of: "of": "image"'
+            f"no view called '{name}'.{did_you_mean(name, VIEWS)} Views: {', '.join(VIEWS)}; for another name "
+            'set "of" to one of them: "of": "image"'
         )
     module, cls = VIEWS[name].split(":")
     found: type[View] = getattr(importlib.import_module(module), cls)

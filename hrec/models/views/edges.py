@@ -11,7 +11,7 @@ from hrec.models.layers.bags import RaggedRows, Table
 from hrec.models.layers.rows import Rows, declare_rows
 
 NONE = -1
-"""In place of an edge where there is none."""
+"""In place of an edge that is not there."""
 
 
 class Edges(nn.Module):

@@ -5,18 +5,18 @@ x_k = u_k . (v_k+ - v_k-), the objective is
 
     sum_k [ sum over R of sigmoid(-x_k)  +  lambda_k L_k ]
 
-so no view's gradient depends on another view, and a view is added without training the others again. What else could
-couple them is a view's own too: each view trains in a stage of its own, with its own gradient clipping, optimiser,
-schedule, early stopping (by its own score) and random numbers, which are drawn from the seed and the view's name. So
-views of one run, of several runs, and of a run that is extended have the same bits. The paper clips the gradient of all
-views together, which breaks this; ``together`` does so.
+so no view's gradient depends on another view, and a view is added without training the others again. Nothing else may
+couple the views. So each view trains in its own stage: with its own gradient clipping, optimiser, schedule and early
+stopping (by its own score). Its random numbers are seeded by the run's seed and the view's name. Views of one run, of
+several runs, and of a run that is extended then have the same bits. The paper clips the gradient of all views by one
+norm, which couples them; ``together`` does so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import field_validator, model_validator
@@ -80,7 +80,9 @@ class eJRL(JRL):
         for name in trained:
             self._measured = name
             loss, params = partial(self._loss, [name]), list(self.view(name).parameters())
-            yield Stage(f"train/{name}", loss, self.sampler(data), params, then=self._measure_all, stream=stream_of(name))
+            yield Stage(
+                f"train/{name}", loss, self.sampler(data), params, then=self._measure_all, stream=stream_of(name)
+            )
         self._measure_all()
 
     def _measure_all(self) -> None:

@@ -3,22 +3,22 @@
 Zhang, Ai, Chen and Croft, Joint Representation Learning for Top-N Recommendation with Heterogeneous Information
 Sources, CIKM 2017. Eq. 8, with signs turned so that it is minimised, as means over the batch:
 
-    sum over (u, v+) in R of  sigmoid(u . v- - u . v+)  +  sum_k lambda_k L_k,    u = [u_1 u_2 u_3], v alike
+    sum over (u, v+) in R of  sigmoid(u . v- - u . v+)  +  sum_k lambda_k L_k,    u = [u_1 u_2 u_3], v = [v_1 v_2 v_3]
 
 each positive against one item v- that the user has no training row with. A view (hrec/models/views) has its own
 entities, loss L_k and vectors; users and items only meet in the ranking term. Choices where the paper is silent or
 contradicts itself, each a setting:
 
-- Eq. 9 says that no gradient of the ranking term reaches the entities, Eq. 8 says otherwise: ``entity_gradient``
-- the entity of a training positive is part of both its user and its item, as Fig. 1 says, so that the score of the pair
-  holds its own norm: ``exclude_target`` leaves it out in training
-- entities begin uniform in +-0.5 / K, as words in word2vec
+- Eq. 9 says that no gradient of the ranking term reaches the entities. Eq. 8 says otherwise (``entity_gradient``).
+- The entity of a training positive is part of both its user and its item (Fig. 1), so the score of the pair holds the
+  entity's own norm. ``exclude_target`` leaves it out in training.
+- Entities start uniform in +-0.5 / K, as words in word2vec.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +47,7 @@ class JRLSettings(Settings):
     """Settings of JRL and eJRL."""
 
     views: dict[str, SerializeAsAny[ViewSettings]] | None = Field(None, min_length=1)
-    """Views by name, each with its own settings, {} for the defaults; null: reviews, vectors of items and ratings, as
+    """Views by name, each with its own settings; {} takes the defaults. null: reviews, vectors of items and ratings, as
     far as the data has them. "of" names the view that another name is one of:
     {"front": {"of": "image", "column": "front"}}."""
     embedding_size: PositiveInt = 64
@@ -170,11 +170,14 @@ class JRL(InnerProductModel):
         everything = torch.arange(self.n_items, device=self.device)
         known = self.has_rows.to(self.device)
         with torch.no_grad():
-            vectors = [torch.cat([of(part) for part in index.split(self.rows_at_once)]) for of, index in ((items, everything), (users, known))]
+            vectors = [
+                torch.cat([of(part) for part in index.split(self.rows_at_once)])
+                for of, index in ((items, everything), (users, known))
+            ]
         return best_by_pairs(history, *vectors)
 
 
-GAINS = {"sigmoid": torch.sigmoid, "log_sigmoid": F.softplus}
+GAINS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "log_sigmoid": F.softplus}
 """What is minimised of the difference of the scores, the negative's less the positive's."""
 
 

@@ -2,13 +2,13 @@
 
 ``connection`` is how the vectors of users and items come from reviews:
 
-    edges       the paper: one vector d_uv for each review; u_1 = sum_v a_uv d_uv and v_1 = sum_u b_uv d_uv, with scalars
-                a and b learned from the mean on
+    edges       the paper: a vector d_uv for each review, u_1 = sum_v a_uv d_uv and v_1 = sum_u b_uv d_uv. The scalars a
+                and b are learned and start at the mean
     documents   the authors' default program: u_1 and v_1 are free, and each predicts the words of its reviews
     chain       their full program: u_1 and v_1 predict which reviews are theirs, and each review predicts its words
 
-The score of a training positive holds a_uv b_uv |d_uv|^2, which no negative and no held-out pair has; with
-``exclude_target`` the pair's own review is left out of both sides in training.
+With edges the score of a training positive holds a_uv b_uv |d_uv|^2, which no negative and no held-out pair has.
+``exclude_target`` leaves the pair's own review out of both sides in training.
 """
 
 from __future__ import annotations

@@ -5,10 +5,7 @@ The loss is that of the reviews (JRL, Eq. 3); the connections are those of the i
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
@@ -69,7 +66,9 @@ def _of_all_items(column: str, data: TrainData) -> Tokens:
     """The texts of the kinds one after another, over one vocabulary."""
     nothing = np.zeros(0, np.int32)
     found = [
-        c if isinstance(c := t.columns.get(column), Tokens) else Tokens(np.zeros(t.count + 1, np.int64), nothing, np.array([], object))
+        c
+        if isinstance(c := t.columns.get(column), Tokens)
+        else Tokens(np.zeros(t.count + 1, np.int64), nothing, np.array([], object))
         for t in data.kinds.values()
     ]
     values, place = np.unique(np.concatenate([t.vocabulary.astype(object) for t in found]), return_inverse=True)

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -58,8 +58,7 @@ class Shared:
 class View(nn.Module, ABC):
     """One view V_k. A user or item without an entity has the vector 0: score 0 in this view, and no gradient."""
 
-    class Config(ViewSettings):
-        """No settings of its own."""
+    Config: ClassVar[type[ViewSettings]] = ViewSettings
 
     def __init__(self, name: str, config: ViewSettings, data: TrainData, shared: Shared) -> None:
         super().__init__()

@@ -17,8 +17,8 @@ POWER = 0.75
 class Words(nn.Module):
     """Word vectors and the words of documents: row d of ``texts`` is document d.
 
-    negatives: t in Eq. 3. noise: words drawn at each step, for all documents of the batch: the mean over them estimates
-    the expectation of Eq. 3, which t and the document's number of words multiply.
+    negatives: t in Eq. 3. noise: words drawn at each step, the same for all documents of the batch. The mean over them
+    estimates the expectation of Eq. 3; t and the document's number of words multiply it.
     """
 
     share: Tensor
