@@ -512,6 +512,7 @@ def test_a_run_is_extended_by_a_view_and_its_old_weights_stay(train: Callable[..
     for name in ("review", "rating"):
         assert weights(models[1], name) == weights(models[0], name)
     assert weights(models[1], "image") == weights(models[2], "image")
+    assert run("--resume", str(new)) == 0
     capsys.readouterr()
 
     def refused(*arguments: str) -> str:
@@ -524,6 +525,16 @@ def test_a_run_is_extended_by_a_view_and_its_old_weights_stay(train: Callable[..
     changed = refused("--extend", str(old), "--view", "image", "data.split.seed=4")
     assert "data.split" in changed
     assert "eJRL" in refused("bprmf", "--extend", str(old), "--view", "image")
+
+
+def test_views_that_the_data_chose_can_be_extended_too(train: Callable[..., Path], tmp_path: Path):
+    quick = [*QUICK, f"path.output={tmp_path / 'out'}", "data.planted.image=false", "opt.epochs=1"]
+    old = train("ejrl", *quick, "model.exclude_target=false")
+    new = train("--extend", str(old), "--view", "second", 'model.views.second={"of":"rating"}')
+    models = [load_finished(folder, torch.device("cpu")).model for folder in (old, new)]
+    assert models[0].names == ["review", "rating"] and models[1].names == ["review", "rating", "second"]
+    assert all(weights(models[0], name) == weights(models[1], name) for name in models[0].names)
+    assert not models[1].config.exclude_target
 
 
 # ------------------------------------------------------------------------------------- what is refused

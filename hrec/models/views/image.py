@@ -30,7 +30,7 @@ class ImageSettings(ViewSettings):
     column: str | None = None
     """Column of items with the vectors; null: the only one with vectors."""
     scale: Literal["unit", "standard", "max", "raw"] = "standard"
-    """standard: each number has mean 0 and deviation 1 over the items, as lambda_2 assumes; unit: vectors have length 1;
+    """standard: each number has mean 0 and deviation 1 over the items, as lambda_2 assumes; unit: vectors of length 1;
     max: numbers are divided by the largest of their column; raw: as in the file (the paper)."""
     weight: NonNegativeFloat | None = None  # type: ignore[assignment]
     """lambda_2; null: 1e-4 * 4096 / D for vectors of D numbers."""
