@@ -29,6 +29,7 @@ from hrec.models.layers.bags import Table
 from hrec.models.views.jrl import JRL
 from hrec.models.views.view import View
 from hrec.models.views.words import Words
+from hrec.pipeline import reports
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.finished import load_finished
 from hrec.pipeline.trainer import Trainer
@@ -497,10 +498,11 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         return folder
 
     monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr(reports, "draw_curves", lambda *args: None)
     return call
 
 
-QUICK = ["data.planted.size=tiny", "opt.epochs=2", "opt.eval_step=1", "model.embedding_size=8", "path.cache=null"]
+QUICK = ["data.planted.size=tiny", "opt.epochs=1", "metrics=ndcg@10", "model.embedding_size=8", "path.cache=null"]
 
 
 def test_a_run_is_extended_by_a_view_and_its_old_weights_stay(train: Callable[..., Path], tmp_path: Path, capsys: Any):
@@ -528,7 +530,7 @@ def test_a_run_is_extended_by_a_view_and_its_old_weights_stay(train: Callable[..
 
 
 def test_views_that_the_data_chose_can_be_extended_too(train: Callable[..., Path], tmp_path: Path):
-    quick = [*QUICK, f"path.output={tmp_path / 'out'}", "data.planted.image=false", "opt.epochs=1"]
+    quick = [*QUICK, f"path.output={tmp_path / 'out'}", "data.planted.image=false"]
     old = train("ejrl", *quick, "model.exclude_target=false")
     new = train("--extend", str(old), "--view", "second", 'model.views.second={"of":"rating"}')
     models = [load_finished(folder, torch.device("cpu")).model for folder in (old, new)]
