@@ -27,6 +27,10 @@ def parser(description: str, prog: str | None = None) -> argparse.ArgumentParser
     p.add_argument(
         "--resume", type=path_argument, metavar="RUN", help="continue a run folder, with the settings saved in it"
     )
+    p.add_argument(
+        "--extend", type=path_argument, metavar="RUN", help="add views to a finished run of eJRL; old views stay fixed"
+    )
+    p.add_argument("--view", action="append", default=[], metavar="NAME", help="with --extend: a view to add")
     p.add_argument("--dry-run", action="store_true", help="print settings, data, model size, time of a step")
     return p
 

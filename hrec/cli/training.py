@@ -7,6 +7,7 @@ import json
 import shlex
 from pathlib import Path
 
+from hrec.cli.extend import check_arguments, extended
 from hrec.config import ConfigError, LoadedConfig, is_there, load
 from hrec.endings import Stopped
 from hrec.experiments.command import training_command
@@ -33,6 +34,9 @@ def run_or_show(args: argparse.Namespace, homogeneous: bool) -> None:
 
 def _load(args: argparse.Namespace) -> LoadedConfig:
     """Settings from a config file, or those saved in the run that is resumed."""
+    check_arguments(args)
+    if args.extend is not None:
+        return extended(args, [*args.overrides, *_flags(args)])
     if args.resume is not None:
         saved = args.resume / "config.json"
         if not is_there(saved):

@@ -35,6 +35,9 @@ MODELS = {
     "DualNet": "hrec.models.content.dualnet:DualNet",
     "FREEDOM": "hrec.models.content.freedom:FREEDOM",
     "VBPR": "hrec.models.content.vbpr:VBPR",
+    # views: several sources of information, each with its own vectors
+    "JRL": "hrec.models.views.jrl:JRL",
+    "eJRL": "hrec.models.views.ejrl:eJRL",
     # hetero: several kinds, each with its own columns
     "CCCF": "hrec.models.hetero.cccf:CCCF",
     "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",

@@ -74,7 +74,8 @@ class Stage:
     epochs of descent, say); what it changes must be in the model's state, because a run resumed in the middle of an
     epoch does not call it again. ``then`` is called once the stage is over and its best weights are back in place.
     ``measured`` False: the score means nothing yet (pretraining without labels), so the stage trains for its epochs
-    without evaluation, early stopping or choice of the best weights.
+    without evaluation, early stopping or choice of the best weights. ``stream`` seeds what the stage draws in place of
+    its position, so that the same stage draws the same in whichever place it is trained.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Stage:
     each_epoch: Callable[[], None] = lambda: None
     then: Callable[[], None] = lambda: None
     measured: bool = True
+    stream: int | None = None
 
 
 class BaseModel(nn.Module, ABC):

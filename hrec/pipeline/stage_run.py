@@ -151,7 +151,8 @@ class StageRun:
 
     def _seed(self, *more: int) -> int:
         """The seed of this epoch."""
-        return _mix(self.context.seed, self.at.stage, self.at.epoch, *more)
+        place = self.at.stage if self.stage.stream is None else self.stage.stream
+        return _mix(self.context.seed, place, self.at.epoch, *more)
 
     @contextmanager
     def _solving(self) -> Iterator[None]:

@@ -465,6 +465,22 @@ def test_then_is_called_once_a_stage_is_over_with_its_best_weights_in_place(tmp_
     assert all(torch.equal(value, seen[1][name]) for name, value in model.then_weights["first"].items())
 
 
+class Seeded(Toy):
+    """Stages whose draws are seeded by a number of their own."""
+
+    def stages(self, data):
+        for stage in super().stages(data):
+            yield replace(stage, stream=7)
+
+
+@pytest.mark.parametrize(("model", "same"), [(Seeded, True), (Toy, False)])
+def test_a_stage_with_a_stream_draws_the_same_in_every_position(model: type[Toy], same: bool):
+    alone, second = model(("solve",)), model(("first", "solve"))
+    for one in (alone, second):
+        fit(one, opt())
+    assert torch.equal(alone.solved, second.solved) == same
+
+
 def test_a_group_of_stages_has_its_own_settings():
     groups = {"second": {"epochs": 2, "batch_size": 40, "hyper_params": {"lr": 0.5}}, "solve": {"epochs": 3}}
     recorder = fit(Toy(), opt(stages=groups))

@@ -121,6 +121,13 @@ class Table(nn.Module):
             return _Bags.apply(self.weight, index, offset, value, self._dense(index))
         return F.embedding_bag(index, self.weight, offset, mode="sum", per_sample_weights=value)
 
+    def dots(self, left: Tensor, index: Tensor, offset: Tensor) -> Tensor:
+        """Products of the rows of each bag with the row of ``left`` of that bag: left[b] . weight[index].
+
+        left float[bags, width], index int32[entries], offset int[bags] -> float[entries].
+        """
+        return _Dots.apply(left, self.weight, index, offset.to(index.dtype), self._dense(index))
+
     def rows(self, index: Tensor) -> Tensor:
         """The rows one by one, in the order given: int[B] -> [B, width]."""
         if torch.is_grad_enabled() and self.weight.requires_grad and not self._dense(index):
@@ -147,34 +154,82 @@ def used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return gradient._indices()[0], gradient._values()
 
 
+DOTS_AT_ONCE = 2**20
+"""Numbers of the rows that ``dots`` reads at once."""
+
+
+def dots(left: Tensor, bag: Tensor, weight: Tensor, index: Tensor) -> Tensor:
+    """left[bag] . weight[index] for each entry, without a gradient: int[entries] both -> float[entries].
+
+    The rows are read in pieces: memory grows with the entries, not with entries times width.
+    """
+    at_once = max(1, DOTS_AT_ONCE // max(left.shape[1], 1))
+    pieces = zip(bag.split(at_once), index.split(at_once), strict=True)
+    products = [(left.index_select(0, b) * weight.index_select(0, i)).sum(1) for b, i in pieces]
+    return torch.cat(products) if products else left.new_zeros(0)
+
+
 class _Bags(torch.autograd.Function):
-    """embedding_bag whose gradient is sparse and coalesced, or dense."""
+    """embedding_bag whose gradient is sparse and coalesced, or dense; values have gradients too."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, index: Tensor, offset: Tensor, value: Tensor, dense: bool) -> Tensor:
-        ctx.save_for_backward(index, offset, value)
+        ctx.save_for_backward(index, offset, value, weight if ctx.needs_input_grad[3] else None)
         ctx.shape, ctx.dense = weight.shape, dense
         return F.embedding_bag(index, weight, offset, mode="sum", per_sample_weights=value)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        index, offset, value = ctx.saved_tensors
+        index, offset, value, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        length = torch.diff(offset, append=offset.new_tensor([len(index)]))
-        bag = torch.arange(len(offset), dtype=index.dtype, device=index.device)
-        bag = torch.repeat_interleave(bag, length, output_size=len(index))
-        index, order = torch.sort(index)
-        if ctx.dense:
-            count = torch.bincount(index, minlength=ctx.shape[0])
-        else:
-            rows, count = torch.unique_consecutive(index, return_counts=True)
-        start = (count.cumsum(0) - count).to(index.dtype)
-        # the transpose of the forward pass: each row gathers the gradients of the bags that used it
-        values = F.embedding_bag(
-            bag.index_select(0, order), gradient, start, mode="sum", per_sample_weights=value.index_select(0, order)
-        )
-        if not ctx.dense:
-            values = torch.sparse_coo_tensor(
-                rows[None].long(), values, ctx.shape, is_coalesced=True, check_invariants=False
-            )
-        return values, None, None, None, None
+        bag = _bag_of_each(index, offset)
+        of_weight = _transposed(ctx, gradient, bag, index, value) if ctx.needs_input_grad[0] else None
+        of_value = dots(gradient, bag, weight, index) if ctx.needs_input_grad[3] else None
+        return of_weight, None, None, of_value, None
+
+
+class _Dots(torch.autograd.Function):
+    """``dots`` with gradients of both sides; the transpose of ``_Bags``."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, weight: Tensor, index: Tensor, offset: Tensor, dense: bool) -> Tensor:
+        ctx.save_for_backward(left, weight, index, offset)
+        ctx.shape, ctx.dense = weight.shape, dense
+        return dots(left, _bag_of_each(index, offset), weight, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        left, weight, index, offset = ctx.saved_tensors
+        value = gradients[0].contiguous()
+        of_left = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_left = F.embedding_bag(index, weight, offset, mode="sum", per_sample_weights=value)
+        if ctx.needs_input_grad[1]:
+            of_weight = _transposed(ctx, left, _bag_of_each(index, offset), index, value)
+        return of_left, of_weight, None, None, None
+
+
+def _bag_of_each(index: Tensor, offset: Tensor) -> Tensor:
+    """The bag of each entry, int[entries]."""
+    length = torch.diff(offset, append=offset.new_tensor([len(index)]))
+    bag = torch.arange(len(offset), dtype=index.dtype, device=index.device)
+    return torch.repeat_interleave(bag, length, output_size=len(index))
+
+
+def _transposed(ctx: Any, rows: Tensor, bag: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """Sum of ``value * rows[bag]`` over the entries of each index: each row of the table gathers what used it.
+
+    ctx: has the table's ``shape``, and ``dense``, whether the sum is a dense tensor.
+    """
+    index, order = torch.sort(index)
+    if ctx.dense:
+        count = torch.bincount(index, minlength=ctx.shape[0])
+    else:
+        used, count = torch.unique_consecutive(index, return_counts=True)
+    start = (count.cumsum(0) - count).to(index.dtype)
+    values = F.embedding_bag(
+        bag.index_select(0, order), rows, start, mode="sum", per_sample_weights=value.index_select(0, order)
+    )
+    if ctx.dense:
+        return values
+    return torch.sparse_coo_tensor(used[None].long(), values, ctx.shape, is_coalesced=True, check_invariants=False)
