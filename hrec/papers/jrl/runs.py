@@ -68,7 +68,7 @@ def _source(data: Overrides, models: Sequence[str], views: Sequence[str], **more
     both = {model: (_views(*views),) for model in ("JRL", "eJRL")}
     single = {view: (_views(view),) for view in views}
     rows = ("Popularity", "BPRMF", "EASE", *models, *views, "eJRL", "JRL")
-    source = ListSource(data, rows, settings=both | single)
+    source = ListSource(data, rows, settings={**both, **single})
     return replace(source, **more)  # type: ignore[arg-type]
 
 
@@ -105,6 +105,20 @@ SOURCES = {
     "planted": _source((PLANTED,), (*MULTIMODAL, "BPR-HFT", "DeepCoNN"), ("Review", "Image", "Rating")),
     "tiny": _source((TINY,), MULTIMODAL, ("Review", "Image", "Rating")),
 }
+SMALL = ("opt.batch_size=256", 'opt.early_stop={"metric": "ndcg@10", "stop_step": 10}')
+"""Instruments: 8,209 training rows are 33 steps, and 700 validation users make the metric noisy."""
+SOURCES["instruments"] = replace(
+    SOURCES["instruments"],
+    settings={
+        **{model: (*words, *SMALL) for model, words in (SOURCES["instruments"].settings or {}).items()},
+        "BPRMF": ("model.item_bias=true", *SMALL),
+        "BPR-HFT": SMALL,
+    },
+    trials={
+        **{model: [("model.reg_weight=0.1",), ("model.reg_weight=0.05",)] for model in ("BPRMF", "BPR-HFT")},
+        **{m: [("model.reg_weight=0.05",), ("model.reg_weight=0.02",)] for m in ("Review", "Rating", "JRL", "eJRL")},
+    },
+)
 SOURCES["clothing"] = replace(SOURCES["clothing"], models=("Popularity", "BPRMF", "EASE", "LightGCN"))
 for _name, _column in (("movielens", "poster"), ("tiktok", "image"), ("lastfm", "whisper")):
     _image = f'"image": {{"column": "{_column}"}}'
