@@ -47,6 +47,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "DualNet": {"levels": [24, 16], "block_items": 20},
     "CATART": {"reg_weight": 0.2, "embedding_size": 8},
     "SMF": {"reg_weight": 0.2},
+    "DCNv2": {"mlp_hidden_size": [16], "cross_layers": 2},
+    "DIN": {"attention_hidden_size": [8], "mlp_hidden_size": [16], "max_length": 15},
+    "FinalMLP": {"mlp1_hidden_size": [20], "mlp2_hidden_size": [10], "gate_hidden_size": [16]},
+    "GRU4Rec": {"embedding_size": 16, "hidden_size": 16, "dropout": 0.0},
+    "SASRec": {"embedding_size": 16, "sequences": {"max_length": 20}, "dropout": 0.1},
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {
@@ -58,6 +63,11 @@ OPT: dict[str, dict[str, Any]] = {
     "DSSM": {"epochs": 16},  # angles between towers take off late: after 8 epochs half of the seeds know nothing yet
     "DualNet": {"batch_size": 16},
     "SMF": {"batch_size": 16, "epochs": 20},
+    "DCNv2": {"epochs": 4},
+    "DIN": {"epochs": 4},
+    "FinalMLP": {"epochs": 4},
+    "GRU4Rec": {"batch_size": 8, "epochs": 20, "hyper_params": {"lr": 0.02}},  # rows are users, of which there are few
+    "SASRec": {"batch_size": 8, "epochs": 12},
 }
 """The same for the section opt."""
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
@@ -81,10 +91,12 @@ ANSWER_UNKNOWN_USERS = {
     "EASE",
     "FISM",
     "FREEDOM",
+    "GRU4Rec",
     "ItemKNN",
     "LightGCN",
     "MPF",
     "NAIS",
+    "SASRec",
     "VBPR",
     "SMF",
     "WMF",

@@ -14,7 +14,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Needs
 from hrec.models.layers.context import ContextSettings, PairFields
-from hrec.models.layers.pretrained import PretrainedSettings, PretrainedVectors
+from hrec.models.layers.pretrained import PretrainedSettings, PretrainedVectors, without_item_column
 from hrec.models.losses import bce
 
 
@@ -49,11 +49,12 @@ class RankingModel(BaseModel):
 
     def __init__(self, config: RankingModelSettings, data: TrainData) -> None:
         super().__init__(config, data)
-        self.fields = PairFields(data, config, first_order=False)
+        given = config.pretrained
+        others = data if given is None else without_item_column(data, given.column)
+        self.fields = PairFields(others, config, first_order=False)
         if config.reg_weight:  # of the whole matrix
             self.fields.table.weight.dense_up_to = math.inf  # type: ignore[attr-defined]
         self.remarks += self.fields.remarks
-        given = config.pretrained
         self.pretrained = None if given is None else PretrainedVectors(data, self.fields, given, config.init_std)
         added = 0 if self.pretrained is None else self.pretrained.width
         self.widths = {side: len(names) * self.fields.width for side, names in self.fields.names.items()}

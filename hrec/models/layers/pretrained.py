@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -52,6 +53,15 @@ class PretrainedVectors(nn.Module):
             return torch.cat([x, mapped], 1)
         own, others = x[:, : mapped.shape[1]], x[:, mapped.shape[1] :]
         return torch.cat([own + mapped, others], 1)
+
+
+def without_item_column(data: TrainData, name: str) -> TrainData:
+    """The data without this column of items, for the fields: it is not read twice."""
+    kinds = {
+        kind: replace(table, columns={key: column for key, column in table.columns.items() if key != name})
+        for kind, table in data.kinds.items()
+    }
+    return replace(data, kinds=kinds)
 
 
 def _begin_as(fields: PairFields, data: TrainData, settings: PretrainedSettings, std: float) -> None:

@@ -117,7 +117,7 @@ class SequentialModel(InnerProductModel):
             return self.items(item), self.compared(other)
         both = self.items(torch.cat([item.flatten(), other.flatten()]))
         read, outputs = both.split([item.numel(), other.numel()])
-        return read.view(*item.shape, -1), outputs.view(*other.shape, -1)
+        return read.unflatten(0, item.shape), outputs.unflatten(0, other.shape)
 
     def _states(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """``hidden``, 0 for padding. Padding reads zeros, so the item whose index it has gets no gradient."""
@@ -156,7 +156,7 @@ class ItemTable(nn.Module):
             self.adapter = VectorAdapter.of(data, column, scale, width, std, "model.item_vectors")
 
     def forward(self, item: Tensor) -> Tensor:
-        parts = [] if self.table is None else [self.table.rows(item.flatten()).view(*item.shape, -1)]
+        parts = [] if self.table is None else [self.table.rows(item.flatten()).unflatten(0, item.shape)]
         parts += [] if self.adapter is None else [self.adapter(item)]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
