@@ -19,6 +19,8 @@ from hrec.datasets.sequences import SequenceBatch, Sequences
 from hrec.models import find_model
 from hrec.models.layers.full_softmax import full_softmax
 from hrec.models.sequential._base import SequentialModel
+from hrec.pipeline.trainer import Trainer
+from hrec.settings import OptSettings
 
 ITEMS = 9
 ROWS = {0: [3, 1, 4, 1, 5], 1: [2, 6], 2: [8], 3: []}
@@ -276,3 +278,33 @@ def test_the_score_of_a_short_sequence_does_not_depend_on_longer_ones():
         model = model_of(name)
         users: Tensor = torch.tensor([1, 0])
         torch.testing.assert_close(model.user_vectors(users)[0], model.user_vectors(users[:1])[0])
+
+
+# --------------------------------------------------------------------------------------- what can be learnt
+
+
+def in_a_circle(users: int = 40, items: int = 12, length: int = 6) -> TrainData:
+    """Every user walks from a random item to the next one, 11 to 0."""
+    first = np.random.default_rng(0).integers(0, items, users)
+    item = ((first[:, None] + np.arange(length)) % items).ravel().astype(np.int32)
+    user = np.repeat(np.arange(users), length).astype(np.int32)
+    x = Interactions(user, item, np.zeros(len(user), np.int16), time=np.tile(np.arange(length), users) + 0.0)
+    return TrainData(Table(users), {"film": Table(items)}, x, feedback=Feedback("01"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("SASRec", {}), ("SASRec", {"loss": "bce", "num_heads": 2}), ("GRU4Rec", {}), ("GRU4Rec", {"loss": "bpr"})],
+)
+def test_the_next_item_is_found_where_order_alone_says_it(name: str, settings: dict[str, Any]):
+    """Each item is as frequent, and the items of a history say nothing of what is next but by their order."""
+    data, cls = in_a_circle(), find_model(name)
+    torch.manual_seed(0)
+    model = cls(cls.Config(embedding_size=16, dropout=0.0, sequences={"max_length": 6}, **settings), data)
+    options = OptSettings(hyper_params={"lr": 0.01}, epochs=40, batch_size=8, early_stop=None)
+    Trainer(options, 0, lambda m: {}).fit(model, data)
+    model.eval()
+    with torch.no_grad():
+        scores = model.ranker()(Queries(torch.arange(data.n_users)))
+    last = torch.from_numpy(data.interactions.item).view(data.n_users, -1)[:, -1]
+    assert (scores.argmax(1) == (last + 1) % 12).float().mean() > 0.95

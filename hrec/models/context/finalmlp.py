@@ -113,7 +113,8 @@ class Fusion(nn.Module):
         self.heads = heads
         self.of_first, self.of_second = (xavier(nn.Linear(width, 1)) for width in (first, second))
         a, b = first // heads, second // heads
-        self.weight = nn.Parameter(torch.empty(heads, a, b).normal_(std=(2 / (a + b)) ** 0.5))
+        # Xavier's deviation of one long row, as in FuxiCTR: the sum has as many terms, and is no larger than w^T o
+        self.weight = nn.Parameter(torch.empty(heads, a, b).normal_(std=(2 / (heads * a * b + 1)) ** 0.5))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         x, y = (part.unflatten(1, (self.heads, -1)) for part in (first, second))

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from hrec.datasets.recdata import TrainData
+from hrec.models.layers.rows import Rows, declare_rows
 from hrec.models.sequential._base import SequentialModel, SequentialSettings
 from hrec.settings import SequenceSettings
 
@@ -27,7 +28,7 @@ class SASRec(SequentialModel):
     """
 
     class Config(SequentialSettings):
-        """Settings of SASRec, as published for the sparse data sets but for the loss."""
+        """Settings of SASRec, as published for the sparse data sets (dropout .2 for the dense one) but for the loss."""
 
         sequences: SequenceSettings = SequenceSettings(max_length=50)
         embedding_size: PositiveInt = 50
@@ -54,6 +55,7 @@ class SASRec(SequentialModel):
         width = config.embedding_size
         super().__init__(config, data, width)
         self.positions = nn.Parameter(torch.empty(config.sequences.max_length, width).normal_(std=config.init_std))
+        declare_rows(self.positions, [Rows("position", config.sequences.max_length)])
         inner = config.inner_size or width
         self.blocks = nn.ModuleList(
             Block(width, config.num_heads, inner, config.dropout) for _ in range(config.n_layers)
