@@ -25,7 +25,7 @@ class FinalMLP(RankingModel):
     """
 
     class Config(RankingModelSettings):
-        """Settings of FinalMLP; as BARS's for Frappe but for the batch."""
+        """Settings of FinalMLP; widths as BARS's for Frappe, which has batch_norm and dropout .4 besides."""
 
         mlp1_hidden_size: tuple[PositiveInt, ...] = Field((400,), min_length=1)
         """Of the first stream."""

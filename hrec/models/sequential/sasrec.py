@@ -95,8 +95,9 @@ class Block(nn.Module):
             nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, width), nn.Dropout(dropout)
         )
         self.dropout = nn.Dropout(dropout)
-        for linear in (self.project, self.perceptron[0], self.perceptron[3]):
-            nn.init.xavier_uniform_(linear.weight)
+        for linear in self.modules():
+            if isinstance(linear, nn.Linear):
+                nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
         """allowed bool[B, 1, L, L]: a logit where it is False is -inf."""
