@@ -24,7 +24,7 @@ class DCNv2(RankingModel):
     """
 
     class Config(RankingModelSettings):
-        """Settings of DCNv2; widths as BARS's for Frappe, which has batch_norm, dropout .4 and reg_weight .05 besides."""
+        """Settings of DCNv2; widths as BARS's for Frappe, which has batch_norm and dropout .4 besides."""
 
         cross_layers: PositiveInt = 4
         rank: PositiveInt | None = None

@@ -25,9 +25,9 @@ class DIN(RankingModel):
     """logit = MLP([fields of u, v_i, sum_j a(v_j, v_i) v_j]), j over the newest items of u's history.
 
     v are the fields of an item one after another, a the activation unit: an MLP of v_i, v_j, v_i - v_j and v_i * v_j
-    (section 4.3), not normalised as in the paper, or with ``softmax``. The history of a pair in training is of the
-    user's positive rows but for the pair's own item, of earlier and of later rows; a pair whose item is not in it loses
-    an item drawn at random, or the length would tell the label.
+    (section 4.3), not normalised as in the paper, or with ``softmax``. In training the history of a pair is of the
+    user's positive rows, earlier and later ones, without the pair's own item. A pair whose item is not in it loses an
+    item drawn at random, or the length would tell the label.
     """
 
     class Config(RankingModelSettings):
