@@ -50,6 +50,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SMF": {"reg_weight": 0.2},
     "JRL": VIEWS,
     "eJRL": VIEWS,
+    "DCNv2": {"mlp_hidden_size": [16], "cross_layers": 2},
+    "DIN": {"attention_hidden_size": [8], "mlp_hidden_size": [16], "max_length": 15},
+    "FinalMLP": {"mlp1_hidden_size": [20], "mlp2_hidden_size": [10], "gate_hidden_size": [16]},
+    "GRU4Rec": {"embedding_size": 16, "hidden_size": 16, "dropout": 0.0},
+    "SASRec": {"embedding_size": 16, "sequences": {"max_length": 20}, "dropout": 0.1},
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {
@@ -63,6 +68,11 @@ OPT: dict[str, dict[str, Any]] = {
     "SMF": {"batch_size": 16, "epochs": 20},
     "JRL": {"epochs": 12},
     "eJRL": {"epochs": 12},
+    "DCNv2": {"epochs": 4},
+    "DIN": {"epochs": 4},
+    "FinalMLP": {"epochs": 4},
+    "GRU4Rec": {"batch_size": 8, "epochs": 20, "hyper_params": {"lr": 0.02}},  # rows are users, of which there are few
+    "SASRec": {"batch_size": 8, "epochs": 12},
 }
 """The same for the section opt."""
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
@@ -87,11 +97,13 @@ ANSWER_UNKNOWN_USERS = {
     "FISM",
     "FREEDOM",
     "eJRL",
+    "GRU4Rec",
     "ItemKNN",
     "JRL",
     "LightGCN",
     "MPF",
     "NAIS",
+    "SASRec",
     "VBPR",
     "SMF",
     "WMF",

@@ -51,9 +51,11 @@ ANSWER_NEW_USERS = {
     "DURation",
     "EASE",
     "FISM",
+    "GRU4Rec",
     "ItemKNN",
     "NAIS",
     "Popularity",
+    "SASRec",
     *SOLVED,
 }
 

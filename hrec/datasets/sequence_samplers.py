@@ -25,32 +25,65 @@ class NextItem:
     stride: a long sequence gives several windows of ``max_length`` positions, each ``stride`` positions older than the
     one before. If the stride is ``max_length``, every entry but the first is a target once per epoch. None: the newest
     window alone.
+    negatives: how items that the user has no training row with are drawn for each target (of the kind of the target,
+    with ``same_kind``); None: none.
     Raises ValueError where a stride above ``max_length`` would leave out entries.
     """
 
-    def __init__(self, data: TrainData, max_length: int, device: torch.device, stride: int | None = None) -> None:
+    def __init__(
+        self,
+        data: TrainData,
+        max_length: int,
+        device: torch.device,
+        stride: int | None = None,
+        negatives: NegativeSettings | None = None,
+    ) -> None:
         if stride is not None and not 0 < stride <= max_length:
             raise ValueError(f"stride is from 1 to max_length, {max_length}, got {stride}")
-        self.data = data
+        self.data, self.negatives = data, negatives
         sequences, self.owner = _in_order_of_rows(data, data.interactions.user)
         self.windows = _Windows.of(sequences, max_length, stride)
         self.item, self.kind = sequences.item.to(device), sequences.kind.to(device)
+        if negatives is not None:
+            self.unseen = candidates(data, negatives.popularity, negatives.same_kind, device)
 
     def epoch(self, draw: Draw) -> Iterator[SequenceBatch]:
         order = torch.randperm(len(self.windows.row), generator=draw.generator)
         start, stop, row = (a[order] for a in (self.windows.start, self.windows.stop, self.windows.row))
         length, user = stop - start, self.owner[row].to(draw.device)
         start, stop = start.to(draw.device), stop.to(draw.device)
-        for own in draw.slices(len(order)):
+        for first in range(0, len(order), draw.batch_size):
+            # negatives are drawn for whole batches on every process, so that several train on what one would
+            whole = slice(first, first + draw.batch_size)
             # the width comes from the CPU, so that the device need not be waited for
-            yield self._batch(start[own], stop[own], int(length[own].max()), user[own])
+            width = int(length[whole].max())
+            batch = self._batch(start[whole], stop[whole], width, user[whole], draw.generator)
+            for own in draw.slices(len(batch)):
+                yield batch.take(own)
 
-    def _batch(self, start: Tensor, stop: Tensor, width: int, user: Tensor) -> SequenceBatch:
+    def _batch(
+        self, start: Tensor, stop: Tensor, width: int, user: Tensor, generator: torch.Generator
+    ) -> SequenceBatch:
         at = stop[:, None] + torch.arange(-width, 0, device=stop.device)
         mask = at >= start[:, None]
         at = at.where(mask, 0)
         item, kind, target = ((a * mask) for a in (self.item[at], self.kind[at], self.item[at + 1]))
-        return SequenceBatch(item, kind, mask, target, user)
+        batch = SequenceBatch(item, kind, mask, target, user)
+        if self.negatives is None:
+            return batch
+        return replace(batch, negative=self._negative(batch, self.kind[at + 1], generator))
+
+    def _negative(self, batch: SequenceBatch, kind: Tensor, generator: torch.Generator) -> Tensor:
+        """int64[B, L, pool]; kind int64[B, L], of the targets."""
+        assert self.negatives is not None and batch.user is not None
+        pool = self.negatives.pool
+        user = batch.user[:, None].expand_as(kind)
+        span = kind if self.negatives.same_kind else torch.zeros_like(kind)
+        drawn = batch.mask & self.unseen.any_left(user, span)
+        negative = torch.full((*kind.shape, pool), -1, device=kind.device)
+        user, span = (a[drawn].repeat_interleave(pool) for a in (user, span))
+        negative[drawn] = self.unseen.draw(user, span, generator).view(-1, pool)
+        return negative
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,6 +123,8 @@ class SequenceBatch:
     for an entry and False for padding (index 0).
 
     target: int64[B, L], the next item at each position, where a sampler gives it; user int64[B].
+    negative: int64[B, L, pool], where a sampler draws them: items that the user has no training row with, -1 for
+    padding and where there is none to draw.
     """
 
     item: Tensor
@@ -130,9 +132,15 @@ class SequenceBatch:
     mask: Tensor
     target: Tensor | None = None
     user: Tensor | None = None
+    negative: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.item)
+
+    def take(self, rows: slice) -> SequenceBatch:
+        """These sequences, as wide as the batch."""
+        target, user, negative = (None if a is None else a[rows] for a in (self.target, self.user, self.negative))
+        return SequenceBatch(self.item[rows], self.kind[rows], self.mask[rows], target, user, negative)
 
     def with_target(self, target: Tensor, user: Tensor) -> SequenceBatch:
         """The same batch with the next item at each position."""

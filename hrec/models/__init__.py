@@ -29,6 +29,12 @@ MODELS = {
     "LR": "hrec.models.context.lr:LR",
     "WideDeep": "hrec.models.context.widedeep:WideDeep",
     "xDeepFM": "hrec.models.context.xdeepfm:xDeepFM",
+    "DCNv2": "hrec.models.context.dcnv2:DCNv2",
+    "FinalMLP": "hrec.models.context.finalmlp:FinalMLP",
+    "DIN": "hrec.models.context.din:DIN",
+    # sequential: what users did in order
+    "GRU4Rec": "hrec.models.sequential.gru4rec:GRU4Rec",
+    "SASRec": "hrec.models.sequential.sasrec:SASRec",
     # content: texts, images and other columns of items
     "CDL": "hrec.models.content.cdl:CDL",
     "CKE": "hrec.models.content.cke:CKE",

@@ -227,3 +227,48 @@ def test_pairs_have_a_new_order_in_each_epoch_and_the_same_for_the_same_seed():
 def test_a_window_without_entries_is_refused():
     with pytest.raises(ValueError, match="window is at least 1 entry, got 0"):
         WithinSequence(data(MIXED), CPU, window=0)
+
+
+# ------------------------------------------------------------------------- negatives of the next item
+
+
+def seen_by(made: TrainData) -> dict[int, set[int]]:
+    seen: dict[int, set[int]] = {}
+    for user, item in zip(made.interactions.user.tolist(), made.interactions.item.tolist(), strict=True):
+        seen.setdefault(user, set()).add(item)
+    return seen
+
+
+@pytest.mark.parametrize("same_kind", [True, False])
+def test_negatives_of_the_next_item_are_unseen_and_of_its_kind_if_asked_for(same_kind):
+    made = data(MIXED)
+    sampler = NextItem(made, 10, CPU, negatives=NegativeSettings(pool=3, same_kind=same_kind))
+    seen, kinds = seen_by(made), set()
+    for seed in range(20):
+        (batch,) = sampler.epoch(draw(seed=seed))
+        assert batch.negative.shape == (*batch.item.shape, 3) and (batch.negative[~batch.mask] == -1).all()
+        for row, place in batch.mask.nonzero().tolist():
+            drawn, target = batch.negative[row, place].tolist(), int(batch.target[row, place])
+            assert not seen[int(batch.user[row])] & set(drawn) and min(drawn) >= 0
+            kinds |= {(target >= BOOKS, item >= BOOKS) for item in drawn}
+    assert kinds == ({(False, False), (True, True)} if same_kind else {(a, b) for a in (0, 1) for b in (0, 1)})
+
+
+def test_where_a_kind_has_no_unseen_item_there_is_no_negative():
+    films = ",".join(f"0 {item} {time}" for time, item in enumerate([0, 6, 7, 8, 9, 1]))
+    sampler = NextItem(data(films), 10, CPU, negatives=NegativeSettings())
+    (batch,) = sampler.epoch(draw())
+    assert (batch.negative[0, :4] == -1).all() and batch.negative[0, 4] >= 0  # the last target is a book
+
+
+def test_several_processes_draw_the_negatives_that_one_would():
+    sampler = NextItem(many(), 4, CPU, negatives=NegativeSettings(pool=2))
+
+    def rows(rank: int, world: int) -> dict[int, list[list[int]]]:
+        out = {}
+        for batch in sampler.epoch(draw(5, rank=rank, world=world)):
+            for user, mask, negative in zip(batch.user, batch.mask, batch.negative, strict=True):
+                out[int(user)] = negative[mask].tolist()
+        return out
+
+    assert rows(0, 2) | rows(1, 2) == rows(0, 1)
