@@ -1,4 +1,4 @@
-"""Random walks over the graph of users and the items they like, all walks of a batch at once.
+"""Random walks over the graph of users and their positives, all walks of a batch at once.
 
 Grover and Leskovec, node2vec: Scalable Feature Learning for Networks, KDD 2016, section 3.2.
 """
@@ -25,7 +25,7 @@ class WalkSettings(Settings):
     length: PositiveInt = 10
     """Nodes of a walk."""
     window: PositiveInt = 4
-    """Nodes at most this many steps apart in a walk are trained to be alike."""
+    """Nodes of a walk with at most this many steps between them are trained to be similar."""
     negatives: PositiveInt = 5
     """Nodes drawn for each node of a walk, by (edges of the node) ** 0.75 as in word2vec; its contexts share them."""
     p: PositiveFloat = 1.0
@@ -89,7 +89,9 @@ class RandomWalks:
         other = _below((degree - 1).clamp(min=1), generator)
         other += other >= place
         s = self.settings
-        back = torch.rand(len(node), generator=generator, dtype=torch.float64) * (1 / s.p + (degree - 1) / s.q) < 1 / s.p
+        back = (
+            torch.rand(len(node), generator=generator, dtype=torch.float64) * (1 / s.p + (degree - 1) / s.q) < 1 / s.p
+        )
         return index[start + torch.where(back, place, other)]
 
     def _negatives(self, node: Tensor, generator: torch.Generator) -> Tensor:

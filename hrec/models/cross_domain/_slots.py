@@ -30,7 +30,7 @@ class SlotSettings(Settings):
     embedding_size: PositiveInt = 64
     """Width of the first vectors of users and items."""
     negatives: NegativeSettings = NegativeSettings()
-    """The unseen items of the same kind that a liked one is set against."""
+    """The negatives of the same kind that a positive is set against."""
     reg_weight: NonNegativeFloat = 1e-4
     """lambda of lambda / 2 |x|^2 of the vectors of a pair, mean over the batch."""
 
@@ -43,7 +43,7 @@ class SlotSettings(Settings):
 
 
 class SlotModel(InnerProductModel):
-    """Score <h_u^t, q_i> for item i of kind t. Pairs of all kinds come in one batch, so that each row counts alike."""
+    """Score <h_u^t, q_i> for item i of kind t. A batch has pairs of all kinds, so that each row counts the same."""
 
     reads = Reads(user={"id"}, item={"id"}, per_kind=True)
     config: SlotSettings

@@ -17,10 +17,12 @@ The vector of a node is [e(0); e(1)/|e(1)|; ...; e(K)/|e(K)|], and the loss the 
 Ours: m is the number of kinds in which the user has a positive, and the other kinds have weight 0. For m = n = 2 the
 weights are those of the two domains. A user without a positive in kind k has lam_kj = 1 / m. A user of one kind keeps
 that kind's vector, as a user of one domain does there. The negatives of a positive are of its kind, and each pair
-counts alike.
+counts the same.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +52,9 @@ class BiTGCF(SlotModel):
         """Chance that a number of a vector is left out after each propagation in training."""
 
     config: Config
-    weight: Tensor
+    share_own: Tensor
+    share_all_kinds: Tensor
+    share_by_degree: Tensor
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
@@ -58,8 +62,9 @@ class BiTGCF(SlotModel):
         self.graphs = ByKind({kind: Graph(_likes(data, kind)) for kind in data.kinds})
         self.users = ByKind({kind: _vectors(data.n_users, d) for kind in data.kinds})
         self.items = ByKind({kind: _vectors(table.count, d) for kind, table in data.kinds.items()})
-        self.register_buffer("weight", transfer_weights(self.degree, config.own_share), persistent=False)
-        self._kept: Kept[tuple[Tensor, Tensor]] = Kept(self)
+        for name, share in transfer_shares(self.degree, config.own_share)._asdict().items():
+            self.register_buffer(f"share_{name}", share, persistent=False)
+        self._kept: Kept[Layers] = Kept(self)
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """Cross-entropy, mean over the positives and negatives, and the norms of the first vectors of each pair."""
@@ -73,61 +78,96 @@ class BiTGCF(SlotModel):
             terms["norm"] = self.config.reg_weight * squared_norms(user[:, :d], liked[:, :d], unseen[..., :d])
         return terms
 
-    def user_part(self, user: Tensor, kind: Tensor) -> Tensor:
-        users = self.vectors()[0]
-        return users.flatten(0, 1).index_select(0, kind * users.shape[1] + user)
-
-    def item_part(self, item: Tensor) -> Tensor:
-        return self.vectors()[1].index_select(0, item)
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """Of all users in each kind float[n, n_users, (K + 1) d], and of all items float[n_items, (K + 1) d]."""
-        return self._kept(self._propagated)
-
     def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """As ``SlotModel``'s, with one walk over the graphs for users and items."""
-        users, items = self.vectors()
-        user = users.flatten(0, 1).index_select(0, self.kinds.number(batch.positive) * users.shape[1] + batch.user)
-        return user, items[batch.positive], items[batch.negative]
+        layers = self.layers()
+        item = torch.cat([batch.positive, batch.negative.flatten()])
+        user = self._rows(layers.users, self._user_row(batch.user, self.kinds.number(batch.positive)))
+        liked, unseen = self._rows(layers.items, item).split([len(batch), batch.negative.numel()])
+        return user, liked, unseen.view(*batch.negative.shape, -1)
 
-    def _propagated(self) -> tuple[Tensor, Tensor]:
+    def user_part(self, user: Tensor, kind: Tensor) -> Tensor:
+        return self._rows(self.layers().users, self._user_row(user, kind))
+
+    def item_part(self, item: Tensor) -> Tensor:
+        return self._rows(self.layers().items, item)
+
+    def _user_row(self, user: Tensor, kind: Tensor) -> Tensor:
+        return kind * len(self.degree) + user
+
+    @staticmethod
+    def _rows(layers: list[Tensor], row: Tensor) -> Tensor:
+        """[e(0); e(1)/|e(1)|; ...] of some rows; only these need be set to length 1."""
+        first, *others = (layer.index_select(0, row) for layer in layers)
+        return torch.cat([first, *(F.normalize(e, dim=1) for e in others)], 1)
+
+    def layers(self) -> Layers:
+        """e(0) to e(K) of all users and items."""
+        return self._kept(self._propagated)
+
+    def _propagated(self) -> Layers:
         kinds = self.kinds.names
         users = torch.stack([self.users[kind].weight for kind in kinds])
         items = [self.items[kind].weight for kind in kinds]
-        of_users, of_items = [users], [torch.cat(items)]
+        out = Layers([users.flatten(0, 1)], [torch.cat(items)])
         for _ in range(self.config.n_layers):
             step = [self._step(kind, users[k], items[k]) for k, kind in enumerate(kinds)]
-            users = torch.einsum("ukj,jud->kud", self.weight, torch.stack([u for u, _ in step]))
+            users = self._transferred(torch.stack([u for u, _ in step]))
             items = [i for _, i in step]
-            of_users.append(F.normalize(users, dim=2))
-            of_items.append(F.normalize(torch.cat(items), dim=1))
-        return torch.cat(of_users, 2), torch.cat(of_items, 1)
+            out.users.append(users.flatten(0, 1))
+            out.items.append(torch.cat(items))
+        return out
+
+    def _transferred(self, e: Tensor) -> Tensor:
+        shares = Shares(self.share_own, self.share_all_kinds, self.share_by_degree)
+        return shares.transferred(e, self.degree > 0)
 
     def _step(self, kind: str, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Propagation over the graph of one kind."""
         near = self.graphs[kind](users, items)
-        new = [e + (a + a * e) for e, a in zip((users, items), near, strict=True)]
+        new = [torch.addcmul(e + a, a, e) for e, a in zip((users, items), near, strict=True)]
         left, right = (F.dropout(e, self.config.dropout, self.training) for e in new)
         return left, right
 
 
-def transfer_weights(degree: Tensor, own_share: float) -> Tensor:
-    """(lam + lap) / 2, float[n_users, n, n], row k what the vector of kind k becomes; degree float[n_users, n].
+class Layers(NamedTuple):
+    """For each step from 0 on users float[n * n_users, d], one kind after another, and items float[n_items, d]."""
 
-    A user without a positive keeps every vector: the rows are those of the identity.
+    users: list[Tensor]
+    items: list[Tensor]
+
+
+class Shares(NamedTuple):
+    """e_u^k <- own_k e_u^k + all_kinds_k sum over the present j of e_u^j + sum over j of by_degree_j e_u^j.
+
+    own, all_kinds, by_degree: float[n_users, n]. The sums are the same for every kind k, so n products are enough where
+    a matrix would need n^2.
     """
-    present = (degree > 0).to(degree.dtype)
-    count = present.sum(1)[:, None, None]
-    own = torch.diag_embed(present)
-    others = present[:, None, :] * (1 - torch.eye(degree.shape[1], device=degree.device))
-    among = others.sum(2, keepdim=True)
-    # a user's own kind and others: lambda and the rest; its only kind, or a kind it lacks: an equal share of what is there
-    shared = present[:, :, None] * (among > 0)
-    split = own_share * own + (1 - own_share) * others / among.clamp(min=1)
-    lam = torch.where(shared > 0, split, present[:, None, :] / count.clamp(min=1))
-    lap = (degree / degree.sum(1, keepdim=True).clamp(min=1))[:, None, :]
-    eye = torch.eye(degree.shape[1], device=degree.device)
-    return torch.where(count > 0, (lam + lap) / 2, eye)
+
+    own: Tensor
+    all_kinds: Tensor
+    by_degree: Tensor
+
+    def transferred(self, e: Tensor, present: Tensor) -> Tensor:
+        """e float[n, n_users, d], present bool[n_users, n] -> float[n, n_users, d]"""
+        by_degree, here = (x.T[:, :, None].to(e.dtype) for x in (self.by_degree, present))
+        mean, total = (by_degree * e).sum(0), (here * e).sum(0)
+        own, all_kinds = (x.T[:, :, None].to(e.dtype) for x in (self.own, self.all_kinds))
+        return own * e + all_kinds * total + mean
+
+
+def transfer_shares(degree: Tensor, own_share: float) -> Shares:
+    """(lam + lap) / 2 of each user, degree float[n_users, n]; a user without a positive keeps every vector."""
+    present = degree > 0
+    count = present.sum(1, keepdim=True)
+    to_others = (1 - own_share) / (count - 1).clamp(min=1)
+    among = present & (count > 1)  # a kind with others: lambda, and the rest to the m - 1 others
+    alone = (count == 1) & present
+    own = torch.where(among, own_share - to_others, alone.to(degree.dtype)) / 2
+    all_kinds = torch.where(among, to_others, torch.where(present, 0, 1 / count.clamp(min=1))) / 2
+    nothing = count == 0
+    by_degree = degree / degree.sum(1, keepdim=True).clamp(min=1) / 2
+    return Shares(own.masked_fill(nothing, 1), all_kinds.masked_fill(nothing, 0), by_degree)
 
 
 def _vectors(rows: int, width: int) -> nn.Embedding:

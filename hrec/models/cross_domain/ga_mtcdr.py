@@ -57,7 +57,7 @@ class GAMTCDR(SlotModel):
         walk: WalkSettings = WalkSettings()
         """Random walks, and skip-gram on them."""
         negatives: NegativeSettings = NegativeSettings(pool=7)
-        """The unseen items of the same kind; all of the pool count."""
+        """The negatives of the same kind; all of the pool count."""
         reg_weight: NonNegativeFloat = 1e-3
         """lambda of lambda / 2 (|h_u|^2 + |h_i|^2), mean over the pairs."""
         by_rating: bool = True
@@ -101,7 +101,8 @@ class GAMTCDR(SlotModel):
         cosine = (F.normalize(user, dim=1)[:, None] * F.normalize(items, dim=1)[place]).sum(2)
         target = torch.zeros_like(cosine)
         target[:, 0] = 1.0 if batch.row is None else self.target[batch.row].to(cosine.dtype)
-        terms = {"cross_entropy": F.binary_cross_entropy(cosine.clamp(LEAST, 1 - LEAST), target)}
+        y = cosine.clamp(LEAST, 1 - LEAST)
+        terms = {"cross_entropy": -(target * torch.log(y) + (1 - target) * torch.log1p(-y)).mean()}
         if self.config.reg_weight:
             squares = user.square().sum() * (1 + pool) + items.square().sum(1)[place].sum()
             terms["norm"] = self.config.reg_weight / 2 * squares / cosine.numel()

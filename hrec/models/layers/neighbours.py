@@ -71,11 +71,12 @@ class Neighbours(nn.Module):
 
     def _step(self, h: Tensor, own: Tensor, near: Cells, hop: int) -> Tensor:
         """The vectors of the rows ``own`` of h after a hop; near.column: rows of h, the neighbours of each."""
-        mine = h[own]
-        logit = (self.query(mine)[near.owner] * self.key(h)[near.column]).sum(1) / h.shape[1] ** 0.5
-        weight = softmax_of_rows(logit, near)
+        mine = h.index_select(0, own)
+        query, key = self.query(mine).index_select(0, near.owner), self.key(h).index_select(0, near.column)
+        logit = (query * key).sum(1) / h.shape[1] ** 0.5
+        weight = softmax_of_rows(logit, near).to(h.dtype)
         pooled = F.embedding_bag(near.column.long(), h, near.start, mode="sum", per_sample_weights=weight)
-        new = self.update(torch.cat([mine, pooled], 1))
+        new = self.update(torch.cat([mine, pooled], 1)).to(h.dtype)  # mixed precision gives half of it
         return new if hop == self.hops else F.relu(new)
 
 
