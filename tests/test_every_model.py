@@ -612,7 +612,9 @@ def with_draws_of(model: BaseModel, data: RecData, twin: BaseModel, new: dict[in
     def both(own: Stage, stage: Stage) -> Stage:
         def epoch(draw: Draw) -> Iterator[Any]:
             same = replace(draw, generator=draw.generator.clone_state())
-            if isinstance(next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs | Joint | Walks):
+            if isinstance(
+                next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs | Joint | Walks
+            ):
                 yield from (renumbered(batch, data, new) for batch in own.sampler.epoch(same))
             else:
                 yield from stage.sampler.epoch(draw)

@@ -13,14 +13,12 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor
 
-from hrec.datasets.batches import Pairs
 from hrec.datasets.histories import liked_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Ranker, Reads
 from hrec.models.layers.kinds import Kinds
-from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
 
 
@@ -65,13 +63,6 @@ class SlotModel(InnerProductModel):
     def sampler(self, data: TrainData) -> Pairwise:
         return Pairwise(data, self.config.negatives, self.device)
 
-    def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors of the users and their positives float[B, d] and of the negatives float[B, pool, d]."""
-        user = self.user_part(batch.user, self.kinds.number(batch.positive))
-        items = self.item_part(torch.cat([batch.positive, batch.negative.flatten()]))  # one lookup
-        liked, unseen = items.split([len(user), batch.negative.numel()])
-        return user, liked, unseen.view(*batch.negative.shape, -1)
-
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return (self.user_part(user, self.kinds.number(item)) * self.item_part(item)).sum(1)
 
@@ -113,11 +104,6 @@ def positives_by_kind(data: TrainData) -> Tensor:
     kind = torch.searchsorted(starts, torch.from_numpy(history.index).long(), right=True) - 1
     n = len(data.kinds)
     return torch.bincount(owner * n + kind, minlength=len(history) * n).view(-1, n).float()
-
-
-def bpr_of_pairs(user: Tensor, liked: Tensor, unseen: Tensor) -> Tensor:
-    """BPR of the inner products of ``of_pairs``; of several negatives the one with the highest score counts."""
-    return bpr((user[:, None] * (unseen - liked[:, None])).sum(2))
 
 
 def squared_norms(*vectors: Tensor) -> Tensor:

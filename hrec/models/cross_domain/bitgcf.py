@@ -36,6 +36,7 @@ from hrec.models.cross_domain._slots import SlotModel, SlotSettings, squared_nor
 from hrec.models.layers.graph import Graph
 from hrec.models.layers.kept import Kept
 from hrec.models.layers.kinds import ByKind
+from hrec.models.layers.pairs import items_of
 
 
 class BiTGCF(SlotModel):
@@ -68,23 +69,21 @@ class BiTGCF(SlotModel):
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """Cross-entropy, mean over the positives and negatives, and the norms of the first vectors of each pair."""
-        user, liked, unseen = self.of_pairs(batch)
-        positive = (user * liked).sum(1)
-        negative = torch.einsum("bd,bpd->bp", user, unseen)
-        total = F.softplus(-positive).sum() + F.softplus(negative).sum()
-        terms = {"bce": total / (positive.numel() + negative.numel())}
+        user, items = self.of_pairs(batch)
+        positive, negative = items.split([len(batch), batch.negative.numel()])
+        of_negatives = (user[:, None] * negative.view(*batch.negative.shape, -1)).sum(2)
+        total = F.softplus(-(user * positive).sum(1)).sum() + F.softplus(of_negatives).sum()
+        terms = {"bce": total / len(items)}
         if self.config.reg_weight:
             d = self.config.embedding_size  # e(0) is the first part of a vector
-            terms["norm"] = self.config.reg_weight * squared_norms(user[:, :d], liked[:, :d], unseen[..., :d])
+            terms["norm"] = self.config.reg_weight * squared_norms(user[:, :d], items[:, :d])
         return terms
 
-    def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """As ``SlotModel``'s, with one walk over the graphs for users and items."""
+    def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor]:
+        """Vectors of the users and of ``items_of(batch)``, with one walk over the graphs for both."""
         layers = self.layers()
-        item = torch.cat([batch.positive, batch.negative.flatten()])
         user = self._rows(layers.users, self._user_row(batch.user, self.kinds.number(batch.positive)))
-        liked, unseen = self._rows(layers.items, item).split([len(batch), batch.negative.numel()])
-        return user, liked, unseen.view(*batch.negative.shape, -1)
+        return user, self._rows(layers.items, items_of(batch))
 
     def user_part(self, user: Tensor, kind: Tensor) -> Tensor:
         return self._rows(self.layers().users, self._user_row(user, kind))

@@ -24,12 +24,14 @@ from torch import Tensor, nn
 from hrec.datasets.batches import Pairs
 from hrec.datasets.histories import History, liked_history
 from hrec.datasets.recdata import TrainData
-from hrec.models.cross_domain._slots import SlotModel, SlotSettings, bpr_of_pairs, squared_norms
+from hrec.models.cross_domain._slots import SlotModel, SlotSettings, squared_norms
 from hrec.models.layers.bags import Table
-from hrec.models.layers.graph import Graph
+from hrec.models.layers.graph import Graph, smoothed
 from hrec.models.layers.kept import Kept
 from hrec.models.layers.kinds import ByKind
 from hrec.models.layers.neighbours import Neighbours
+from hrec.models.layers.pairs import compared, items_of
+from hrec.models.losses import bpr
 
 
 class HeroGRAPH(SlotModel):
@@ -64,22 +66,21 @@ class HeroGRAPH(SlotModel):
         self._kept: Kept[Tensor] = Kept(self)
 
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
-        """BPR of the pairs, and the norms of their vectors."""
-        user, liked, unseen = self.of_pairs(batch)
-        terms = {"bpr": bpr_of_pairs(user, liked, unseen)}
+        """BPR of the pairs and the norms of their vectors, of several negatives with the one that scores highest."""
+        user, items = self.of_pairs(batch)
+        ahead, positive, negative = compared(user, items, batch)
+        terms = {"bpr": bpr(ahead)}
         if self.config.reg_weight:
-            terms["norm"] = self.config.reg_weight * squared_norms(user, liked, unseen)
+            terms["norm"] = self.config.reg_weight * squared_norms(user, positive, negative)
         return terms
 
-    def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """As ``SlotModel``'s, with one walk over the graph for users and items."""
-        item = torch.cat([batch.positive, batch.negative.flatten()])
-        user_shared, item_shared = self._of_graph(torch.cat([batch.user, item + self.n_users])).split(
-            [len(batch), len(item)]
-        )
-        user = torch.cat([self._user_table(batch.user, self.kinds.number(batch.positive)), user_shared], 1)
-        items = torch.cat([self._item_table(item), item_shared], 1)
-        return user, items[: len(batch)], items[len(batch) :].view(*batch.negative.shape, -1)
+    def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor]:
+        """Vectors of the users and of ``items_of(batch)``, with one walk over the graph for both."""
+        item = items_of(batch)
+        shared = self._of_graph(torch.cat([batch.user, item + self.n_users]))
+        of_user, of_item = shared.split([len(batch), len(item)])
+        user = torch.cat([self._user_table(batch.user, self.kinds.number(batch.positive)), of_user], 1)
+        return user, torch.cat([self._item_table(item), of_item], 1)
 
     def user_part(self, user: Tensor, kind: Tensor) -> Tensor:
         """[u^k, u^g]"""
@@ -92,7 +93,6 @@ class HeroGRAPH(SlotModel):
     def _of_graph(self, node: Tensor) -> Tensor:
         """Shared vectors of nodes, int64[B]; from sampled neighbours in training alone."""
         if self.training and torch.is_grad_enabled():
-            self._kept.forget()
             return self.shared(node)
         return self._kept(self.shared.all)[node]
 
@@ -123,9 +123,4 @@ class Light(nn.Module):
 
     def all(self) -> Tensor:
         """Of all nodes: user u is node u, item i is node n_users + i."""
-        users, items = self.users.weight, self.items.weight
-        layers = [torch.cat([users, items])]
-        for _ in range(self.hops):
-            users, items = self.graph(users, items)
-            layers.append(torch.cat([users, items]))
-        return torch.stack(layers).mean(0)
+        return torch.cat(smoothed(self.graph, self.users.weight, self.items.weight, self.hops))

@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Kept(nn.Module, Generic[T]):
     """``kept(make)`` is ``make()``, which is called again once a weight of the model has moved.
 
-    Nothing is kept in training or where gradients are recorded. It is a part of the model, so that the model's ``train``
-    reaches it: fused optimisers move weights without counting it. It has no weights.
+    Nothing is kept in training or where gradients are recorded. It is a module, so that ``train`` of the model reaches
+    it: fused optimisers move weights without counting it. It has no weights.
     """
 
     def __init__(self, model: nn.Module) -> None:
