@@ -123,7 +123,7 @@ class GAMTCDR(SlotModel):
             logit = self.attention[t].rows(user[here]).view(len(here), len(self.kinds.names), -1)
             return self.user_mlps[t](attended(z[here], logit, present[here]))
 
-        return self.kinds.each_number(kind, of_kind, self._width)
+        return self.kinds.each_number(kind, of_kind, self._width, every=self.training)
 
     def _items(self, item: Tensor) -> Tensor:
         """The output of the items before its length is set to 1."""
@@ -132,7 +132,7 @@ class GAMTCDR(SlotModel):
             x = self._frozen(kind, "items")[self.kinds.row(kind, item[here])]
             return self.item_mlps[kind](self.item_inputs[kind](x))
 
-        return self.kinds.each(item, of_kind, self._width)
+        return self.kinds.each(item, of_kind, self._width, every=self.training)
 
     def _frozen(self, kind: str, side: str) -> Tensor:
         """x of all users, or of all items of the kind."""

@@ -97,13 +97,16 @@ class HeroGRAPH(SlotModel):
         return self._kept(self.shared.all)[node]
 
     def _user_table(self, user: Tensor, kind: Tensor) -> Tensor:
-        return self.kinds.each_number(kind, lambda k, at: self.users[k].rows(user[at]), self.config.embedding_size)
+        def of_kind(name: str, at: Tensor) -> Tensor:
+            return self.users[name].rows(user[at])
+
+        return self.kinds.each_number(kind, of_kind, self.config.embedding_size, every=self.training)
 
     def _item_table(self, item: Tensor) -> Tensor:
         def of_kind(kind: str, at: Tensor) -> Tensor:
             return self.items[kind].rows(self.kinds.row(kind, item[at]))
 
-        return self.kinds.each(item, of_kind, self.config.embedding_size)
+        return self.kinds.each(item, of_kind, self.config.embedding_size, every=self.training)
 
 
 class Light(nn.Module):
