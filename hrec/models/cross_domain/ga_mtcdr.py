@@ -120,7 +120,7 @@ class GAMTCDR(SlotModel):
         present = self.degree[user] > 0
 
         def of_kind(t: str, here: Tensor) -> Tensor:
-            logit = self.attention[t].rows(user[here]).view(len(here), len(self.kinds.names), -1)
+            logit = self.attention[t].rows(user[here]).view(len(here), *z.shape[1:])
             return self.user_mlps[t](attended(z[here], logit, present[here]))
 
         return self.kinds.each_number(kind, of_kind, self._width, every=self.training)
