@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hrec import config
-from hrec.datasets.batches import Draw, Joint, Pairs, Rows
+from hrec.datasets.batches import Draw, Joint, Pairs, Rows, Walks
 from hrec.datasets.histories import CELLS
 from hrec.datasets.queries import Queries, UnknownUserError
 from hrec.datasets.recdata import Feedback, RecData, Split, Table
@@ -55,6 +55,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "FinalMLP": {"mlp1_hidden_size": [20], "mlp2_hidden_size": [10], "gate_hidden_size": [16]},
     "GRU4Rec": {"embedding_size": 16, "hidden_size": 16, "dropout": 0.0},
     "SASRec": {"embedding_size": 16, "sequences": {"max_length": 20}, "dropout": 0.1},
+    "BiTGCF": {"embedding_size": 16},
+    "GAMTCDR": {"embedding_size": 16, "hidden": [1], "negatives": {"pool": 2}, "walk": {"length": 20}},
+    "HeroGRAPH": {"embedding_size": 16, "neighbours": 32, "init_std": 0.3},  # as many neighbours as there are
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {
@@ -73,6 +76,7 @@ OPT: dict[str, dict[str, Any]] = {
     "FinalMLP": {"epochs": 4},
     "GRU4Rec": {"batch_size": 8, "epochs": 20, "hyper_params": {"lr": 0.02}},  # rows are users, of which there are few
     "SASRec": {"batch_size": 8, "epochs": 12},
+    "GAMTCDR": {"batch_size": 16, "hyper_params": {"lr": 0.03}},  # walks start from few nodes
 }
 """The same for the section opt."""
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
@@ -606,10 +610,13 @@ def relabelled_twin(name: str, model: BaseModel, data: RecData, new: dict[int, n
     return twin
 
 
-def renumbered(batch: Pairs | Joint, data: RecData, new: dict[int, np.ndarray]) -> Pairs | Joint:
+def renumbered(batch: Pairs | Joint | Walks, data: RecData, new: dict[int, np.ndarray]) -> Pairs | Joint | Walks:
     user, item = (torch.from_numpy(new[n]) for n in (data.n_users, data.n_items))
     if isinstance(batch, Joint):
         return Joint(renumbered(batch.pairs, data, new), batch.items and Rows(item[batch.items.row]))
+    if isinstance(batch, Walks):
+        node = torch.cat([user, data.n_users + item])
+        return Walks(node[batch.node], node[batch.negative])
     return Pairs(user[batch.user], item[batch.positive], item[batch.negative], batch.row)
 
 
@@ -624,7 +631,9 @@ def with_draws_of(model: BaseModel, data: RecData, twin: BaseModel, new: dict[in
     def both(own: Stage, stage: Stage) -> Stage:
         def epoch(draw: Draw) -> Iterator[Any]:
             same = replace(draw, generator=draw.generator.clone_state())
-            if isinstance(next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs | Joint):
+            if isinstance(
+                next(own.sampler.epoch(replace(draw, generator=torch.Generator())), None), Pairs | Joint | Walks
+            ):
                 yield from (renumbered(batch, data, new) for batch in own.sampler.epoch(same))
             else:
                 yield from stage.sampler.epoch(draw)

@@ -111,6 +111,20 @@ class ItemPairs:
 
 
 @dataclass(frozen=True)
+class Walks:
+    """Random walks over the nodes of a graph: node int64[B, L], one walk in each row.
+
+    negative: int64[B, L, k], nodes drawn for each position of a walk.
+    """
+
+    node: Tensor
+    negative: Tensor
+
+    def __len__(self) -> int:
+        return len(self.node)
+
+
+@dataclass(frozen=True)
 class Rows:
     """Rows of a table: row int64[B], items or users as the sampler says."""
 

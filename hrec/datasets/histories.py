@@ -100,6 +100,15 @@ def transposed(history: History) -> History:
     return _csr(history.index, row, history.value, history.width, len(history))
 
 
+def edges_of_nodes(history: History) -> History:
+    """The edges of the graph of users and items, by node: row u is user u, row n_users + i is item i."""
+    back = transposed(history)
+    n = len(history)
+    offset = np.concatenate([history.offset, history.offset[-1] + back.offset[1:]])
+    index = np.concatenate([history.index + np.int32(n), back.index])
+    return History(offset, index, np.concatenate([history.value, back.value]), n + history.width)
+
+
 def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int, width: int) -> History:
     """Each cell once: one that comes several times (data.repeats=keep) holds the mean."""
     keep = np.flatnonzero(np.isfinite(value))

@@ -49,8 +49,11 @@ MODELS = {
     "DDTCDR": "hrec.models.hetero.ddtcdr:DDTCDR",
     "DURation": "hrec.models.hetero.duration:DURation",
     # cross_domain: several kinds that share their users, no columns
+    "BiTGCF": "hrec.models.cross_domain.bitgcf:BiTGCF",
     "CATART": "hrec.models.cross_domain.cat_art:CATART",
     "CMF": "hrec.models.cross_domain.cmf:CMF",
+    "GAMTCDR": "hrec.models.cross_domain.ga_mtcdr:GAMTCDR",
+    "HeroGRAPH": "hrec.models.cross_domain.herograph:HeroGRAPH",
     "MPF": "hrec.models.cross_domain.mpf:MPF",
     "SMF": "hrec.models.cross_domain.smf:SMF",
 }

@@ -18,6 +18,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
 from hrec.models.layers.graph import Graph, smoothed
+from hrec.models.layers.kept import Kept
 from hrec.models.losses import bpr
 from hrec.settings import NegativeSettings, Settings
 
@@ -25,7 +26,8 @@ from hrec.settings import NegativeSettings, Settings
 class LightGCN(InnerProductModel):
     """Score e_u . e_i (Eq. 5), e the mean over layers 0 to K (Eq. 4) of the vectors of K steps over the graph (Eq. 3).
 
-    The whole graph is walked once for each batch in training, and once for all scores of the same weights after it.
+    The graph has the items of all kinds, so that what a user likes in one kind reaches the others. The whole graph is
+    walked once for each batch in training, and once for all scores of the same weights after it.
     """
 
     class Config(Settings):
@@ -55,7 +57,7 @@ class LightGCN(InnerProductModel):
         self.items = nn.Parameter(torch.empty(data.n_items, config.embedding_size))
         for table in (self.users, self.items):
             nn.init.xavier_uniform_(table)
-        self._kept: tuple[tuple[object, ...], tuple[Tensor, Tensor]] | None = None
+        self._kept: Kept[tuple[Tensor, Tensor]] = Kept(self)
 
     def sampler(self, data: TrainData) -> Pairwise:
         return Pairwise(data, self.config.negatives, self.device)
@@ -108,16 +110,5 @@ class LightGCN(InnerProductModel):
         return smoothed(self.graph, self.users, self.items, self.config.n_layers)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """``propagated``, but while a model is only looked at it is kept until the weights move."""
-        if self.training or torch.is_grad_enabled():
-            return self.propagated()
-        # fused optimisers move weights without counting it, so ``train`` forgets too
-        now = tuple(n for p in (self.users, self.items) for n in (p._version, p.data_ptr(), str(p.device)))
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, self.propagated()
-        return self._kept[1]
-
-    def train(self, mode: bool = True) -> LightGCN:
-        if mode:
-            self._kept = None
-        return super().train(mode)
+        """``propagated``; without gradients it is kept until the weights move."""
+        return self._kept(self.propagated)

@@ -52,8 +52,17 @@ class Kinds(nn.Module):
         stand; it is called once for each kind that is there. ``every``: for the others too, with no position, so that
         each kind's weights have a gradient in each process. -> float[B, *width], at least single precision.
         """
-        out = torch.zeros(len(item), *width, device=item.device)
-        number_of = torch.searchsorted(self.starts, item.contiguous(), right=True) - 1
+        return self.each_number(self.number(item), part, *width, every=every)
+
+    def number(self, item: Tensor) -> Tensor:
+        """The position in ``names`` of the kind of each item, int64[B] -> int64[B]."""
+        return torch.searchsorted(self.starts, item.contiguous(), right=True) - 1
+
+    def each_number(
+        self, number_of: Tensor, part: Callable[[str, Tensor], Tensor], *width: int, every: bool = False
+    ) -> Tensor:
+        """As ``each``, for rows whose kinds are given by their positions in ``names``, int64[B]."""
+        out = torch.zeros(len(number_of), *width, device=number_of.device)
         for number, kind in enumerate(self.names):
             here = (number_of == number).nonzero().squeeze(1)
             if every or len(here):
