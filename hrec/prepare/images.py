@@ -4,7 +4,7 @@ hrec prepare images posters --out data/films/posters.parquet
 hrec prepare images food=pictures/food kitchen=pictures/kitchen --out pictures.parquet --encoder resnet50
 
 Encoders: efficientnet-lite0 (1,280 numbers; installed with its weights), or the name of a model of timm. After a kill
-the same command goes on where it was, and pictures that the file has already are not encoded again.
+the same command continues, and pictures that the file has already are not encoded again.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ hrec prepare text food=data/food.parquet kitchen=data/kitchen.parquet --id item_
 
 Encoders: wordllama (256 numbers, fast), minilm (384 numbers; both are installed with their weights), or the name of a
 model of Hugging Face. The texts of several columns are joined; a row without any text gets no vector. After a kill the
-same command goes on where it was, and texts that the file has already are not encoded again.
+same command continues, and texts that the file has already are not encoded again.
 """
 
 from __future__ import annotations

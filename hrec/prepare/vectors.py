@@ -1,8 +1,8 @@
 """Vectors by id from an encoder: in batches, kept in parts while they are made, and never made twice for one content.
 
-The file has the columns id, vector and digest (of the content: a text, or the bytes of a picture), and kind where kinds
-are given. ``feat: {"type": "vector", "path": ...}`` reads it. Who makes it again, after a kill or after some texts
-changed, encodes only contents whose digest is neither in the file nor in the parts beside it.
+The file has the columns id, vector and digest, and kind if kinds are given. The digest is that of the content: a text,
+or the bytes of a picture. ``feat: {"type": "vector", "path": ...}`` reads the file. A second run, after a kill or after
+some texts changed, encodes only contents whose digest is neither in the file nor in the parts next to it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ class Contents:
     kinds: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        """Raises PrepareError where there is nothing, or an id twice in one kind."""
+        """Raises PrepareError if it is empty, or has an id twice in one kind."""
         if not self.ids:
             raise PrepareError("there is nothing to encode: no row has an id and a text, or the folder no picture.")
         seen = set()
         for key in zip(self.kinds or [""] * len(self.ids), self.ids, strict=True):
             if key in seen:
                 kind = f" of kind {key[0]!r}" if key[0] else ""
-                raise PrepareError(f"id {key[1]!r}{kind} occurs twice. Leave one, or give the kinds apart (see --help).")
+                raise PrepareError(
+                    f"id {key[1]!r}{kind} occurs twice. Leave one out, or give their kinds (see --help)."
+                )
             seen.add(key)
 
 
@@ -67,7 +69,9 @@ def in_kinds(words: Sequence[str], what: str) -> list[tuple[str | None, Path]]:
         named = equals and kind and not Path(word).exists()
         found.append((kind, Path(path)) if named else (None, Path(word)))
     if len({kind is None for kind, _ in found}) > 1:
-        raise PrepareError(f"some of {', '.join(words)} name a kind and some do not: write KIND={what} for all or none.")
+        raise PrepareError(
+            f"some of {', '.join(words)} name a kind and some do not: write KIND={what} for all or none."
+        )
     return found
 
 
