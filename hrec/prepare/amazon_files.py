@@ -2,8 +2,8 @@
 
 reviews_<Category>_5.json.gz and meta_<Category>.json.gz: one object a line. image_features_<Category>.b: records of ten
 bytes (the product) and 4,096 float32. true_train and true_test of https://github.com/evison/JRL: ``{``, lines
-``user: [item,item,],`` and ``}``. A user's index is its place in the order of the file of reviews. An item's index is its
-place among the sorted products.
+``user: [item,item,],`` and ``}``. A user's index is its place in the order of the file of reviews, an item's
+its place among the sorted products.
 """
 
 from __future__ import annotations
