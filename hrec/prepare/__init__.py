@@ -19,3 +19,6 @@ SOURCES = {
     "tiktok": "hrec.prepare.tiktok",
 }
 """Name of a source -> its module, whose ``main(argv, prog)`` is ``hrec prepare NAME``."""
+
+ENCODERS = {"images": "hrec.prepare.images", "text": "hrec.prepare.text"}
+"""What is encoded into vectors -> its module, likewise."""

@@ -5,17 +5,16 @@ hrec prepare amazon --from FOLDER      FOLDER holds reviews_*_5.json.gz and meta
                                                     or the folders amazon_multidomain, amazon_clothing and
                                                     amazon_beauty_jrl with their parquet files
 hrec prepare amazon --min-kinds 2      users alone who bought of two kinds or more, into data/amazon-2kinds
+hrec prepare amazon --category Musical_Instruments
+                                       any categories, with ratings, the words of reviews and titles, and, where the
+                                       folder holds them, image_features_*.b and the split of JRL's authors (true_train,
+                                       true_test): see hrec/prepare/amazon_category.py; into data/amazon-<category>
 """
 
 from __future__ import annotations
 
-import ast
-import gzip
 import html
-import json
-import re
-import zlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hrec.prepare import amazon_category
+from hrec.prepare.amazon_files import PLACE, RELATED, objects, product
 from hrec.prepare.base import Prepared, PrepareError, Source, arguments, distinct, find, ids_of, need, prepare, words
 
 PUBLISHED = {
@@ -31,7 +32,6 @@ PUBLISHED = {
     "sports": "Sports_and_Outdoors",
     "toys": "Toys_and_Games",
 }
-PLACE = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 NAMES = [name for published in PUBLISHED.values() for name in (f"reviews_{published}_5", f"meta_{published}")]
 CHECKSUMS: dict[str, str] = {}
 """Name -> 'sha256:...'. The publishers give none; a file that is not here must stay as it was at its first download."""
@@ -44,8 +44,6 @@ COLUMNS = {
     "sports": ("title_words", "sports_attributes"),
     "toys": ("title_words", "toys_attributes"),
 }
-RELATED = ("also_bought", "also_viewed", "bought_together")
-ASIN = re.compile(r"""['"]asin['"]:\s*['"](\w+)""")
 Tables = tuple[pd.DataFrame, dict[str, pd.DataFrame]]
 
 
@@ -95,46 +93,6 @@ def read_original(folder: Path) -> Tables:
         items[kind] = pd.DataFrame([product(p) for p in products], columns=list(product({"asin": ""})))
     print("S3-Rec's attributes are not among the published files: the tables go without them")
     return pd.concat(parts, ignore_index=True), items
-
-
-def product(record: dict[str, Any]) -> dict[str, Any]:
-    """What one object of a meta file says of a product."""
-    related = record.get("related") or {}
-    return {
-        "item_id": record["asin"],
-        "brand": record.get("brand") or "",
-        "categories": [name for path in record.get("categories") or [] for name in path],
-        "related": [other for part in RELATED for other in related.get(part, [])],
-        "title_words": words(html.unescape(record.get("title") or "")),
-    }
-
-
-def objects(path: Path, wanted: Container[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The objects of a .json.gz with one a line, JSON or Python's own spelling; only those of ``wanted`` products."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(_whole(path, file), 1):
-            # looking for the id is much faster than reading the object, and most products were not bought
-            if wanted is not None and ((found := ASIN.search(line)) is None or found[1] not in wanted):
-                continue
-            try:
-                yield parse(line)
-            except (ValueError, SyntaxError) as error:
-                raise PrepareError(f"{path}, line {number}: neither JSON nor a Python literal.") from error
-
-
-def _whole(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """The lines; PrepareError where the archive is cut short, damaged or none at all."""
-    try:
-        yield from lines
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise PrepareError(f"{path} is not a whole gzip file ({error}). Delete it and fetch it again.") from error
-
-
-def parse(line: str) -> dict[str, Any]:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return ast.literal_eval(line)
 
 
 def build(folder: Path, min_kinds: int = 1) -> Prepared:
@@ -207,7 +165,17 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser = arguments(__doc__, "amazon", prog)
     told = "keep users who bought of N kinds or more, and of them users and items with five rows or more"
     parser.add_argument("--min-kinds", type=int, default=1, metavar="N", help=told)
+    parser.add_argument("--category", nargs="+", metavar="NAME", help="as the files are named: Beauty, Toys_and_Games")
+    numbers = "the type of the numbers of images.parquet (%(default)s)"
+    parser.add_argument("--images", choices=list(amazon_category.IMAGES), default="float16", help=numbers)
     args = parser.parse_args(argv)
+    if args.category and args.min_kinds > 1:
+        parser.error("--min-kinds is for the four kinds together: leave it or --category out")
+    if args.category:
+        if args.out == parser.get_default("out"):
+            args.out = args.out.with_name(amazon_category.name_of(args.category))
+        files = amazon_category.files(args.category)
+        return prepare(args, files, partial(amazon_category.build, categories=args.category, images=args.images))
     if args.min_kinds > 1 and args.out == parser.get_default("out"):
         args.out = args.out.with_name(f"{args.out.name}-{args.min_kinds}kinds")
     return prepare(args, FILES, partial(build, min_kinds=args.min_kinds))

@@ -47,8 +47,9 @@ class Prepared:
     label and feat go into the data settings as they are (DataSettings in hrec/settings/), but that a path in feat is
     one inside the folder; so does ``more``. matrices: name -> sparse matrix, written as <name>.npz. vectors: name ->
     float[n, d] in the order of a table's rows, NaN rows for missing ones, written as <name>.npy. files: name -> a file
-    that is copied; graph: of these the triples and the links of a knowledge graph. tables: more tables, which no
-    settings name. variants: suffix -> what settings of the same tables, named <name>-<suffix>, say instead.
+    that is copied; made: name -> a function that writes the file, for what is too large to hold. graph: of the copied
+    files the triples and the links of a knowledge graph. tables: more tables, which no settings name. variants: suffix
+    -> what settings of the same tables, named <name>-<suffix>, say instead.
     """
 
     users: pd.DataFrame
@@ -60,6 +61,7 @@ class Prepared:
     matrices: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    made: dict[str, Callable[[Path], None]] = field(default_factory=dict)
     graph: tuple[str, ...] | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -293,6 +295,8 @@ def write(prepared: Prepared, out: Path) -> None:
             np.save(new / f"{name}.npy", np.asarray(vector, np.float32))
         for name, file in prepared.files.items():
             shutil.copy(file, new / name)
+        for name, make in prepared.made.items():
+            make(new / name)
         if out.exists():
             shutil.move(out, Path(parent) / "old")
         new.rename(out)

@@ -11,7 +11,7 @@ import pytest
 
 from hrec.cli import dispatch
 from hrec.cli.commands import COMMANDS, main
-from hrec.prepare import SOURCES
+from hrec.prepare import ENCODERS, SOURCES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CALLERS = {name: f"hrec.cli.{name}" for name in ("bench", "reproduce", "seeds", "sweep")}
@@ -24,7 +24,9 @@ def test_the_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture):
     assert all(re.search(rf"^{name} +\w", told, re.MULTILINE) for name in COMMANDS)
 
 
-@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *(("prepare", name) for name in SOURCES)])
+@pytest.mark.parametrize(
+    "words", [*((name,) for name in COMMANDS), *(("prepare", name) for name in SOURCES | ENCODERS)]
+)
 def test_help_names_the_words_before_it(words: tuple[str, ...], capsys: pytest.CaptureFixture):
     assert main([*words, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: hrec {' '.join(words)} ")
