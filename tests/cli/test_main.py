@@ -69,7 +69,7 @@ def test_a_module_of_ours_that_is_missing_is_an_error_of_the_program(monkeypatch
         main(["train"])
 
 
-@pytest.mark.parametrize("name", [*CALLERS, *(f"prepare_{name}" for name in SOURCES if name != "planted")])
+@pytest.mark.parametrize("name", [*CALLERS, *sorted(p.stem for p in SCRIPTS.glob("prepare_*.py"))])
 def test_each_script_is_a_thin_caller_of_a_module_of_the_package(name: str, monkeypatch: pytest.MonkeyPatch):
     script = SCRIPTS / f"{name}.py"
     monkeypatch.syspath_prepend(str(SCRIPTS))
