@@ -11,7 +11,7 @@ PUBLISHED: dict[str, Mapping[Any, tuple[float | None, ...]]] = {}
 CLAIMS = {
     "table1": tuple(
         Order("CAT-ART", other)
-        for other in ("SMF", "CMF", "MPF", "GA-MTCDR", "HeroGRAPH", "BiTGCF", "continued", "permuted")
+        for other in ("SMF", "CMF", "MPF", "GA-MTCDR-style", "HeroGRAPH-style", "BiTGCF-style", "continued", "permuted")
     ),
     "ablation": (
         Order("+Contrastive", "+Autoencoder"),
