@@ -5,5 +5,6 @@ from hrec.papers.dualnet.paper import DUALNET
 from hrec.papers.duration.paper import DURATION
 from hrec.papers.jrl.paper import JRL
 from hrec.papers.paper import Paper
+from hrec.papers.uniembedding.paper import UNIEMBEDDING
 
-PAPERS: dict[str, Paper] = {paper.name: paper for paper in (DURATION, DUALNET, JRL, CATART)}
+PAPERS: dict[str, Paper] = {paper.name: paper for paper in (DURATION, DUALNET, JRL, CATART, UNIEMBEDDING)}

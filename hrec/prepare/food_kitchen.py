@@ -3,9 +3,11 @@
 hrec prepare food-kitchen --from FOLDER    FOLDER holds interactions.parquet (part, user_id, position, item_id, domain)
                                            and items.parquet (item_id, domain, title)
 
-Rows of train_A are Food alone, of train_B Kitchen alone, of train_overlap both. Users of valid and test are in no
-training part. The protocol of UniEmbedding is in ``part``: the last item of each training user in both kinds (part
-overlapped) is held out; a tenth of the users (part unseen) has no training row.
+Rows of train_A are Food alone, of train_B Kitchen alone, of train_overlap both. Two splits, as in UniEmbedding: of
+``overlapped`` (settings food-kitchen) the last item of each training user is for test and the one before it for
+validation. In ``unseen`` (settings food-kitchen-unseen) all rows of the training users are for training. Users of the
+parts valid and test have no training row: their last item is for test, and the items before it are validation rows, the
+history of the query with ranking.valid_in_history=true.
 """
 
 from __future__ import annotations
@@ -21,6 +23,16 @@ WHERE = "The files are in https://github.com/xhran2010/LLMCDSR (data/food-kitche
 KINDS = ("Food", "Kitchen")
 
 
+def _splits(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The splits "overlapped" and "unseen" as columns; an empty cell leaves a row out."""
+    from_the_end = rows.groupby("user_id")["timestamp"].rank(ascending=False, method="first")
+    trained = rows["part"].str.startswith("train")
+    last, second = from_the_end == 1, from_the_end == 2
+    overlapped = pd.Series("train", rows.index).mask(second, "valid").mask(last, "test").where(trained, "")
+    unseen = pd.Series("valid", rows.index).mask(last, "test").mask(trained, "train")
+    return overlapped, unseen
+
+
 def build(folder: Path) -> Prepared:
     """Raises PrepareError where a file is missing."""
     raw = pd.read_parquet(need(folder, "interactions.parquet", "llmcdsr_food_kitchen/interactions.parquet"))
@@ -34,6 +46,7 @@ def build(folder: Path) -> Prepared:
             "part": raw["part"],
         }
     )
+    rows["overlapped"], rows["unseen"] = _splits(rows)
     kinds = {
         kind.lower(): items.loc[items["domain"] == kind, ["item_id", "title"]].reset_index(drop=True) for kind in KINDS
     }
@@ -43,7 +56,8 @@ def build(folder: Path) -> Prepared:
         interactions=rows,
         label={"negatives": 0},
         feat={"title": {"type": "tokens", "source": "item", "min_count": 2}},
-        more={"split": {"by": "leave_one_out"}},
+        more={"split": {"by": "column", "column": "overlapped"}},
+        variants={"unseen": {"split": {"by": "column", "column": "unseen"}}},
     )
 
 

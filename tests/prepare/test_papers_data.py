@@ -106,3 +106,24 @@ def test_a_source_without_a_download_says_where_its_files_are(capsys):
     assert importlib.import_module(SOURCES["tiktok"]).main([]) == 1
     said = capsys.readouterr().err
     assert "--from FOLDER" in said and "https://github.com/HKUDS/DiffMM" in said
+
+
+def test_unseen_users_of_food_and_kitchen_have_no_training_row(tmp_path):
+    rows = [("train_A", "a", 3, "Food"), ("train_overlap", "b", 4, "Kitchen"), ("test", "c", 3, "Food")]
+    made = [
+        {"part": part, "user_id": user, "position": n, "item_id": f"{kind[0]}{n}", "domain": kind}
+        for part, user, count, kind in rows
+        for n in range(count)
+    ]
+    pd.DataFrame(made).to_parquet(tmp_path / "interactions.parquet")
+    items = [
+        {"item_id": f"{kind[0]}{n}", "domain": kind, "title": "x"} for kind in ("Food", "Kitchen") for n in range(4)
+    ]
+    pd.DataFrame(items).to_parquet(tmp_path / "items.parquet")
+    overlapped = load_split(run("food-kitchen", tmp_path), None)
+    sizes = [len(part.interactions) for part in (overlapped.train, overlapped.valid, overlapped.test)]
+    assert sizes == [3, 2, 2]
+    text = Path("configs/data/food-kitchen-unseen.json").read_text(encoding="utf-8")
+    unseen = load_split(DataSettings.model_validate_json(text), None)
+    assert [len(part.interactions) for part in (unseen.train, unseen.valid, unseen.test)] == [7, 2, 1]
+    assert not set(unseen.test.interactions.user) & set(unseen.train.interactions.user)

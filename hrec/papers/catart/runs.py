@@ -39,7 +39,11 @@ SETTINGS: dict[str, Overrides] = {
 """What every run of a row gets, in addition to the trial (section 1.3 of the design: the ablations are settings)."""
 NORMS: list[Overrides] = [("model.reg_weight=0.05",), ("model.reg_weight=0.1",)]
 TRIALS: dict[str, list[Overrides]] = {
-    **{name: NORMS for name in CONFIGS if name not in ("Popularity", "GA-MTCDR-style", "HeroGRAPH-style", "BiTGCF-style", "LightGCN")},
+    **{
+        name: NORMS
+        for name in CONFIGS
+        if name not in ("Popularity", "GA-MTCDR-style", "HeroGRAPH-style", "BiTGCF-style", "LightGCN")
+    },
     "LightGCN": [("model.reg_weight=0.0001",), ("model.reg_weight=0.001",)],
 }
 """What is tried of each row on the validation part, with seed 0: the first ``--trials``."""
