@@ -56,7 +56,7 @@ SOURCES = {
         _titles("food-kitchen", "title"),
         MATCHING,
         text="Food and Kitchen, sequences of both kinds; candidates are all 36,298 items. Titles as vectors of "
-        "wordllama (256): hrec prepare text food=data/food-kitchen/food.parquet kitchen=data/food-kitchen/kitchen.parquet.",
+        "wordllama (256 numbers), by hrec prepare text.",
     ),
     "scientific": ListSource(
         _titles("scientific", "text"),
