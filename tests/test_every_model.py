@@ -759,7 +759,7 @@ def test_needs_name_every_thing_that_is_missing(board: Split):
         "item column 'author', which these kinds lack: music, film",
         "item column 'price', which these kinds lack: book, music, film",
     ]
-    assert not Needs(labels=True).missing_from(replace(bare, negatives=1))
+    assert not Needs(labels=True).missing_from(replace(bare, feedback=Feedback("01", negatives=1)))
     assert not Needs(labels=True, ratings=True, texts=True, min_kinds=3).missing_from(board.train)
 
 

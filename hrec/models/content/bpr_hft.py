@@ -75,7 +75,7 @@ class BPRHFT(BPRMF):
         if batch.items is None:
             return terms
         item = batch.items.row
-        likelihood = self.topics(self.items.rows(item), item).mean()
+        likelihood = batch.weight(batch.items) * self.topics(self.items.rows(item), item).mean()
         return terms | {"text": -self.config.text_weight * self.per_positive * likelihood}
 
 
