@@ -149,7 +149,7 @@ class Joint:
         return len(self.pairs)
 
     def weight(self, part: Rows | Triples) -> float:
-        """The factor of a mean over ``part``: processes weigh a loss by their pairs, and share other parts otherwise."""
+        """The factor of a mean over ``part``: a loss is weighed by its pairs, and processes may differ in parts."""
         return part.share / self.pairs.share
 
 

@@ -11,8 +11,8 @@ Recommendation with Heterogeneous Information Sources, CIKM 2017, section 5.3:
              - mu / |R| * sum over items i and words w of n_iw ln sum_k theta_ik phi_kw
 
 n_iw counts the words of all training reviews of item i, and |R| is the number of positives. Departures: the likelihood
-is that of the words themselves, where HFT draws a topic for each word; b_w is fixed at the log of the word's share,
-where the authors' programs have the share (``log_background``). data.feat.<column>.max_vocabulary limits the words.
+is that of the words themselves, where HFT draws a topic for each word. b_w is fixed at the log of the word's share; the
+authors' programs have the share (``log_background``). data.feat.<column>.max_vocabulary limits the words.
 """
 
 from __future__ import annotations

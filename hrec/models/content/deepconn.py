@@ -3,7 +3,7 @@
 Zheng, Noroozi and Yu, Joint Deep Modeling of Users and Items Using Reviews for Recommendation, WSDM 2017, section 3:
 
     z_u = ReLU(F c(D_u) + g),   c = the maximum over time of ReLU(convolution of the words of the document D_u)
-    z_i the same, with weights of its own, and z = [z_u, z_i]
+    z_i the same with other weights, and z = [z_u, z_i]
     score(u, i) = w_0 + w . z + sum over j < k of <v_j, v_k> z_j z_k,   loss (score - rating)^2
 
 The machine over both parts is an inner product. With V_u, V_i the rows v_j of each part and
@@ -12,9 +12,8 @@ own(z) = w . z + (|V^T z|^2 - sum_j |v_j|^2 z_j^2) / 2,
     score(u, i) = w_0 + own(z_u) + own(z_i) + (V_u^T z_u) . (V_i^T z_i)
 
 so every item is ranked for every user at the cost of the documents. Departures: a document holds training reviews
-alone, and in training not that of the pair itself, which the paper's holds and a held-out pair's cannot
-(``exclude_target``); documents are cut at ``length_quantile``; word vectors are trained from random ones, as no
-pretrained ones come along; pairs with negatives can take the place of ratings (``loss``).
+alone. In training it lacks the review of the pair itself, which no held-out pair has (``exclude_target``). It is cut at
+``length_quantile``. Word vectors are trained from random ones. Pairs with negatives can replace ratings (``loss``).
 """
 
 from __future__ import annotations
