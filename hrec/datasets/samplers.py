@@ -246,7 +246,8 @@ class WithSecondPair:
             negative = self.first._unseen.draw(*each, draw.generator).view(-1, pool)
             (own,) = draw.slices(len(user)) if len(user) else (slice(0),)
             columns = ((user, user), (first.positive, positive), (first.negative, negative))
-            yield Pairs(*(torch.cat([a[own], b[own]]) for a, b in columns))
+            user, both, drawn = (torch.cat([a[own], b[own]]) for a, b in columns)
+            yield Pairs(user, both, drawn)
 
     def _second(self, user: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A positive of each user, int64[B], and its kind."""

@@ -149,7 +149,7 @@ def test_deepconn_is_a_factorisation_machine_over_both_documents(width: int):
     pairs = zip(user.tolist(), item.tolist(), strict=True)
     want = [expected(model, document(USER, u), document(ITEM, i)) for u, i in pairs]
     np.testing.assert_allclose(score, want, rtol=1e-8)
-    assert len(set(np.round(want, 6))) >= 10  # two users have no words, and neither has the last item
+    assert len(set(np.round(want, 6))) >= 8  # two users have no words; two items have one maximum
 
 
 @pytest.mark.parametrize("exclude_target", [True, False])
