@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Column, Dense, Numeric
+from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Column, Dense, Numeric, Tokens
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 
 torch.set_num_threads(1)  # these models are too small for two
@@ -22,7 +22,8 @@ NEW = 2  # the last items of each kind have no row, nor has the last user
 
 
 def make_checkerboard(seed: int = 0, agreed: bool = False) -> Split:
-    """A user likes the items of the user's own group, of two, and a column of each kind tells the group.
+    """A user likes the items of the user's own group, of two, and a column of each kind tells the group. Reviews have
+    words of both groups.
 
     ``agreed``: all users are of one group, so that an item is liked by all or by none.
 
@@ -41,8 +42,10 @@ def make_checkerboard(seed: int = 0, agreed: bool = False) -> Split:
     order = rng.permutation(np.flatnonzero(known))
     user, item = user[order].astype(np.int32), item[order].astype(np.int32)
     kind = np.searchsorted([t.start for t in kinds.values()], item, side="right").astype(np.int16) - np.int16(1)
-    label = (user_group[user] == np.concatenate(list(groups.values()))[item]).astype(np.float32)
-    rows = Interactions(user, item, kind, label, 2 + 2 * label, np.arange(len(user), dtype=np.float64))
+    item_group = np.concatenate(list(groups.values()))
+    label = (user_group[user] == item_group[item]).astype(np.float32)
+    columns = {"review": _reviews(np.random.default_rng([seed, 1]), user_group[user], item_group[item])}
+    rows = Interactions(user, item, kind, label, 2 + 2 * label, np.arange(len(user), dtype=np.float64), columns)
     data = RecData(Table(USERS, 0, _user_columns(rng, user_group)), kinds, rows, "checkerboard")
     place = _place_in_group(user * 2 + label.astype(int))
     parts = [data.with_interactions(rows.take(mask)) for mask in (place > 1, place == 1, place == 0)]
@@ -99,6 +102,17 @@ def _number(rng: np.random.Generator, group: np.ndarray) -> Numeric:
 
 def _vector(rng: np.random.Generator, group: np.ndarray) -> Dense:
     return Dense((group[:, None] + rng.normal(size=(len(group), 3))).astype(np.float32))
+
+
+def _reviews(rng: np.random.Generator, user_group: np.ndarray, item_group: np.ndarray) -> Tokens:
+    """None to five words each: two of three words are of the user's group or of the item's, the others are of none."""
+    length = rng.integers(0, 6, len(user_group))
+    row = np.repeat(np.arange(len(length)), length)
+    of_user, of_item, of_none = 2 * user_group[row], 4 + 2 * item_group[row], np.full(len(row), 8)
+    source = rng.integers(0, 3, len(row))
+    word = np.choose(source, [of_user, of_item, of_none]) + rng.integers(0, 2, len(row))
+    vocabulary = np.array(["my0", "mine0", "my1", "mine1", "it0", "its0", "it1", "its1", "the", "a"])
+    return Tokens(np.concatenate([[0], np.cumsum(length)]), word.astype(np.int32), vocabulary)
 
 
 def _user_columns(rng: np.random.Generator, group: np.ndarray) -> dict[str, Column]:

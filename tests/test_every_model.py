@@ -42,9 +42,19 @@ ROOT = Path(__file__).parents[1]
 VIEWS = {"embedding_size": 8, "ranking": "log_sigmoid", "init_half_width": 0.1}  # few rows leave the first weights
 SETTINGS: dict[str, dict[str, Any]] = {
     "NCF": {"embedding_size": 16, "mlp_hidden_size": [32, 16], "pretrain": True},  # all the stages that it may have
+    "BPRHFT": {"embedding_size": 64, "text_weight": 0.001, "init_std": 0.1},
     "CKE": {"text": {"activation": "tanh"}, "vectors": {"hidden": 16}, "reg_weight": 0.05},
     "VBPR": {"visual_size": 16},
     "CDL": {"widths": [24, 16], "b": 0.1, "lambda_u": 0.1, "lambda_n": 10},
+    "DeepCoNN": {
+        "loss": "bpr",  # a label turned round does not turn the rating
+        "word_size": 16,
+        "width": 2,
+        "kernels": 48,
+        "latent_size": 20,
+        "init_std": 0.5,
+        "dropout": 0.2,
+    },
     "DualNet": {"levels": [24, 16], "block_items": 20},
     "CATART": {"reg_weight": 0.2, "embedding_size": 8},
     "SMF": {"reg_weight": 0.2},
@@ -61,12 +71,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Model settings, by name of the model, where the defaults do not do well on the checkerboard."""
 OPT: dict[str, dict[str, Any]] = {
+    "BPRHFT": {"epochs": 12},
     "BPRMF": {"epochs": 15},
     "CATART": {"batch_size": 16, "epochs": 15},  # there are few users, and a kind alone has few rows
     "CDL": {"batch_size": 16, "epochs": 12},  # rows are items, of which there are few
     "CKE": {"epochs": 20},
     "VBPR": {"epochs": 15},
     "DSSM": {"epochs": 16},  # angles between towers take off late: after 8 epochs half of the seeds know nothing yet
+    "DeepCoNN": {"batch_size": 16, "hyper_params": {"lr": 0.003}},
     "DualNet": {"batch_size": 16},
     "SMF": {"batch_size": 16, "epochs": 20},
     "JRL": {"epochs": 12},
@@ -89,6 +101,7 @@ SEEDLESS = {"EASE", "ItemKNN", "Popularity"}
 """Models in closed form: nothing is drawn, and an untrained one scores everything 0."""
 
 ANSWER_UNKNOWN_USERS = {
+    "BPRHFT",
     "BPRMF",
     "CATART",
     "CDL",
@@ -366,6 +379,8 @@ def test_a_saved_model_once_loaded_scores_the_same_bit_for_bit(
 
 @each_model
 def test_weights_of_other_data_are_refused(name: str, board: Split, ready: Callable, tmp_path: Path):
+    if not find_model(name).reads.user | find_model(name).reads.item:
+        pytest.skip("reads texts of rows alone, so that no weight is of a user or item")
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save_best(ready(name), {})
     last = list(board.train.kinds)[-1]
@@ -722,6 +737,10 @@ def test_what_a_model_needs_and_the_data_lacks_is_said_in_a_sentence(name: str, 
         unrated = train.with_interactions(replace(train.interactions, rating=None))
         with pytest.raises(ValueError, match=rf"^{cls.__name__} needs .*ratings"):
             cls(cls.Config(), unrated)
+    if cls.needs.texts:
+        silent = train.with_interactions(replace(train.interactions, columns={}))
+        with pytest.raises(ValueError, match=rf"^{cls.__name__} needs .*texts of the interactions"):
+            cls(cls.Config(), silent)
     if cls.needs.min_kinds > 1:
         alone = replace(train.only("book"), kinds={"book": train.kinds["book"]})
         with pytest.raises(ValueError, match=rf"^{cls.__name__} needs .*kinds"):
@@ -729,17 +748,19 @@ def test_what_a_model_needs_and_the_data_lacks_is_said_in_a_sentence(name: str, 
 
 
 def test_needs_name_every_thing_that_is_missing(board: Split):
-    needs = Needs(labels=True, ratings=True, min_kinds=4, item_columns=("author", "price"))
-    bare = board.train.with_interactions(replace(board.train.interactions, label=None, rating=None))
+    needs = Needs(labels=True, ratings=True, texts=True, min_kinds=4, item_columns=("author", "price"))
+    bare = board.train.with_interactions(replace(board.train.interactions, label=None, rating=None, columns={}))
     assert needs.missing_from(bare) == [
         "at least 4 kinds of item; 'checkerboard' has 3 (book, music, film)",
         "a label: name the column in data.LABEL_FIELD, or make one with data.label",
         "ratings: name the column in data.RATING_FIELD",
+        "texts of the interactions, such as reviews: name their column in data.feat with "
+        '"type": "tokens" and "source": "interaction"',
         "item column 'author', which these kinds lack: music, film",
         "item column 'price', which these kinds lack: book, music, film",
     ]
-    assert not Needs(labels=True).missing_from(replace(bare, negatives=1))
-    assert not Needs(labels=True, ratings=True, min_kinds=3).missing_from(board.train)
+    assert not Needs(labels=True).missing_from(replace(bare, feedback=Feedback("01", negatives=1)))
+    assert not Needs(labels=True, ratings=True, texts=True, min_kinds=3).missing_from(board.train)
 
 
 # ---------------------------------------------------------------------------------- the table itself

@@ -40,6 +40,7 @@ from hrec.pipeline.run import run as train
 ROOT = Path(__file__).parents[1]
 SOLVED = ("WMF", "CDL")
 ANSWER_NEW_USERS = {
+    "BPRHFT",
     "BPRMF",
     "CATART",
     "CMF",

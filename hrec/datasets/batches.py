@@ -61,13 +61,14 @@ class Points:
 class Pairs:
     """A positive item of a user and ``pool`` sampled negatives: user, positive int64[B]; negative int64[B, pool].
 
-    row: int64[B], the interaction of the training split that the positive comes from.
+    row: int64[B], the interaction of the training split that the positive comes from. share: as in ``Points``.
     """
 
     user: Tensor
     positive: Tensor
     negative: Tensor
     row: Tensor | None = None
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.user)
@@ -77,13 +78,14 @@ class Pairs:
 class Triples:
     """True triples of a knowledge graph, each with a tail that makes it false: head, relation, tail, negative int64[B].
 
-    head, tail and negative are entity indices; an item's is its item index.
+    head, tail and negative are entity indices; an item's is its item index. share: as in ``Points``.
     """
 
     head: Tensor
     relation: Tensor
     tail: Tensor
     negative: Tensor
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.head)
@@ -126,9 +128,10 @@ class Walks:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table: row int64[B], items or users as the sampler says."""
+    """Rows of a table: row int64[B], items or users as the sampler says. share: as in ``Points``."""
 
     row: Tensor
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -144,6 +147,10 @@ class Joint:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def weight(self, part: Rows | Triples) -> float:
+        """The factor of a mean over ``part``: a loss is weighed by its pairs, and processes may differ in parts."""
+        return part.share / self.pairs.share
 
 
 @dataclass(frozen=True)

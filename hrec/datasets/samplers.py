@@ -115,7 +115,7 @@ class Pairwise:
             drawn = self._unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator)
             drawn = drawn.view(-1, pool)
             for own in draw.slices(len(piece)):
-                yield Pairs(u[own], i[own], drawn[own], r[own])
+                yield Pairs(u[own], i[own], drawn[own], r[own], draw.share(own))
 
 
 class Triplewise:
@@ -154,7 +154,7 @@ class Triplewise:
             # drawn for whole batches on every process, as in Pairwise
             negative = false.draw(q, torch.zeros_like(q), draw.generator)
             for own in draw.slices(len(piece)):
-                yield Triples(h[own], r[own], t[own], negative[own])
+                yield Triples(h[own], r[own], t[own], negative[own], draw.share(own))
 
 
 class Items:
@@ -173,7 +173,7 @@ class Items:
     def epoch(self, draw: Draw) -> Iterator[Rows]:
         item = shuffled(self.items, draw)
         for own in draw.slices(len(item)):
-            yield Rows(item[own])
+            yield Rows(item[own], draw.share(own))
 
 
 class Jointly:
@@ -246,7 +246,8 @@ class WithSecondPair:
             negative = self.first._unseen.draw(*each, draw.generator).view(-1, pool)
             (own,) = draw.slices(len(user)) if len(user) else (slice(0),)
             columns = ((user, user), (first.positive, positive), (first.negative, negative))
-            yield Pairs(*(torch.cat([a[own], b[own]]) for a, b in columns))
+            user, both, drawn = (torch.cat([a[own], b[own]]) for a, b in columns)
+            yield Pairs(user, both, drawn)
 
     def _second(self, user: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A positive of each user, int64[B], and its kind."""

@@ -22,13 +22,34 @@ def texts_of(data: RecData, column: str) -> Tokens:
     """The texts of the interactions. Raises ValueError where they have no such column."""
     found = data.interactions.columns.get(column)
     if not isinstance(found, Tokens):
-        known = [name for name, one in data.interactions.columns.items() if isinstance(one, Tokens)]
+        known = text_columns_of_rows(data)
         there = f"it has {', '.join(known)}" if known else "it has none"
         raise ValueError(
             f"'{data.name}' has no texts '{column}' of interactions, {there}: name the column in data.feat with "
             '"type": "tokens", "source": "interaction"'
         )
     return found
+
+
+def text_columns_of_rows(data: RecData) -> list[str]:
+    """Names of the columns of texts of the interactions, such as reviews."""
+    return [name for name, one in data.interactions.columns.items() if isinstance(one, Tokens)]
+
+
+def chosen_texts(data: RecData, column: str | None, setting: str = "model.column") -> str:
+    """The column of texts of the interactions that ``column`` names; None: the only one.
+
+    setting: the name of ``column`` for messages. Raises ValueError where the rows have no such column, none or several.
+    """
+    known = text_columns_of_rows(data)
+    if column in known or (len(known) == 1 and column is None):
+        return column or known[0]
+    there = f"columns of texts of the interactions: {', '.join(known) or 'none'}"
+    if column is None and known:
+        raise ValueError(f"{setting}: '{data.name}' has several {there}; name one of them")
+    what = "" if column is None else f" '{column}'"
+    remedy = "" if known else '; name one in data.feat with "type": "tokens", "source": "interaction"'
+    raise ValueError(f"{setting}: '{data.name}' has no texts{what}. Its {there}{remedy}")
 
 
 def rows_by(data: RecData, by: str) -> tuple[np.ndarray, np.ndarray]:

@@ -36,8 +36,10 @@ MODELS = {
     "GRU4Rec": "hrec.models.sequential.gru4rec:GRU4Rec",
     "SASRec": "hrec.models.sequential.sasrec:SASRec",
     # content: texts, images and other columns of items
+    "BPRHFT": "hrec.models.content.bpr_hft:BPRHFT",
     "CDL": "hrec.models.content.cdl:CDL",
     "CKE": "hrec.models.content.cke:CKE",
+    "DeepCoNN": "hrec.models.content.deepconn:DeepCoNN",
     "DualNet": "hrec.models.content.dualnet:DualNet",
     "FREEDOM": "hrec.models.content.freedom:FREEDOM",
     "VBPR": "hrec.models.content.vbpr:VBPR",

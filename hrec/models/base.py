@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Table, TrainData
 from hrec.datasets.samplers import Sampler
+from hrec.datasets.tokens import text_columns_of_rows
 from hrec.settings import Settings
 
 Loss = Callable[[Any], dict[str, Tensor]]
@@ -27,6 +28,8 @@ class Needs:
     labels: bool = False
     """Rows labelled 1 and 0, or implicit rows with drawn negatives."""
     ratings: bool = False
+    texts: bool = False
+    """Texts of the interactions, such as reviews."""
     min_kinds: int = 1
     item_columns: tuple[str, ...] = ()
     """Columns that every kind must have, by name."""
@@ -41,6 +44,11 @@ class Needs:
             out.append("a label: name the column in data.LABEL_FIELD, or make one with data.label")
         if self.ratings and data.interactions.rating is None:
             out.append("ratings: name the column in data.RATING_FIELD")
+        if self.texts and not text_columns_of_rows(data):
+            out.append(
+                'texts of the interactions, such as reviews: name their column in data.feat with "type": "tokens" and '
+                '"source": "interaction"'
+            )
         for name in self.item_columns:
             without = [kind for kind, table in data.kinds.items() if name not in table.columns]
             if without:

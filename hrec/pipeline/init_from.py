@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from hrec.config import ConfigError, did_you_mean
 from hrec.datasets import encoding
-from hrec.datasets.columns import FIRST
 from hrec.datasets.recdata import RecData, Table
 from hrec.models.base import BaseModel
 from hrec.models.layers.kinds import ByKind
@@ -210,7 +209,7 @@ def _keys(rows: Rows, data: RecData) -> np.ndarray | None:
         return _ids(rows.name, data, rows.kind)
     if rows.values is None:
         return None
-    special = np.array([f"\0{code}" for code in range(FIRST)], object)  # missing and unseen; no value begins so
+    special = np.array([f"\0{code}" for code in range(rows.first)], object)  # missing and unseen; no value begins so
     return np.concatenate([special, rows.values])
 
 

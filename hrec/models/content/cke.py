@@ -116,8 +116,10 @@ class CKE(InnerProductModel):
         """BPR of the pairs and their norms, the reconstructions of the items, TransR of the triples."""
         terms = self._of_pairs(batch.pairs)
         if batch.items is not None:
-            terms |= self._reconstructions(batch.items.row)
-        return terms if batch.triples is None else terms | self._of_triples(batch.triples)
+            terms |= _times(batch.weight(batch.items), self._reconstructions(batch.items.row))
+        if batch.triples is not None:
+            terms |= _times(batch.weight(batch.triples), self._of_triples(batch.triples))
+        return terms
 
     def _of_pairs(self, batch: Pairs) -> dict[str, Tensor]:
         user = self.users.rows(batch.user)
@@ -166,6 +168,10 @@ class CKE(InnerProductModel):
             if part is not None:
                 vectors = vectors + once_each(part, item, self.n_items)
         return vectors
+
+
+def _times(factor: float, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: factor * term for name, term in terms.items()}
 
 
 def _graph(config: CKE.Config, data: TrainData) -> TransR | None:

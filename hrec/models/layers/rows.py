@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from hrec.datasets.columns import Categorical, CategoricalList, Column
+from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Column
 from hrec.models.layers.entries import Entries
 
 USERS, ITEMS = "user", "item"
@@ -22,7 +22,7 @@ class Rows:
     """``size`` successive rows of a weight.
 
     name: USERS or ITEMS for a row each, in the order of the data, of the items of ``kind`` alone if it is given. Any
-    other name for other rows. values: the texts that those from ``FIRST`` on stand for, as in a column of categories;
+    other name for other rows. values: the texts that those from ``first`` on stand for, as in a column of categories;
     None: they go by their place.
     """
 
@@ -30,6 +30,7 @@ class Rows:
     size: int
     kind: str | None = None
     values: np.ndarray | None = None
+    first: int = FIRST
 
 
 def declare_rows(weight: nn.Parameter, rows: Iterable[Rows]) -> None:
