@@ -44,7 +44,7 @@ def _some_rows(width: int) -> Iterator[slice]:
 
 def pairs_within(sequences: Sequences, window: int | None, n_items: int) -> Iterator[tuple[slice, sparse.csr_array]]:
     """Rows of N as (which, float32[rows, n_items]): N_ij counts the pairs of an entry of item i and another of j that
-    are at most ``window`` entries apart in one sequence; None: anywhere in one. The diagonal has no meaning.
+    are at most ``window`` entries from each other in one sequence; None: anywhere in one. The diagonal has no meaning.
 
     The cost is the number of entries times the window; for None the squares of the lengths, as of ``cooccurrences``.
     """

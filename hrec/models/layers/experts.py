@@ -46,7 +46,7 @@ class Adapter(nn.Module):
 
     G^j is linear. Without ``experts`` one perceptron maps the vectors of all kinds. A kind of which no item has a
     vector has no experts, and its items have zeros. m is multiplied by one number for all items, so that the mean
-    square of its numbers is 1. The first weights expect that: with shorter vectors all items would begin alike.
+    square of its numbers is 1. The first weights expect that: of shorter vectors all items would begin nearly the same.
     """
 
     scale: Tensor

@@ -24,7 +24,7 @@ from hrec.settings import Settings
 
 
 class CoOccurrence(BaseModel):
-    """Score n_qi: pairs of an entry of q and one of i at most ``window`` apart in a sequence, q the newest item.
+    """Score n_qi: pairs of an entry of q and one of i with at most ``window`` steps between them, q the newest item.
 
     0 for a user without a history, and for items that are not among the ``neighbours`` of q.
     """
@@ -33,7 +33,7 @@ class CoOccurrence(BaseModel):
         """Settings of CoOccurrence."""
 
         window: PositiveInt | None = None
-        """Two entries count if they are at most so many entries apart; null: all of a sequence do."""
+        """Two entries count if one is at most so many entries after the other; null: all of a sequence do."""
         neighbours: PositiveInt = 500
         """Items kept for each item: those with the largest counts, of equal ones the first."""
 
