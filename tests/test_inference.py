@@ -39,29 +39,6 @@ from hrec.pipeline.run import run as train
 
 ROOT = Path(__file__).parents[1]
 SOLVED = ("WMF", "CDL")
-ANSWER_NEW_USERS = {
-    "BPRMF",
-    "CATART",
-    "CMF",
-    "CoOccurrence",
-    "Item2Vec",
-    "LightGCN",
-    "MPF",
-    "SMF",
-    "DMF",
-    "DualNet",
-    "DURation",
-    "EASE",
-    "FISM",
-    "GRU4Rec",
-    "ItemKNN",
-    "NAIS",
-    "Popularity",
-    "SASRec",
-    "TextVectors",
-    "UniEmbedding",
-    *SOLVED,
-}
 
 Run = Callable[..., Path]
 
