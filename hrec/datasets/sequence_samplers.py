@@ -118,6 +118,8 @@ class WithinSequence:
     negatives: how items that the user has no training row with are drawn for each pair (of the kind
     of the positive, with ``same_kind``); None: none. Left out are rows without another in their window, pairs of an
     item with itself, and pairs of users who have interacted with every candidate.
+    keep: float[n_items], the chance with which an entry of each item is kept in an epoch (subsampling of frequent
+    items); a pair is left out if one of its two is not. None: all are kept.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class WithinSequence:
         window: int | None = None,
         across_kinds: bool = True,
         negatives: NegativeSettings | None = None,
+        keep: np.ndarray | None = None,
     ) -> None:
         if window is not None and window < 1:
             raise ValueError(f"window is at least 1 entry, got {window}")
@@ -139,6 +142,7 @@ class WithinSequence:
         self.at, self.first, self.last = (a.to(device) for a in _others(sequences, window))
         if negatives is not None:
             self.unseen = candidates(data, negatives.popularity, negatives.same_kind, device)
+        self.keep = None if keep is None else torch.from_numpy(keep.astype(np.float64)).to(device)
 
     def epoch(self, draw: Draw) -> Iterator[ItemPairs]:
         order = torch.randperm(len(self.at), generator=draw.generator)
@@ -148,6 +152,9 @@ class WithinSequence:
         other = first + (point * (last - first)).long()
         other += other >= at  # the anchor itself is not among the positives
         usable = self._usable(at, other)
+        if self.keep is not None:
+            chance = torch.rand(len(at), generator=draw.generator, dtype=torch.float64).to(draw.device)
+            usable &= chance < self.keep[self.item[at]] * self.keep[self.item[other]]
         at, other = at[usable], other[usable]
         for start in range(0, len(at), draw.batch_size):
             # negatives are drawn for whole batches on every process, so that several train on what one would

@@ -35,6 +35,10 @@ MODELS = {
     # sequential: what users did in order
     "GRU4Rec": "hrec.models.sequential.gru4rec:GRU4Rec",
     "SASRec": "hrec.models.sequential.sasrec:SASRec",
+    "CoOccurrence": "hrec.models.sequential.cooccurrence:CoOccurrence",
+    "Item2Vec": "hrec.models.sequential.item2vec:Item2Vec",
+    "TextVectors": "hrec.models.sequential.text_vectors:TextVectors",
+    "UniEmbedding": "hrec.models.sequential.uniembedding:UniEmbedding",
     # content: texts, images and other columns of items
     "CDL": "hrec.models.content.cdl:CDL",
     "CKE": "hrec.models.content.cke:CKE",

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
-from scipy import sparse
 from torch import Tensor, nn
 
 from hrec.datasets.histories import liked_history
@@ -21,8 +20,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel, Ranker, Reads, Stage
 from hrec.models.layers.bags import Cells, RaggedRows
-from hrec.models.layers.cooccurrence import cooccurrences
-from hrec.models.layers.top_k import top_k
+from hrec.models.layers.cooccurrence import cooccurrences, largest
 from hrec.settings import Settings
 
 USERS = 64
@@ -80,7 +78,7 @@ class ItemKNN(BaseModel):
                 else np.sqrt(cells.data**2 / of_both)
             )
             cells.data[owner == cells.indices] = -np.inf  # no item is its own neighbour
-            self.neighbour[here], self.similarity[here] = _largest(cells, self.neighbour.shape[1])
+            self.neighbour[here], self.similarity[here] = largest(cells, self.neighbour.shape[1])
         return 0.0
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
@@ -113,17 +111,3 @@ class ItemKNN(BaseModel):
         offset = torch.zeros(self.n_items + 1, dtype=torch.int64, device=item.device)
         offset[1:] = torch.bincount(neighbour, minlength=self.n_items).cumsum(0)
         return RaggedRows(offset, item[order], self.similarity.detach()[item, place][order])
-
-
-def _largest(cells: sparse.csr_array, k: int) -> tuple[Tensor, Tensor]:
-    """(columns int32, values as of the cells), [rows, k]: the k largest cells of each row, of equal ones the first in
-    it; 0 and 0 where a row has fewer."""
-    length = np.diff(cells.indptr)
-    row, place = np.repeat(np.arange(len(length)), length), np.arange(cells.nnz) - np.repeat(cells.indptr[:-1], length)
-    shape = (len(length), max(k, int(length.max())))
-    value, column = np.full(shape, -np.inf, cells.dtype), np.zeros(shape, np.int32)
-    value[row, place], column[row, place] = cells.data, cells.indices
-    best = top_k(torch.from_numpy(value), k)
-    taken = best.clamp(min=0)
-    columns, values = (torch.gather(torch.from_numpy(a), 1, taken) for a in (column, value))
-    return columns.masked_fill_(best < 0, 0), values.masked_fill_(best < 0, 0.0)
