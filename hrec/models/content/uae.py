@@ -29,11 +29,11 @@ from hrec.settings import NegativeSettings
 class UAE(InnerProductModel):
     """score(u, i) = cos(g(H_u), f(x_i)) / tau (UAE-style).
 
-    Only the abstract was available, so this is our reading of it, and tables call it "UAE-style". H_u is the sum of
-    trained vectors of the items in the user's history, and g a perceptron of it. f is a perceptron of the item's vectors
-    x, all columns as one. The loss is the cross-entropy of a user's item among the items of the batch and its drawn
-    negatives. Other rows of the same item or the same user are no negatives: their logit is -inf. In training, the item
-    itself is left out of the history.
+    Only the abstract was available, so this is our reading of it, and tables call it "UAE-style". H_u is the mean
+    of trained vectors of the items in the user's history. g is a perceptron of it. f is a perceptron of x, the
+    item's vectors of all columns as one. The loss is the cross-entropy of a user's item among the items of the
+    batch and its drawn negatives. Other rows of the same item or the same user are no negatives: their logit is
+    -inf. In training, the item itself is left out of the history.
     """
 
     class Config(VectorSettings):

@@ -77,10 +77,7 @@ class CB2CF(ItemToItem):
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         """Mean over the items of the batch that have content."""
         made, wanted = self.network(self.content.value[batch.row]), self.item2vec(batch.row).detach()
-        if self.config.cosine:
-            missed = 1 - F.cosine_similarity(made, wanted, dim=1)
-        else:
-            missed = (made - wanted).square().sum(1)
+        missed = 1 - F.cosine_similarity(made, wanted, dim=1) if self.config.cosine else (made - wanted).square().sum(1)
         learnt = self.learnt[batch.row]
         return {"regression": (missed * learnt).sum() / learnt.sum().clamp(min=1)}
 

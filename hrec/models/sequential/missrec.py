@@ -34,16 +34,17 @@ CELLS = 2**22
 class MISSRec(BaseModel):
     """score(u, i) = [(1 - a) sum_m w_m s_m + a cos(h_u, id_i)] / tau, s_m = cos(h_u, A_m x_im), w = softmax(beta s).
 
-    A modality m is a column of vectors with a linear map A_m. Its clusters are the interests. They are found once by
-    k-means and saved with the weights. An encoder reads the interests of the sequence, each at its first entry, as A_m of
-    the centre. A decoder reads the items, one token A_m x + position [+ id] of each modality, and attends to the encoded
-    interests (section 3.3). h_u is the mean of the tokens of the newest entry. w runs over the modalities that the item
-    has: the logit of others is -inf. beta is trained, from 0. An item without any vector has the cosine of its id alone.
+    A modality m is a column of vectors with a linear map A_m. Its clusters are the interests. They are found once
+    by k-means and saved with the weights. An encoder reads the interests of the sequence, each at its first entry,
+    as A_m of the centre. A decoder reads the items, one token A_m x + position [+ id] of each modality, and attends
+    to the encoded interests (section 3.3). h_u is the mean of the tokens of the newest entry. w runs over the
+    modalities that the item has: the logit of others is -inf. beta is trained, from 0. An item without any vector
+    has the cosine of its id alone.
 
-    Departures. The authors' DPC-KNN in one space is quadratic in the items; here each modality has its k-means. They feed
-    each prefix alone; here all positions are trained at once and every attention is causal. Their diversity term is a
-    squared norm; here it is the mean squared cosine of different interests of a sequence. The contrasts of the
-    pretraining are not here: the loss is that of the fine-tuning.
+    Departures. The authors' DPC-KNN in one space is quadratic in the items; here each modality has its k-means.
+    They feed each prefix alone; here all positions are trained at once and every attention is causal. Their
+    diversity term is a squared norm; here it is the mean squared cosine of different interests of a sequence. The
+    contrasts of the pretraining are not here: the loss is that of the fine-tuning.
     """
 
     class Config(EncoderSettings):

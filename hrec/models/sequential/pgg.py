@@ -25,16 +25,16 @@ from hrec.models.sequential._item_to_item import ItemToItem
 class PGG(ItemToItem):
     """Score: the cosine of the vectors of two items (PGG-style).
 
-    Only the abstract was available, so this is our reading of it, and tables call it "PGG-style". The abstract has a
-    confidence of each user and item, sets of items sampled again by it, and vectors learnt without labels from the graph
-    of the items. Here:
+    Only the abstract was available, so this is our reading of it, and tables call it "PGG-style". The abstract has
+    a confidence of each user and item, sets of items sampled again by it, and vectors learnt without labels from
+    the graph of the items. Here:
 
     1. Skip-gram vectors are learnt from pairs of items of one user.
-    2. A row has a confidence: exp(cos(v_i, m)) over its sum over the rows of the user. m is the sum of the vectors of the
-       user's other rows. The rows of each user with the smallest confidence are dropped.
-    3. The graph of the remaining sets S_u has the edge weight sum_u 1 / (|S_u| - 1). Its vectors have LINE's second-order
-       proximity (Tang et al., WWW 2015): skip-gram on edges drawn by weight. That is one other item of the set for each
-       row.
+    2. A row has a confidence: exp(cos(v_i, m)) over its sum over the rows of the user. m is the sum of the vectors
+       of the user's other rows. The rows of each user with the smallest confidence are dropped.
+    3. The graph of the remaining sets S_u has the edge weight sum_u 1 / (|S_u| - 1). Its vectors have LINE's
+       second-order proximity (Tang et al., WWW 2015): skip-gram on edges drawn by weight. That is one other item of
+       the set for each row.
     """
 
     class Config(SkipGramSettings):

@@ -25,10 +25,10 @@ class UniSRec(VectorSequential):
     10). It sets a sequence against the targets of the batch. With the weight seq_weight it also sets it against copies
     of the sequences of which items were left out. A run with model.init_from continues from the weights of another.
 
-    Departures. Other rows of a batch with the same target have the logit -inf, where the released code has 0. The blocks
-    are SASRec's, which normalise their inputs and not their outputs. The copies leave out items, never words, as the
-    model has vectors and no texts. An item without a vector has a trained one in place of f. Several columns of vectors
-    are one x.
+    Departures. Other rows of a batch with the same target have the logit -inf, where the released code has 0. The
+    blocks are SASRec's, which normalise their inputs and not their outputs. The copies leave out items, never
+    words, as the model has vectors and no texts. An item without a vector has a trained one in place of f. Several
+    columns of vectors are one x.
     """
 
     class Config(VectorSequenceSettings):
