@@ -340,6 +340,15 @@ def test_scores_of_pairs_are_those_of_the_ranker_and_the_loss_is_their_cross_ent
     assert all(bool(torch.isfinite(g).all()) for g in found) and found[0] != 0
 
 
+def test_the_vector_of_an_item_is_the_mean_of_the_modalities_that_it_has():
+    model = missrec()
+    parts = model.item_parts(everything())[0]
+    found = model.item_vectors(everything())
+    torch.testing.assert_close(found[3], F.normalize(parts[0, 3] + parts[1, 3], dim=0))
+    torch.testing.assert_close(found[2], parts[0, 2])
+    assert not found[7].any()
+
+
 def attention(q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Of one query, two heads."""
     heads = slice(0, 2), slice(2, 4)

@@ -135,6 +135,11 @@ class MISSRec(BaseModel):
             known.append(torch.ones_like(known[0]))
         return F.normalize(torch.stack(parts), dim=2), torch.stack(known)
 
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """One vector of each item for item-to-item matching, float[B, d] of length 1: the mean of its parts."""
+        parts, known = self.item_parts(item)
+        return F.normalize((parts * known[:, :, None]).sum(0), dim=1)
+
     def fused(self, cosine: Tensor, known: Tensor) -> Tensor:
         """float[Q, parts * n], cosines of each part -> scores float[Q, n]; known bool[parts, n]."""
         cosine, of_modality = cosine.unflatten(1, known.shape), known[: len(self.modalities)]
