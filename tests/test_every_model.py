@@ -40,6 +40,16 @@ from hrec.settings import OptSettings, RunSettings
 ROOT = Path(__file__).parents[1]
 
 VIEWS = {"embedding_size": 8, "ranking": "log_sigmoid", "init_half_width": 0.1}  # few rows leave the first weights
+SEQUENCES: dict[str, Any] = {
+    "ids": True,  # only films have vectors
+    "embedding_size": 16,
+    "inner_size": 16,
+    "sequences": {"max_length": 21},
+    "dropout": 0.1,
+    "temperature": 0.2,
+}
+"""Settings of the models of sequences that read vectors of items."""
+SKIP_GRAM: dict[str, Any] = {"embedding_size": 16, "subsample": None, "negatives": {"pool": 2, "same_kind": False}}
 SETTINGS: dict[str, dict[str, Any]] = {
     "NCF": {"embedding_size": 16, "mlp_hidden_size": [32, 16], "pretrain": True},  # all the stages that it may have
     "BPRHFT": {"embedding_size": 64, "text_weight": 0.001, "init_std": 0.1},
@@ -69,6 +79,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "GAMTCDR": {"embedding_size": 16, "hidden": [1], "negatives": {"pool": 2}, "walk": {"length": 20}},
     "HeroGRAPH": {"embedding_size": 16, "neighbours": 32, "init_std": 0.3},  # as many neighbours as there are
     "Item2Vec": {"embedding_size": 16, "subsample": None, "negatives": {"pool": 2, "same_kind": False}},
+    "CB2CF": SKIP_GRAM | {"hidden": [8], "own_vectors": True},
+    "MISSRec": SEQUENCES | {"n_layers": 1, "interests": 0.3, "dropout": 0.3},
+    "PGG": SKIP_GRAM,
+    "UAE": {"embedding_size": 16, "hidden": [8], "ids": True, "temperature": 0.2},
+    "UniSRec": SEQUENCES | {"experts": 2},
+    "VQRec": SEQUENCES | {"parts": 3, "codes": 4},
     "UniEmbedding": {  # all the stages that it may have; only films have vectors
         "embedding_size": 16,
         "hidden": 12,
@@ -100,6 +116,11 @@ OPT: dict[str, dict[str, Any]] = {
     "SASRec": {"batch_size": 8, "epochs": 12},
     "GAMTCDR": {"batch_size": 16, "hyper_params": {"lr": 0.03}},  # walks start from few nodes
     "Item2Vec": {"epochs": 15, "hyper_params": {"lr": 0.03}},
+    "CB2CF": {"epochs": 15, "hyper_params": {"lr": 0.03}},
+    "MISSRec": {"batch_size": 8, "epochs": 12},
+    "PGG": {"epochs": 15, "hyper_params": {"lr": 0.03}},
+    "UniSRec": {"batch_size": 8, "epochs": 12},
+    "VQRec": {"batch_size": 8, "epochs": 12},
     "UniEmbedding": {  # rows are users, of whom there are few
         "batch_size": 16,
         "epochs": 2,
@@ -122,6 +143,7 @@ ANSWER_UNKNOWN_USERS = {
     "BPRHFT",
     "BPRMF",
     "CATART",
+    "CB2CF",
     "CDL",
     "CKE",
     "CMF",
@@ -138,13 +160,18 @@ ANSWER_UNKNOWN_USERS = {
     "ItemKNN",
     "JRL",
     "LightGCN",
+    "MISSRec",
     "MPF",
     "NAIS",
+    "PGG",
     "SASRec",
     "TextVectors",
     "UniEmbedding",
     "VBPR",
     "SMF",
+    "UAE",
+    "UniSRec",
+    "VQRec",
     "WMF",
 }
 """Models that answer from a history alone."""
@@ -471,7 +498,7 @@ class Steps:
 
 def with_dropout(name: str, chance: float) -> dict[str, Any]:
     """Settings that set every dropout and every noise the model has."""
-    names = ("dropout", "noise", "user_noise", "item_noise", "pretrain_noise")
+    names = ("dropout", "noise", "user_noise", "item_noise", "pretrain_noise", "adapter_dropout", "gate_noise")
     settings = {"history": {"dropout": chance}} | dict.fromkeys(names, chance)
     return {key: value for key, value in settings.items() if key in find_model(name).Config.model_fields}
 

@@ -34,11 +34,16 @@ MODELS = {
     "DIN": "hrec.models.context.din:DIN",
     # sequential: what users did in order
     "GRU4Rec": "hrec.models.sequential.gru4rec:GRU4Rec",
+    "MISSRec": "hrec.models.sequential.missrec:MISSRec",
+    "PGG": "hrec.models.sequential.pgg:PGG",
     "SASRec": "hrec.models.sequential.sasrec:SASRec",
+    "CB2CF": "hrec.models.sequential.cb2cf:CB2CF",
     "CoOccurrence": "hrec.models.sequential.cooccurrence:CoOccurrence",
     "Item2Vec": "hrec.models.sequential.item2vec:Item2Vec",
     "TextVectors": "hrec.models.sequential.text_vectors:TextVectors",
     "UniEmbedding": "hrec.models.sequential.uniembedding:UniEmbedding",
+    "UniSRec": "hrec.models.sequential.unisrec:UniSRec",
+    "VQRec": "hrec.models.sequential.vqrec:VQRec",
     # content: texts, images and other columns of items
     "BPRHFT": "hrec.models.content.bpr_hft:BPRHFT",
     "CDL": "hrec.models.content.cdl:CDL",
@@ -46,6 +51,7 @@ MODELS = {
     "DeepCoNN": "hrec.models.content.deepconn:DeepCoNN",
     "DualNet": "hrec.models.content.dualnet:DualNet",
     "FREEDOM": "hrec.models.content.freedom:FREEDOM",
+    "UAE": "hrec.models.content.uae:UAE",
     "VBPR": "hrec.models.content.vbpr:VBPR",
     # views: several sources of information, each with its own vectors
     "JRL": "hrec.models.views.jrl:JRL",
