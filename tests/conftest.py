@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Column, Dense, Numeric, Tokens
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN, Categorical, CategoricalList, Column, Dense, Numeric, Tokens
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 
 torch.set_num_threads(1)  # these models are too small for two

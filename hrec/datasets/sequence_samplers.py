@@ -141,7 +141,7 @@ class WithinSequence:
         self.item, self.kind, self.user = sequences.item.to(device), sequences.kind.to(device), owner[row].to(device)
         self.at, self.first, self.last = (a.to(device) for a in _others(sequences, window))
         if negatives is not None:
-            self.unseen = candidates(data, negatives.popularity, negatives.same_kind, device)
+            self.candidates = candidates(data, negatives.popularity, negatives.same_kind, device)
         self.keep = None if keep is None else torch.from_numpy(keep.astype(np.float64)).to(device)
 
     def epoch(self, draw: Draw) -> Iterator[ItemPairs]:

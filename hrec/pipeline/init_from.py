@@ -209,7 +209,7 @@ def _keys(rows: Rows, data: RecData) -> np.ndarray | None:
         return _ids(rows.name, data, rows.kind)
     if rows.values is None:
         return None
-    special = np.array([f"\0{code}" for code in range(rows.first)], object)  # missing and unseen; no value begins so
+    special = np.array([f"\0{code}" for code in range(rows.first)], object)  # missing and unknown; no value begins so
     return np.concatenate([special, rows.values])
 
 
