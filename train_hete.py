@@ -9,4 +9,4 @@ import sys
 from hrec.cli.train import train
 
 if __name__ == "__main__":
-    sys.exit(train("Train on items of several kinds, kept apart.", homogeneous=False))
+    sys.exit(train("Train on items of several kinds, each with its own features.", homogeneous=False))

@@ -1,4 +1,4 @@
-"""How much memory there is, so that what it cannot hold is refused before it is asked for."""
+"""How much memory there is, so that what it cannot hold is refused before it is allocated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def require_memory(needed: int, setting: str, what: str, free: int | None = None
 
 
 def free_memory() -> int:
-    """Bytes that this process may still ask for; of a container with a limit, no more than that."""
+    """Bytes that this process can allocate; of a container with a limit, no more than that."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     with suppress(OSError, ValueError, IndexError):  # Linux alone says what is free
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

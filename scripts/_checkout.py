@@ -1,4 +1,4 @@
-"""Imported for its effect, first: the scripts find the package of the checkout they stand in, installed or not.
+"""Imported for its effect, first: the scripts find the package of their checkout, installed or not.
 
 It opens the standard streams and decides how torch's threads wait, both of which must come before torch is loaded.
 """

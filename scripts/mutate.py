@@ -34,7 +34,7 @@ SURVIVED = "survived"
 
 
 def main(argv: Sequence[str] | None = None, root: Path = ROOT, mutations: Sequence[Mutation] = MUTATIONS) -> int:
-    """Run one command line; 0, 1 where a mutation survives, 2 where there is something to correct first."""
+    """Run one command line; 0, 1 where a mutation survives, 2 if there is something to correct first."""
     args = _parser().parse_args(argv)
     chosen = [m for m in mutations if args.only in m.file]
     if stale := [line for m in chosen if (line := problem(m, root))]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Column, Dense, Numeric, Tokens
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN, Categorical, CategoricalList, Column, Dense, Numeric, Tokens
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 
 torch.set_num_threads(1)  # these models are too small for two
@@ -25,9 +25,9 @@ def make_checkerboard(seed: int = 0, agreed: bool = False) -> Split:
     """A user likes the items of the user's own group, of two, and a column of each kind tells the group. Reviews have
     words of both groups.
 
-    ``agreed``: all users are of one group, so that an item is liked by all or by none.
+    ``agreed``: all users are of one group, so that an item is a positive of all or of none.
 
-    Of each user one liked and one disliked row are test, and as many are valid. The rows come in random order.
+    Of each user one positive and one negative row are test, and as many are valid. The rows come in random order.
     """
     rng = np.random.default_rng(seed)
     user_group = _groups(rng, USERS) * (not agreed)
@@ -77,9 +77,9 @@ def _place_in_group(group: np.ndarray) -> np.ndarray:
 
 
 def _told(rng: np.random.Generator, group: np.ndarray, name: str) -> Categorical:
-    """Two categories of each group; MISSING and UNSEEN here and there, but not for new items."""
+    """Two categories of each group; MISSING and UNKNOWN here and there, but not for new items."""
     code = FIRST + 2 * group + rng.integers(0, 2, len(group))
-    code[:4] = [MISSING, UNSEEN, MISSING, UNSEEN]
+    code[:4] = [MISSING, UNKNOWN, MISSING, UNKNOWN]
     code[-2:] = [FIRST, FIRST + 3]
     return Categorical(code.astype(np.int32), np.array([f"{name}{i}" for i in range(4)]))
 

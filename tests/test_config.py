@@ -143,7 +143,7 @@ def test_a_group_of_stages_that_the_model_lacks_is_refused(write):
     ]
 
 
-def test_rules_between_fields_are_told_in_a_sentence(write):
+def test_rules_between_fields_are_reported_in_a_sentence(write):
     lines = problems(write(data={"planted": {}, "inter_feat_path": "x.csv", "label": {"from": "rating"}}))
     assert any(line.startswith("data.label: 'from' and 'above' go together") for line in lines)
     lines = problems(write(model=DMF | {"user_hidden_size_list": [8], "item_hidden_size_list": [4]}))
@@ -162,7 +162,7 @@ def test_one_problem_is_counted_once(write):
 # ------------------------------------------------------------------------------------ files and names
 
 
-def test_broken_json_is_told_with_line_and_column(write):
+def test_broken_json_is_reported_with_line_and_column(write):
     path = write(text='{\n  "data": "planted-tiny",\n  "seed" 3\n}')
     assert problems(path)[0].startswith(f"{path}: line 3, column 10: ")
 
@@ -191,7 +191,7 @@ def test_an_unknown_data_name_is_answered_with_the_nearest_one(write):
     assert "no data called 'planted-tinny'" in line and "Did you mean 'planted-tiny'?" in line
 
 
-def test_a_problem_in_a_data_file_is_told_with_that_files_name(write):
+def test_a_problem_in_a_data_file_is_reported_with_that_files_name(write):
     first, *lines = problems(write(data="planted-tiny"), "data.split.ratioo=3")
     assert str(CONFIG_DIR / "data" / "planted-tiny.json") in first and "mine.json" in first
     assert lines[0].startswith("data.split.ratioo: unknown key")
@@ -336,8 +336,8 @@ def make_douban(folder: Path) -> None:
         own = {"item_id": [f"{kind}{i}" for i in range(n)]}
         score, votes = rng.uniform(2, 10, n).round(1), rng.integers(10, 9000, n)
         score_code, votes_code = score.astype(int), votes // 1000
-        told = {f"{kind}_douban_score": score_code, f"{kind}_douban_votes": votes_code}
-        pd.DataFrame(own | columns[kind] | told).to_csv(folder / f"{kind}_item.csv", index=False)
+        shown = {f"{kind}_douban_score": score_code, f"{kind}_douban_votes": votes_code}
+        pd.DataFrame(own | columns[kind] | shown).to_csv(folder / f"{kind}_item.csv", index=False)
         items.append(pd.DataFrame(own | {"type": code, "douban_score": score, "douban_votes": votes}))
         tokens.append(pd.DataFrame(own | {"type": code, "douban_score": score_code, "douban_votes": votes_code}))
         user, item = np.nonzero(rng.random((len(users), n)) < 0.4)

@@ -67,7 +67,7 @@ def test_a_letter_that_the_output_cannot_show_becomes_an_escape(tmp_path, encodi
     assert code == 0 and out == printed + "\n"
 
 
-def test_a_message_with_a_letter_that_cannot_be_shown_is_told_too(tmp_path):
+def test_a_message_with_a_letter_that_cannot_be_shown_is_reported_too(tmp_path):
     code, _, err = ends(tmp_path, "", "refuse", PYTHONIOENCODING="ascii:strict")
     assert code == 2 and err == "file.csv: \\u65e5 is no number\n"
 

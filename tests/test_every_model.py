@@ -131,7 +131,7 @@ OPT: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {"hyper_params": {"lr": 0.01}, "epochs": 8, "batch_size": 64, "early_stop": None}
 
 ADDITIVE = {"LR", "Popularity"}
-"""Models without a product of user and item, which cannot tell who likes what, only what is liked."""
+"""Models without a product of user and item, which cannot learn who likes what, only how popular items are."""
 IMPERSONAL = {"Popularity"}
 """Models that score an item alike for every user."""
 UNTRAINED = {"TextVectors"}
@@ -214,9 +214,9 @@ def scored(model: BaseModel, data: RecData) -> Tensor:
 
 
 def margin(score: Tensor, label: np.ndarray) -> float:
-    """Mean score of what the labels call liked, less that of the others."""
-    liked = torch.from_numpy(label > 0)
-    return float(score[liked].mean() - score[~liked].mean())
+    """Mean score of the positives, less that of the others."""
+    positive = torch.from_numpy(label > 0)
+    return float(score[positive].mean() - score[~positive].mean())
 
 
 def with_labels(data: RecData, label: np.ndarray | None) -> RecData:
@@ -255,7 +255,7 @@ def ready(board: Split) -> Callable[[str], BaseModel]:
 
 
 @each_model
-def test_a_hidden_liked_item_outranks_a_hidden_disliked_one(
+def test_a_hidden_positive_item_outranks_a_hidden_negative_one(
     name: str, board: Split, make_board: Callable[..., Split], ready: Callable
 ):
     if name in UNTRAINED:
@@ -695,7 +695,7 @@ def renumbered(batch: DRAWN, data: RecData, new: dict[int, np.ndarray]) -> DRAWN
 
 
 def with_draws_of(model: BaseModel, data: RecData, twin: BaseModel, new: dict[int, np.ndarray]) -> BaseModel:
-    """The twin, learning from the unseen items that are drawn for ``model``, by their new numbers.
+    """The twin, learning from the negatives that are drawn for ``model``, by their new numbers.
 
     Which items are drawn depends on their numbers, as it does on the seed. Batches without drawn items stay as they
     are: they must be the same for both.
@@ -756,8 +756,8 @@ def test_one_kind_alone_and_implicit_rows_can_be_trained_on(name: str, board: Sp
         alone = replace(train, kinds={"film": replace(film, start=0)}, interactions=rows)
         assert torch.isfinite(scored(trained(name, alone, epochs=1), alone)).all()
     if not find_model(name).needs.ratings:
-        liked = train.with_interactions(train.interactions.take(train.interactions.label > 0))
-        implicit = replace(with_labels(liked, None), feedback=Feedback("01", negatives=2))
+        positive = train.with_interactions(train.interactions.take(train.interactions.label > 0))
+        implicit = replace(with_labels(positive, None), feedback=Feedback("01", negatives=2))
         assert torch.isfinite(scored(trained(name, implicit, epochs=1), implicit)).all()
 
 

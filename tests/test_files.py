@@ -13,10 +13,10 @@ from hrec.config import ConfigError, load
 from hrec.files import Locked, append_text, lock, make_new, open_regular, read_text
 from hrec.models import find_model
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, write_whole
+from hrec.pipeline.fingerprint import refuse_other_data
 from hrec.pipeline.finished import require_finished
 from hrec.pipeline.records import RunFolder
 from hrec.pipeline.run import run
-from hrec.pipeline.same_data import refuse_other_data
 from hrec.settings import DataSettings
 
 

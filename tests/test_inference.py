@@ -115,7 +115,7 @@ def scored(trained: Trained) -> np.ndarray:
 
 
 def by_hand(trained: Trained, user: int, k: int, kind: str | None = None) -> list[str]:
-    """The ids of the best unseen items, by sorting."""
+    """The ids of the best candidates, by sorting."""
     x, score = trained.data.interactions, scored(trained)[user]
     seen = set(x.item[x.user == user].tolist())
     tables = trained.data.kinds.values() if kind is None else [trained.data.kinds[kind]]
@@ -152,7 +152,7 @@ def scores_of_known(trained: Trained, user: int) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["duration", "nais"])
-def test_lists_are_what_sorting_all_unseen_items_by_their_scores_gives(finished, name):
+def test_lists_are_what_sorting_all_candidates_by_their_scores_gives(finished, name):
     trained = load_run(finished(name), "cpu")
     rows = recommend(trained, ["u3", "u90", "u0"], k=7)
     assert rows.column_names == ["user", "rank", "item", "kind", "score"]
@@ -381,13 +381,13 @@ def history(tmp_path) -> Callable[[str], Path]:
     return write
 
 
-def told(finished: Run, shop: dict[str, Any], path: Path, **more: Any) -> tuple[NewUsers, list[str]]:
+def shown(finished: Run, shop: dict[str, Any], path: Path, **more: Any) -> tuple[NewUsers, list[str]]:
     said: list[str] = []
     return new_users(load_run(finished("deepmf", data_of(shop, **more)), "cpu"), path, log=said.append), said
 
 
 def test_a_file_with_user_ids_holds_several_users_in_the_order_they_come(finished, shop, history):
-    new, said = told(finished, shop, history("user_id,item_id,rating\nzoe,500,5\namy,531,1\nzoe,520,2\n"))
+    new, said = shown(finished, shop, history("user_id,item_id,rating\nzoe,500,5\namy,531,1\nzoe,520,2\n"))
     assert new.ids.tolist() == ["zoe", "amy"] and said == []
     assert new.rows.user.tolist() == [0, 1, 0] and new.rows.item.tolist() == [0, 31, 20]
     assert new.rows.kind.tolist() == [0, 1, 1]
@@ -395,16 +395,16 @@ def test_a_file_with_user_ids_holds_several_users_in_the_order_they_come(finishe
 
 
 def test_unknown_items_are_counted_and_passed_over_but_not_when_all_are(finished, shop, history):
-    new, said = told(finished, shop, history("item_id,rating\n500,5\n5310,4\n999,4\n"))
+    new, said = shown(finished, shop, history("item_id,rating\n500,5\n5310,4\n999,4\n"))
     assert new.rows.item.tolist() == [0]
     (line,) = said
     assert "2 of 3 items unknown to 'shop': '5310' (nearest: " in line and line.endswith("skipped")
     with pytest.raises(DataError, match=r"2 of 2 items unknown to 'shop': 'a', 'b'. A history needs a known item"):
-        told(finished, shop, history("item_id\na\nb\n"))
+        shown(finished, shop, history("item_id\na\nb\n"))
 
 
-def test_a_history_without_ratings_is_of_liked_items(finished, shop, history):
-    new, said = told(finished, shop, history("item_id\n500\n501\n"))
+def test_a_history_without_ratings_is_of_positive_items(finished, shop, history):
+    new, said = shown(finished, shop, history("item_id\n500\n501\n"))
     x = load_run(finished("deepmf", data_of(shop)), "cpu").parts.train.interactions
     assert new.rows.label.tolist() == [1, 1]
     assert new.rows.rating[0] == pytest.approx(x.rating[x.label > 0].mean())
@@ -415,7 +415,7 @@ def test_a_history_without_ratings_is_of_liked_items(finished, shop, history):
 
 
 @pytest.mark.parametrize("name", ["wmf", "itemknn"])
-def test_where_every_row_is_liked_a_history_without_ratings_answers_as_one_with_them(finished, shop, history, name):
+def test_where_every_row_is_positive_a_history_without_ratings_answers_as_one_with_them(finished, shop, history, name):
     trained = load_run(finished(name, data_of(shop, label={"negatives": 0}), 'metrics=["recall@5"]'), "cpu")
     assert trained.parts.train.interactions.label is None
     said: list[str] = []
@@ -430,18 +430,18 @@ def test_where_every_row_is_liked_a_history_without_ratings_answers_as_one_with_
 
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "False")])
 def test_labels_may_stand_in_for_ratings(finished, shop, history, yes, no):
-    new, _ = told(finished, shop, history(f"item_id,label\n500,{yes}\n501,{no}\n"))
+    new, _ = shown(finished, shop, history(f"item_id,label\n500,{yes}\n501,{no}\n"))
     assert new.rows.label.tolist() == [1, 0] and new.rows.rating[0] > 3 > new.rows.rating[1]
 
 
 def test_of_a_row_that_comes_twice_the_last_counts(finished, shop, history):
-    new, said = told(finished, shop, history("item_id,rating\n500,1\n501,3\n500,5\n"))
+    new, said = shown(finished, shop, history("item_id,rating\n500,1\n501,3\n500,5\n"))
     assert sorted(zip(new.rows.item.tolist(), new.rows.rating.tolist(), strict=True)) == [(0, 5), (1, 3)]
     assert "1 row of a user and an item that a later row repeats" in said[0]
 
 
-def test_users_without_a_known_item_are_left_out_and_known_users_are_told(finished, shop, history):
-    new, said = told(finished, shop, history("user_id,item_id\nzoe,77777\n101,500\n"), inter_matrix_type="01")
+def test_users_without_a_known_item_are_left_out_and_known_users_are_reported(finished, shop, history):
+    new, said = shown(finished, shop, history("user_id,item_id\nzoe,77777\n101,500\n"), inter_matrix_type="01")
     assert new.ids.tolist() == ["101"]
     assert "1 user without a known item left out: zoe" in said[1]
     assert "in the data too, but only the new history counts: 1 user, 101" in said[2]
@@ -478,9 +478,9 @@ def test_a_kind_tells_items_of_the_same_id_apart(finished, tmp_path, history):
         ("", "the file is empty"),
     ],
 )
-def test_a_history_that_cannot_be_read_is_told_with_its_place(finished, shop, history, text, sentence):
+def test_a_history_that_cannot_be_read_is_reported_with_its_place(finished, shop, history, text, sentence):
     with pytest.raises(DataError) as error:
-        told(finished, shop, history(text))
+        shown(finished, shop, history(text))
     assert sentence in str(error.value)
 
 
@@ -493,32 +493,32 @@ def of_parquet(folder: Path, **columns: Any) -> Path:
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_a_rating_of_a_history_at_the_threshold_is_not_above_it(finished, shop, tmp_path, kind):
     path = of_parquet(tmp_path, rating=np.array([3.2, 3.3, 3.4], kind))
-    new, _ = told(finished, shop, path, label={"from": "rating", "above": 3.3})
+    new, _ = shown(finished, shop, path, label={"from": "rating", "above": 3.3})
     assert new.rows.label.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0)])
 def test_whole_numbers_of_64_bits_in_a_history_are_ratings_and_times(finished, shop, tmp_path, kind):
     big = pa.array([2**53 + 1, 1, 2**63 - 1], pa.decimal128(38, 0)).cast(kind)
-    new, _ = told(finished, shop, of_parquet(tmp_path, rating=big, timestamp=big))
+    new, _ = shown(finished, shop, of_parquet(tmp_path, rating=big, timestamp=big))
     assert new.rows.rating.tolist() == [2.0**53, 1, 2.0**63] and new.rows.label.tolist() == [1, 0, 1]
     with pytest.raises(DataError, match=r"row 1, column 'label': .* is no label"):
-        told(finished, shop, of_parquet(tmp_path, label=big))
+        shown(finished, shop, of_parquet(tmp_path, label=big))
 
 
 def test_uuids_and_bytes_in_a_history_are_ids_of_users_or_refused(finished, shop, tmp_path):
     ids = [uuid.UUID(int=one << 64) for one in (7, 7, 5)]
-    new, _ = told(finished, shop, of_parquet(tmp_path, user_id=pa.array([one.bytes for one in ids], pa.uuid())))
+    new, _ = shown(finished, shop, of_parquet(tmp_path, user_id=pa.array([one.bytes for one in ids], pa.uuid())))
     assert new.ids.tolist() == [str(ids[0]), str(ids[2])] and new.rows.user.tolist() == [0, 0, 1]
     with pytest.raises(DataError, match=r"history.parquet, column 'user_id': holds binary, and its bytes are not text"):
-        told(finished, shop, of_parquet(tmp_path, user_id=[one.bytes for one in ids]))
+        shown(finished, shop, of_parquet(tmp_path, user_id=[one.bytes for one in ids]))
 
 
 def test_a_history_that_is_a_pipe_or_a_device_is_refused(finished, shop, tmp_path):
     os.mkfifo(tmp_path / "history.csv")
     for path in (tmp_path / "history.csv", Path("/dev/null")):
         with pytest.raises(DataError, match=f"{path}: is a pipe or a device.* --history"):
-            told(finished, shop, path)
+            shown(finished, shop, path)
 
 
 # -------------------------------------------------------------------------------------------- vectors
@@ -833,7 +833,7 @@ REFUSED = {
     "--user zzz": ["the user is not in the data: 'zzz'", "--history"],
     "--user u1 --kind boook": ["no kind 'boook'. Did you mean 'book'? Kinds: book, music, film"],
     "--user u1 --k 0": ["k: should be at least 1, got 0"],
-    "--user u1 --out lists.xlsx": ["--out lists.xlsx: the ending tells no format"],
+    "--user u1 --out lists.xlsx": ["--out lists.xlsx: the ending names no format"],
     "--user u1 --out no/such/lists.csv": ["the folder no/such is not there"],
     "": ["for whom?"],
     "--all-users --user u1": ["--all-users goes without --user"],

@@ -31,7 +31,7 @@ def test_a_number_of_many_digits_is_refused():
             parse('{"a": [' + "1" * digits + "]}")
 
 
-def test_a_wrong_text_is_told_by_its_place():
+def test_a_wrong_text_is_reported_by_its_place():
     with pytest.raises(json.JSONDecodeError) as wrong:
         parse('{"a":\n x}')
     assert (wrong.value.lineno, wrong.value.colno) == (2, 2)

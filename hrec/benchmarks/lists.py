@@ -1,4 +1,4 @@
-"""Top-N: an epoch of BPRMF, a sweep of WMF, and full ranking, each beside the plainest way to do the same."""
+"""Top-N: an epoch of BPRMF, a sweep of WMF, and full ranking, each against the plainest way to do the same."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from hrec.benchmarks.models import prepared
-from hrec.benchmarks.timing import apart, described, set_up, timed
+from hrec.benchmarks.timing import described, in_own_process, set_up, timed
 from hrec.config import load
 from hrec.datasets import load_split
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.models import find_model
@@ -48,7 +48,7 @@ Ways = dict[str, Callable[..., Any]]
 
 
 def bench_lists(args: argparse.Namespace) -> None:
-    """The three tables; each line in a process of its own."""
+    """The three tables; each line in its own process."""
     for name in [prepared(name, "bprmf") for name in args.data]:
         train = load_split(load("bprmf", find_model, [f"data={name}"]).run.data, None).train
         _table_of(
@@ -64,7 +64,7 @@ def _table_of(title: str, unit: str, ways: Ways, data: TrainData | None, args: a
     """A line for each way, with its time over that of the first."""
     rows, first = [["", unit, "times the first", "peak MB"]], None
     for name, way in ways.items():
-        seconds, memory = apart(_measured, way, data, args)
+        seconds, memory = in_own_process(_measured, way, data, args)
         if seconds is None:
             rows.append([f"{name}: not installed", "-", "-", "-"])
             continue
@@ -93,7 +93,7 @@ class Clock(Progress):
 
 
 class Unkept(Checkpoints):
-    """Writes nothing, as the loops beside it do not."""
+    """Writes nothing, as the other loops do not."""
 
     def save_last(self, state: dict[str, Any]) -> None:
         pass
@@ -129,10 +129,10 @@ class Plain(nn.Module):
 
 
 class Triples(Dataset):
-    """A user, a liked item and an unseen one, row by row in Python."""
+    """A user, a positive and a negative, row by row in Python."""
 
     def __init__(self, train: TrainData) -> None:
-        self.user, self.item = _liked(train)
+        self.user, self.item = _positive(train)
         self.n_items, self.rng = train.n_items, np.random.default_rng(0)
         self.seen: dict[int, set[int]] = {}
         for user, item in zip(self.user.tolist(), self.item.tolist(), strict=True):
@@ -156,7 +156,7 @@ def textbook(train: TrainData, args: argparse.Namespace) -> float:
 
 def bare(train: TrainData, args: argparse.Namespace) -> float:
     """Tensors cut into batches; a negative may be an item that the user likes."""
-    user, item = (torch.from_numpy(a.astype(np.int64)) for a in _liked(train))
+    user, item = (torch.from_numpy(a.astype(np.int64)) for a in _positive(train))
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         order = torch.randperm(len(user))
@@ -180,10 +180,10 @@ def _loop(train: TrainData, batches: Callable[[], Iterator], fused: bool | None)
     return _median(whole, train)
 
 
-def _liked(train: TrainData) -> tuple[np.ndarray, np.ndarray]:
+def _positive(train: TrainData) -> tuple[np.ndarray, np.ndarray]:
     """(user, item) of each like."""
-    liked = liked_history(train)
-    return np.repeat(np.arange(len(liked)), np.diff(liked.offset)), liked.index
+    positive = positive_history(train)
+    return np.repeat(np.arange(len(positive)), np.diff(positive.offset)), positive.index
 
 
 def _epochs(train: TrainData) -> int:
@@ -217,12 +217,12 @@ def sweep(train: TrainData, args: argparse.Namespace, cg_steps: int | None) -> f
 
 
 def implicit_sweep(train: TrainData, args: argparse.Namespace, use_cg: bool) -> float | None:
-    """The same two weights: 'alpha' of ``implicit`` multiplies what a like counts more than an unseen item."""
+    """The same two weights: 'alpha' of ``implicit`` multiplies the extra weight of a positive."""
     try:
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError:
         return None
-    user, item = _liked(train)
+    user, item = _positive(train)
     shape = train.n_users, train.n_items
     cells = csr_matrix((np.full(len(user), 99.0, np.float32), (user, item)), shape)
     als = AlternatingLeastSquares(

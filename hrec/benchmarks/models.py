@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from hrec.benchmarks.timing import CPU, WARM_UP, apart, described, epoch, rows_in, set_up, time_steps
+from hrec.benchmarks.timing import CPU, WARM_UP, described, epoch, in_own_process, rows_in, set_up, time_steps
 from hrec.config import configs_in, load, read_json
 from hrec.datasets import load_split
 from hrec.datasets.batches import Draw
@@ -34,7 +34,7 @@ class Epoch(NamedTuple):
 
 
 def bench_models(args: argparse.Namespace) -> None:
-    """A table of models for each data set; each model in a process of its own."""
+    """A table of models for each data set; each model in its own process."""
     configs = args.models or all_configs()
     for data in [prepared(name, configs[0]) for name in args.data]:
         settings = [f"data={data}", f"opt.batch_size={args.batch_size}", *args.set]
@@ -69,7 +69,7 @@ def row_of(config: str, settings: Sequence[str], train: TrainData, args: argpars
     if lacks := model.needs.missing_from(train):
         return [f"{model.__name__} needs {lacks[0].split(';')[0]}", *["-"] * 6]
     try:
-        made, memory = apart(measure, config, settings, train, args)
+        made, memory = in_own_process(measure, config, settings, train, args)
     except ValueError as error:  # such as a catalogue too large for a model of all pairs of items
         print(f"  {error}", file=sys.stderr, flush=True)
         return [f"{model.__name__} refuses the data", *["-"] * 6]

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hrec.benchmarks.timing import PIECES, Steps, apart, described, endless, set_up, time_steps, timed, training_part
+from hrec.benchmarks.timing import (
+    PIECES,
+    Steps,
+    described,
+    endless,
+    in_own_process,
+    set_up,
+    time_steps,
+    timed,
+    training_part,
+)
 from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel
 from hrec.models.hetero.duration import DURation
@@ -45,12 +55,12 @@ class DenseHistory(nn.Module):
 
 
 def bench_step(args: argparse.Namespace) -> None:
-    """The table of pieces, samples per second, memory and ratios; each variant in a process of its own."""
+    """The table of pieces, samples per second, memory and ratios; each variant in its own process."""
     train = training_part(args.size)
     rows = [["variant", *(f"{p} ms" for p in PIECES), "step ms", "samples/s", "peak MB", "times reference"]]
     totals = {}
     for name in VARIANTS:
-        steps, memory = apart(measure, name, train, args)
+        steps, memory = in_own_process(measure, name, train, args)
         totals[name] = statistics.median(steps.seconds)
         rows.append(
             [
@@ -64,7 +74,7 @@ def bench_step(args: argparse.Namespace) -> None:
     for row in rows[1:]:
         row.append(f"{totals['reference'] / totals[row[0]]:.1f}")
     print(f"step: {described(train)}\n{table(rows)}")
-    billions, floor = apart(measure_products, train, args)[0]
+    billions, floor = in_own_process(measure_products, train, args)[0]
     print(
         f"The matrix products of maps and towers, {billions:.2f} GFLOP a step, take {1e3 * floor:.1f} ms at the rate\n"
         f"of one large product: no variant can be more than {totals['reference'] / floor:.0f} times the reference\n"

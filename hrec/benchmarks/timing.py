@@ -1,4 +1,4 @@
-"""What the parts share: planted training rows, steps timed piece by piece, and work in a process of its own."""
+"""What the parts share: planted training rows, steps timed piece by piece, and work in its own process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def time_steps(model: BaseModel, train: TrainData, settings: StageSettings, step
     batches = endless(stage, settings.batch_size)
     out = Steps()
     model.train()
-    for number in range(WARM_UP + steps):
+    for step in range(WARM_UP + steps):
         marks = [time.perf_counter()]
         batch = next(batches)
         marks.append(time.perf_counter())
@@ -62,7 +62,7 @@ def time_steps(model: BaseModel, train: TrainData, settings: StageSettings, step
         marks.append(time.perf_counter())
         optimizers.step()
         marks.append(time.perf_counter())
-        if number >= WARM_UP:
+        if step >= WARM_UP:
             out.rows.append(rows_in(batch))
             for piece, began, ended in zip(PIECES, marks, marks[1:], strict=False):
                 out.pieces[piece].append(ended - began)
@@ -87,8 +87,8 @@ def epoch(stage: Stage, draw: Draw) -> Iterator[Any]:
     return stage.sampler.epoch(draw)
 
 
-def apart(work: Callable[..., Any], *args: Any) -> tuple[Any, float]:
-    """What ``work`` gives in a process of its own, and the peak memory of that process in MB."""
+def in_own_process(work: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    """What ``work`` gives in its own process, and the peak memory of that process in MB."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(_with_memory, work, *args).result()
 
@@ -98,7 +98,7 @@ def _with_memory(work: Callable[..., Any], *args: Any) -> tuple[Any, float]:
 
 
 def set_up(args: argparse.Namespace, reuse: bool = True) -> None:
-    """Threads and, unless told otherwise, memory as a run of hrec has them."""
+    """Threads and, by default memory as a run of hrec has them."""
     torch.set_num_threads(args.threads)
     if reuse:
         reuse_memory()

@@ -4,16 +4,15 @@
     hrec bench --size small --steps 5 --parts step trainer
     hrec bench --parts models lists --data movielens planted-douban
 
-step     DURation with the published widths, batch 1,024 of each kind: drawing, forward, backward, optimiser, with the
-         published dense Adam and with row-wise updates; then the same model whose histories are dense rows [B, n], as
-         the published code multiplies them. Ratios are of medians within this one run; each variant has a process
-         of its own.
+step     DURation with the published widths, batch 1,024 of each kind: drawing, forward, backward, optimiser. It has
+         the published dense Adam, then row-wise updates, then histories as dense rows [B, n], as the published code
+         multiplies them. Ratios are of medians within this one run. Each variant has its own process.
 trainer  what the Trainer adds: the part of an epoch that is not drawing, loss, backward pass and optimiser.
 reading  CSV files to the first batch, cold and from the cache.
-models   an epoch of each model with the settings of its config, foretold from the mean of some steps: seconds,
-         samples per second (of all kinds together) and peak memory; each model has a process of its own.
-lists    an epoch of BPRMF beside a textbook loop and a bare one, a sweep of WMF beside that of the library implicit
-         where it is installed, and full ranking of 10,000 users over 300,000 items beside the bare product and topk.
+models   an epoch of each model with the settings of its config, estimated from the mean of some steps: seconds,
+         samples per second (of all kinds together) and peak memory. Each model has its own process.
+lists    An epoch of BPRMF against a textbook loop and a bare one. A sweep of WMF against that of the library implicit,
+         if it is installed. Full ranking of 10,000 users over 300,000 items against the bare product and topk.
 
 Timings are noisy on shared machines: compare the ratios, not the milliseconds.
 """

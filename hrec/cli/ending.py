@@ -19,7 +19,7 @@ def status_of(work: Callable[[], None]) -> int:
     except (ConfigError, DataError) as error:
         print(error, file=sys.stderr)
     except CheckpointError as error:
-        print(f"{str(error).rstrip('.')}. With another --out everything is made anew", file=sys.stderr)
+        print(f"{str(error).rstrip('.')}. With another --out everything is made again", file=sys.stderr)
     except BrokenProcessPool:
         print("a process of --jobs was killed, perhaps for want of memory; the same command goes on", file=sys.stderr)
     except (Interrupted, KeyboardInterrupt):

@@ -67,7 +67,7 @@ def _check_out(path: Path | None) -> None:
             raise ConfigError("standard output is closed, so nobody could read the lists; give --out FILE")
         return
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out {path}: the ending tells no format; write .csv or .parquet")
+        raise ConfigError(f"--out {path}: the ending names no format; write .csv or .parquet")
     if not path.parent.is_dir():
         raise ConfigError(f"--out {path}: the folder {path.parent} is not there; make it first")
 

@@ -1,4 +1,4 @@
-"""Reproduce a table or a figure of a paper, on data that is here, with the statistics beside it.
+"""Reproduce a table or a figure of a paper, on data that is here, with its statistics.
 
     hrec reproduce duration table3 --data planted --seeds 3 --trials 2
     hrec reproduce duration figure2 --data amazon

@@ -4,7 +4,7 @@
 
 A run that is finished is not run again, one that was killed is resumed; so the command can be repeated at will. Runs go
 by their settings as they take effect; the commits they were made at stand under the table.
-``name:key.path=value`` gives one model settings of its own: "duration:model.alpha=0". What stands behind ``--`` goes
+``name:key.path=value`` gives one model its own settings: "duration:model.alpha=0". What comes after ``--`` goes
 to all of them.
 """
 
@@ -64,7 +64,7 @@ def seeds(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 def _parsed(argv: Sequence[str] | None, prog: str | None) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and the settings behind ``--``. Raises ConfigError."""
     parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="configs by name, each with settings of its own behind ':'")
+    parser.add_argument("models", nargs="+", help="configs by name, each with its own settings behind ':'")
     parser.add_argument("--data", required=True, help="a name in configs/data/")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
@@ -73,8 +73,8 @@ def _parsed(argv: Sequence[str] | None, prog: str | None) -> tuple[argparse.Name
     own = list(sys.argv[1:] if argv is None else argv)
     cut = own.index("--") if "--" in own else len(own)
     args, shared = parser.parse_args(own[:cut]), own[cut + 1 :]
-    if told := too_small(args, seeds=1, jobs=1):
-        raise ConfigError(told)
+    if problem := too_small(args, seeds=1, jobs=1):
+        raise ConfigError(problem)
     for word in [*shared, *(part for model in args.models for part in _parted(model)[1:])]:
         if word.startswith("seed="):
             raise ConfigError(f"'{word}': every row has seeds 0 to {args.seeds - 1}, as --seeds says; leave it out")
@@ -95,12 +95,12 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
     """The metric of the table, which every job measures. Raises ConfigError, before anything is trained."""
     first = [job for job in jobs if job.seed == jobs[0].seed]
     common = set.intersection(*(set(job.overrides) for job in first))
-    configs = {job.told(common).rpartition(" seed ")[0]: job.load() for job in first}
+    configs = {job.describe(common).rpartition(" seed ")[0]: job.load() for job in first}
     stop = next(iter(configs.values())).run.opt.early_stop
     metric = asked or (stop.metric.partition("/")[0] if stop else "auc")
     if "/" in metric:
-        told = f"write '{metric.split('/', 1)[0]}', which is shown for each kind"
-        raise ConfigError(f"--metric: '{metric}': {told}")
+        remedy = f"write '{metric.split('/', 1)[0]}', which is shown for each kind"
+        raise ConfigError(f"--metric: '{metric}': {remedy}")
     try:
         direction(metric)
     except ValueError as error:

@@ -3,11 +3,11 @@
     hrec sweep duration --data epinions --trials 30
     hrec sweep duration opt.epochs=30 --space configs/sweeps/duration.json --jobs 2
 
-The space is a JSON file of settings and what each may be (configs/sweeps/). A study goes by its settings, space,
-metric, data and seed, and lies in a folder of its own under --out: repeat the command after a stop and it goes on,
-start it on another machine that sees the folder and it helps, give more --trials and it searches further. --trials
-counts over the whole study; one that diverged counts, one that was stopped or killed does not and is tried again with
-its settings.
+The space is a JSON file of settings and what each may be (configs/sweeps/). Settings, space, metric,
+data and seed identify a study, and it has its own folder under --out. Repeat the command to continue after a stop. Run
+it on another machine that sees the folder to share the work. Give more --trials to search further. The number of
+--trials is that of the whole study. A trial that diverged counts. One that was stopped or killed does not, and is tried
+again with its settings.
 
 At the end: report.md, table.csv, history.png, importance.png and best.json, and the best settings as overrides.
 """
@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def sweep(args: argparse.Namespace) -> None:
-    if told := too_small(args, trials=1, jobs=1, seed=0):
-        raise ConfigError(told)
+    if problem := too_small(args, trials=1, jobs=1, seed=0):
+        raise ConfigError(problem)
     fixed = tuple(([f"data={args.data}"] if args.data else []) + args.overrides)
     config = load(args.config, find_model, fixed)
     check_settings(config)
@@ -94,14 +94,14 @@ def sweep(args: argparse.Namespace) -> None:
 
 
 def digest(config: LoadedConfig, search: Search, seed: int) -> str:
-    """Ten digits that differ where trials could not be compared, or would not be drawn alike."""
+    """Ten digits that differ where trials could not be compared, or would be drawn differently."""
     settings = effective_settings(config)
-    told = {key: settings[key] for key in ("data", "model", "opt", "seed")} | {"content": digests_of(config)}
+    compared = {key: settings[key] for key in ("data", "model", "opt", "seed")} | {"content": digests_of(config)}
     if is_ranking(search.metric):
-        told["ranking"] = {key: value for key, value in settings["ranking"].items() if key != "eval_memory_mb"}
-    told |= {"space": {name: parameter.model_dump() for name, parameter in search.space.items()}}
-    told |= {"metric": search.metric, "sampler": seed}
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=5).hexdigest()
+        compared["ranking"] = {key: value for key, value in settings["ranking"].items() if key != "eval_memory_mb"}
+    compared |= {"space": {name: parameter.model_dump() for name, parameter in search.space.items()}}
+    compared |= {"metric": search.metric, "sampler": seed}
+    return hashlib.blake2b(json.dumps(compared, sort_keys=True).encode(), digest_size=5).hexdigest()
 
 
 def tell(study: Study, search: Search, wanted: int, trial: FrozenTrial) -> None:

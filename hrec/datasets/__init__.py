@@ -62,7 +62,7 @@ def _unfiltered(settings: DataSettings, cache: Path | None, log: Callable[[str],
         return reading.read(_of_all_kinds(settings), cache, log)
     except DataError as error:
         data = reading.read(settings, cache, log)
-        log(f"warning: '{settings.single_type}' is split by itself, as other kinds cannot be read: {error}")
+        log(f"warning: '{settings.single_type}' is split alone, as other kinds cannot be read: {error}")
         return data
 
 
@@ -84,7 +84,7 @@ def parts_of(data: RecData, settings: DataSettings, log: Callable[[str], None] =
             log("of '{}': {:,} training, {:,} validation and {:,} test rows".format(settings.single_type, *sizes))
         if "mean" in settings.train_columns:
             log(
-                "warning: data.train_columns: 'mean' is taken over a training row itself too and tells its label, "
+                "warning: data.train_columns: 'mean' includes the training row itself and reveals its label, "
                 "which it does not of a test row; it lowered the AUC on Epinions (docs/log)"
             )
         return with_train_columns(with_training_words(parts, settings.feat, log), settings.train_columns)
@@ -103,7 +103,7 @@ def _of_all_kinds(settings: DataSettings) -> DataSettings:
 
 
 def _kinds_named(settings: DataSettings) -> int | None:
-    """How many kinds data.item_feat_path names; None where their file or the interactions tell."""
+    """How many kinds data.item_feat_path names; None if their file or the interactions name the kind."""
     return len(settings.item_feat_path) if isinstance(settings.item_feat_path, dict) else None
 
 

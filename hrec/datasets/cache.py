@@ -1,7 +1,7 @@
 """Parsed data kept between runs: a folder of .npy files, .arrow files of text and a manifest.json, no pickle.
 
 An entry is used only while the content of every source file, the settings that matter and FORMAT are those it was made
-with, and its own checksums hold. It is written beside its place and moved there in one step, so that several processes
+with, and its own checksums hold. It is written next to its place and moved there in one step, so that several processes
 may share a cache and a run that dies leaves no half-written entry behind.
 """
 
@@ -97,7 +97,7 @@ def cached(entry: Entry, parse: Callable[[Log], RecData], log: Log) -> RecData:
 
 
 def stamp(path: Path) -> dict[str, Any] | None:
-    """Size, time of change and digest of a file; None where there is none that can be read."""
+    """Size, time of change and digest of a file; None if there is none that can be read."""
     try:
         info = path.stat()
         return {"size": info.st_size, "changed": info.st_mtime_ns, "digest": digest(path)}
@@ -131,7 +131,7 @@ def digest(path: Path) -> str:
 def load(entry: Entry) -> tuple[RecData, list[str]]:
     """(data with memory-mapped arrays, lines for the log).
 
-    Raises FileNotFoundError where there is no entry, Stale where a source file has changed, Damaged where the entry
+    Raises FileNotFoundError if there is no entry, Stale where a source file has changed, Damaged where the entry
     is not what was written.
     """
     if not entry.path.is_dir():
@@ -194,7 +194,7 @@ def save(entry: Entry, data: RecData, said: list[str], files: list[dict[str, Any
             "files": files,
             "said": said,
             "data": packed,
-            "arrays": [_write(folder, number, array, entry.files) for number, array in enumerate(arrays)],
+            "arrays": [_write(folder, index, array, entry.files) for index, array in enumerate(arrays)],
         }
         manifest["digest"] = _digest_of(manifest)
         with (folder / MANIFEST).open("w", encoding="utf-8") as file:
@@ -208,9 +208,9 @@ def save(entry: Entry, data: RecData, said: list[str], files: list[dict[str, Any
 def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
     """What JSON can hold, with arrays put into ``arrays``; an array that is shared is put there once."""
     if isinstance(value, np.ndarray):
-        for number, other in enumerate(arrays):
+        for index, other in enumerate(arrays):
             if other is value:
-                return {"array": number}
+                return {"array": index}
         arrays.append(value)
         return {"array": len(arrays) - 1}
     if is_dataclass(value):
@@ -221,11 +221,11 @@ def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
     return value
 
 
-def _write(folder: Path, number: int, array: np.ndarray, sources: tuple[Path, ...]) -> dict[str, Any]:
+def _write(folder: Path, index: int, array: np.ndarray, sources: tuple[Path, ...]) -> dict[str, Any]:
     resolved = [path.resolve() for path in sources]
     if (source := _whole_file(array)) in resolved:
         return {"source": resolved.index(source)}  # not its path: a copied project has its own
-    path = folder / f"{number}{TEXT if array.dtype == object else '.npy'}"
+    path = folder / f"{index}{TEXT if array.dtype == object else '.npy'}"
     with path.open("wb") as file:
         if path.suffix == TEXT:
             _write_text(array, file)

@@ -25,9 +25,9 @@ ONLY_KIND = "item"
 class Catalogue:
     """Items by kind.
 
-    ids: kind -> raw ids as text, the used kinds first, in the order of ``used``; then those known but not used.
-    sheets, fields: kind -> usable rows and the columns to read, for used kinds; empty where there is no item file.
-    closed: an item that stands under no kind is a mistake (else it may be of a kind that is not used).
+    ids: kind -> raw ids as text. The used kinds come first, in the order of ``used``, then those known but not used.
+    sheets, fields: kind -> usable rows and the columns to read, for used kinds. Empty if there is no item file.
+    closed: An item without a kind is an error; else it may be of a kind that is not used.
     """
 
     ids: Mapping[str, pa.Array]
@@ -163,16 +163,16 @@ def _warn_of_kinds(settings: DataSettings, sheet: Sheet, ids: Mapping[str, pa.Ar
 
 
 def _kind_column(settings: DataSettings, sheet: Sheet) -> pa.Array | None:
-    """Each row's kind as text, or None where there is one kind only. Raises DataError where kinds cannot be told."""
+    """Each row's kind as text, or None if there is one kind only. Raises DataError if kinds cannot be known."""
     several, name = settings.single_type is not None or len(settings.type or ()) > 1, settings.TYPE_FIELD
     if name is None and several:
         raise DataError(
-            f"{sheet.path}: no column tells the kinds, as data.TYPE_FIELD is null. Name the column there, or leave out "
+            f"{sheet.path}: no column names the kinds, as data.TYPE_FIELD is null. Name the column there, or leave out "
             "data.type and data.single_type."
         )
     if name is None or (name not in sheet.cells and not several):
         return None
-    sheet.column(name, "It tells the kinds apart: correct data.TYPE_FIELD, or leave out data.type.")
+    sheet.column(name, "It names the kind of each row: correct data.TYPE_FIELD, or leave out data.type.")
     return typed(sheet, name, encoding.as_names)
 
 

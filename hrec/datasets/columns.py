@@ -1,7 +1,7 @@
 """Columns of users, items and interactions: one small frozen class per type, arrays only.
 
 Categories are stored as codes. Two codes belong to no value of the file: ``MISSING`` (the cell is empty) and
-``UNSEEN`` (the value is not in the vocabulary: too rare, or new at inference). Real categories start at ``FIRST``.
+``UNKNOWN`` (the value is not in the vocabulary: too rare, or new at inference). Real categories start at ``FIRST``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-MISSING, UNSEEN, FIRST = 0, 1, 2
+MISSING, UNKNOWN, FIRST = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Categorical:
 
     @property
     def size(self) -> int:
-        """Number of codes, MISSING and UNSEEN included."""
+        """Number of codes, MISSING and UNKNOWN included."""
         return FIRST + len(self.values)
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class CategoricalList:
 
     @property
     def size(self) -> int:
-        """Number of codes, MISSING and UNSEEN included."""
+        """Number of codes, MISSING and UNKNOWN included."""
         return FIRST + len(self.values)
 
     def __len__(self) -> int:
@@ -60,9 +60,13 @@ class CategoricalList:
 
 @dataclass(frozen=True, eq=False)
 class _Numbers:
-    """``among``: the rows that a model measures the numbers against, for mean, deviation and buckets, where those are
-    not the column's own: a new user's age is measured as the ages that the model was trained on. ``in_training``: what
-    a training row reads in place of ``value``, where a number tells of training rows: the same without that row."""
+    """Numbers, and what they are measured against.
+
+    among: The rows that give mean, deviation and buckets, if those are not the column's own. A new user's age is
+    measured against the ages that the model was trained on.
+    in_training: What a training row reads in place of ``value``, if a number comes from training rows: the same
+    without that row.
+    """
 
     value: np.ndarray
     among: np.ndarray | None = None
@@ -138,7 +142,7 @@ Column = Categorical | CategoricalList | Numeric | Dense | Sparse | Tokens
 
 
 def slices(offset: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Some rows of a CSR, in the order given: their offset, and where their entries stand in the old arrays."""
+    """Some rows of a CSR, in the order given: their offset, and where their entries are in the old arrays."""
     if rows.dtype == bool:
         rows = np.flatnonzero(rows)
     length = np.diff(offset)[rows]
@@ -172,8 +176,9 @@ def before_missing(column: Column, n: int) -> Column:
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """Columns of one type, one below the other; where vocabularies differ, categories are told by their text. Numbers
-    are measured against all of them together.
+    """Columns of one type, one below the other. If vocabularies differ, categories are matched by their text.
+
+    Numbers are measured against all of them together.
 
     Raises ValueError where the types, or the widths of vectors, differ.
     """
@@ -219,8 +224,8 @@ def _joined_categories(columns: Sequence[Categorical | CategoricalList]) -> Cate
     codes, start = [], 0
     for column in columns:
         stop = start + len(column.values)
-        anew = np.concatenate([[MISSING, UNSEEN], FIRST + place[start:stop]]).astype(np.int32)
-        codes.append(anew[column.code])
+        renumbered = np.concatenate([[MISSING, UNKNOWN], FIRST + place[start:stop]]).astype(np.int32)
+        codes.append(renumbered[column.code])
         start = stop
     code = np.concatenate(codes)
     if isinstance(columns[0], Categorical):

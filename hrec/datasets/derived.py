@@ -1,9 +1,9 @@
-"""Columns that are made from the training part alone: how many rows a user or an item has there, and how liked it is.
+"""Columns made from the training part alone: a user's or an item's number of rows there, and its share of positives.
 
-In training a row reads the counts without itself, as a test row does; the models of whole content (CDL, DualNet), whose
-rows are items and not pairs, read the count of all. Known limit of means: the row is one of those that its item's mean
-was taken over, so the mean tells a little of its label. It is shrunk for that reason; to leave the row out would tell
-the label too, the other way round. Histories, which leave the row out, need no such column.
+In training a row reads the counts without itself, as a test row does. The models of whole content (CDL, DualNet), whose
+rows are items and not pairs, read the count of all. Known limit of means: the mean of a row's item includes the row, so
+it reveals a little of its label. It is shrunk for that reason. To leave the row out would reveal the label too, the
+other way round. Histories, which leave the row out, need no such column.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def with_train_columns(parts: Split, names: Sequence[str]) -> Split:
 
 def of_new_users(users: Table, x: Interactions, train: RecData, names: Sequence[str]) -> Table:
     """Users who are none of the training part's, with the columns that ``with_train_columns`` gave those: made from
-    rows ``x`` of their own, and measured as the columns of the training part are."""
+    rows ``x``, and measured as the columns of the training part are."""
     made = _with(users, _Owned(x, x.user, users.count), _middle(train.interactions, names), names).columns
     columns = dict(users.columns)
     for name in (f"train_{name}" for name in names):
@@ -76,7 +76,7 @@ def _with(table: Table, rows: _Owned, middle: float, names: Sequence[str]) -> Ta
 
 
 def _middle(x: Interactions, names: Sequence[str]) -> float:
-    """What means are taken from: the mean of all rows; 0 where none is asked for."""
+    """What means are taken from: the mean of all rows; 0 if no mean is requested."""
     if "mean" not in names:
         return 0.0
     value = _liking(x)
@@ -92,18 +92,18 @@ def _liking(x: Interactions) -> np.ndarray:
 
 def _count(rows: _Owned, middle: float) -> Numeric:
     """log(1 + rows); every training row finds one row less. Drawn negatives do so too, though they are none of the
-    rows: a number that only positives had less of would tell the label."""
+    rows: a number that is lower for positives alone would reveal the label."""
     n = rows.sums(np.ones(len(rows.owner)))
     every, others = (np.log1p(m).astype(np.float32) for m in (n, np.maximum(n - 1, 0)))
     return Numeric(every, in_training=others)
 
 
 def _mean(rows: _Owned, middle: float) -> Numeric:
-    """Shrunk mean of the ratings (labels where there are none), less the mean of all."""
+    """Shrunk mean of the ratings (labels if there are none), less the mean of all."""
     value = _liking(rows.x)
     sums, known = rows.sums(value - middle), rows.sums(np.where(np.isfinite(value), 1.0, np.nan))
     return Numeric((sums / (known + SHRINK)).astype(np.float32))
 
 
 DERIVED: dict[str, Callable[[_Owned, float], Numeric]] = {"count": _count, "mean": _mean}
-"""What can be told of the rows of a user or an item, by its name in data.train_columns."""
+"""Statistics of the rows of a user or an item, by their names in data.train_columns."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN, Categorical, CategoricalList
 
 EMPTY = pa.array(["", "nan", "NaN"])  # what pandas and others write for a missing value
 LARGEST = float(np.finfo(np.float32).max)
@@ -127,8 +127,8 @@ def as_labels(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     numbers, bad = as_numbers(cells)
     if bad.any():
         said = pc.index_in(pc.utf8_lower(as_text(cells)), pa.array(["false", "true"])).to_numpy(zero_copy_only=False)
-        told = bad & ~np.isnan(said.astype(np.float64))
-        numbers, bad = np.where(told, said, numbers), bad & ~told
+        named = bad & ~np.isnan(said.astype(np.float64))
+        numbers, bad = np.where(named, said, numbers), bad & ~named
     return numbers, bad
 
 
@@ -160,7 +160,7 @@ def as_lists(cells: pa.Array, separator: str, missing: Sequence[str] = ()) -> tu
 
 
 def categorical(parts: Sequence[pa.Array], min_count: int = 1) -> list[Categorical]:
-    """Columns of text with one vocabulary between them; categories in fewer than ``min_count`` rows become UNSEEN."""
+    """Columns of text with one vocabulary between them; categories in fewer than ``min_count`` rows become UNKNOWN."""
     text = pa.concat_arrays(parts)
     code, values = _encode(text, np.arange(len(text)), min_count)
     return [Categorical(code[start:stop], values) for start, stop in _ranges([len(part) for part in parts])]
@@ -197,12 +197,12 @@ def _encode(text: pa.Array, row: np.ndarray, min_count: int) -> tuple[np.ndarray
 
 
 def _drop_rare(code: np.ndarray, row: np.ndarray, n_values: int, min_count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(codes with rare categories as UNSEEN and no holes, bool[n_values] kept). A row that repeats one counts once."""
+    """(codes with rare categories as UNKNOWN and no holes, bool[n_values] kept). A row that repeats one counts once."""
     size = FIRST + n_values
     once = np.unique(row * size + code) % size
     kept = np.bincount(once, minlength=size)[FIRST:] >= min_count
-    renumber = np.where(kept, FIRST - 1 + np.cumsum(kept), UNSEEN)
-    return np.concatenate([[MISSING, UNSEEN], renumber]).astype(np.int32)[code], kept
+    renumber = np.where(kept, FIRST - 1 + np.cumsum(kept), UNKNOWN)
+    return np.concatenate([[MISSING, UNKNOWN], renumber]).astype(np.int32)[code], kept
 
 
 def as_objects(text: pa.Array) -> np.ndarray:
@@ -214,7 +214,7 @@ def as_objects(text: pa.Array) -> np.ndarray:
 
 
 def positions(text: pa.Array, among: pa.Array) -> np.ndarray:
-    """int32[n]: where each text stands in ``among``; -1 where it does not, or is null."""
+    """int32[n]: the position of each text in ``among``; -1 if it is not there, or null."""
     return pc.index_in(text, value_set=among).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
 
 

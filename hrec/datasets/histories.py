@@ -17,7 +17,7 @@ def _ones(x: Interactions) -> np.ndarray:
     return np.ones(len(x), np.float32)
 
 
-def _liked(x: Interactions) -> np.ndarray:
+def _positive(x: Interactions) -> np.ndarray:
     return np.where(_present(x.label, "liked", "a label") > 0, 1, np.nan).astype(np.float32)
 
 
@@ -46,7 +46,7 @@ def _present(values: np.ndarray | None, cells: str, what: str) -> np.ndarray:
 
 CELLS: dict[str, Callable[[Interactions], np.ndarray]] = {
     "01": _ones,
-    "liked": _liked,
+    "liked": _positive,
     "rating": _rating,
     "sign": _sign,
     "centred": _centred,
@@ -63,7 +63,7 @@ def cells_as_in(train: TrainData, x: Interactions) -> np.ndarray:
 
 
 def default_cells(x: Interactions) -> str:
-    """The cells that tell most of what the data has: centred ratings, else +1 and -1, else ones (docs/log)."""
+    """The cells with the most information that the data has: centred ratings, else +1 and -1, else ones (docs/log)."""
     if x.rating is not None and np.isfinite(x.rating).any():
         return "centred"
     return "01" if x.label is None else "sign"
@@ -85,11 +85,11 @@ def item_history(train: TrainData) -> History:
     return _csr(x.item, x.user, CELLS[train.feedback.cells](x), train.n_items, train.n_users)
 
 
-def liked_history(train: TrainData) -> History:
-    """Row u: the items that user u likes, each once, cells of 1. Without labels every row is liked."""
+def positive_history(train: TrainData) -> History:
+    """Row u: the items that user u likes, each once, cells of 1. Without labels every row is a positive."""
     x = train.interactions
-    liked = x if x.label is None else x.take(x.label > 0)
-    pair = np.unique(liked.user.astype(np.int64) * train.n_items + liked.item)
+    positive = x if x.label is None else x.take(x.label > 0)
+    pair = np.unique(positive.user.astype(np.int64) * train.n_items + positive.item)
     user, item = np.divmod(pair, max(train.n_items, 1))
     return _csr(user, item, np.ones(len(pair), np.float32), train.n_users, train.n_items)
 

@@ -44,9 +44,9 @@ def build_interactions(
 ) -> tuple[Interactions, pa.Array]:
     """(interactions, raw ids of the users): the users of ``users``, or those of the interactions, sorted.
 
-    Raises DataError for any row that cannot be used (or leaves it out, with settings.drop_bad_rows), for a user and an
-    item that occur twice (or as settings.repeats says), for a kind without interactions and for labels that are all the
-    same.
+    Raises DataError for any row that cannot be used; with settings.drop_bad_rows the row is left out. Also for
+    duplicate pairs, unless settings.repeats allows them, for a kind without interactions and for labels that are all
+    the same.
     """
     check, how = RowCheck(sheet, settings.drop_bad_rows, log), settings.label
     made = how is not None and how.source is not None
@@ -103,7 +103,7 @@ def _place_items(
 
 
 def _kinds_of_rows(check: RowCheck, settings: DataSettings, catalogue: Catalogue, log: Log) -> np.ndarray | None:
-    """Position of each row's kind in catalogue.ids (past the end: not used), or None where the items have to tell."""
+    """Position of each row's kind in catalogue.ids (past the end: not used), or None if the items determine it."""
     name, sheet = settings.TYPE_FIELD, check.sheet
     if name is None or name not in sheet.cells:
         return None
@@ -111,7 +111,7 @@ def _kinds_of_rows(check: RowCheck, settings: DataSettings, catalogue: Catalogue
     known = list(catalogue.ids)
     kind = encoding.positions(text, pa.array(known, pa.string()))
     if (kind < 0).all():
-        log(f"{sheet.path}: column '{name}' names none of {', '.join(known)}: the items tell the kind instead")
+        log(f"{sheet.path}: column '{name}' names none of {', '.join(known)}: the items give the kind instead")
         return None
     unknown = kind < 0
     if settings.type or settings.single_type is not None:
@@ -124,8 +124,8 @@ def _kinds_of_rows(check: RowCheck, settings: DataSettings, catalogue: Catalogue
 def _by_kind(ids: pa.Array, kinds: np.ndarray, catalogue: Catalogue) -> np.ndarray:
     """int32[n] positions over all kinds, each row's item looked up in its own kind; -1 where it is not."""
     out = np.full(len(ids), -1, np.int32)
-    for number, (start, among) in enumerate(zip(catalogue.starts, catalogue.ids.values(), strict=False)):
-        rows = np.flatnonzero(kinds == number)
+    for index, (start, among) in enumerate(zip(catalogue.starts, catalogue.ids.values(), strict=False)):
+        rows = np.flatnonzero(kinds == index)
         found = encoding.positions(ids.take(pa.array(rows)), among)
         out[rows] = np.where(found < 0, -1, found + start)
     return out
@@ -137,15 +137,15 @@ def _by_item(check: RowCheck, ids: pa.Array, settings: DataSettings, catalogue: 
     among = pa.concat_arrays(list(catalogue.ids.values()))
     if len(among.unique()) < len(among):
         shared = among.filter(pa.array(encoding.repeated(encoding.numbered(among)))).unique()
-        told = _both_kinds(shared, settings, catalogue)
+        message = _both_kinds(shared, settings, catalogue)
         if not settings.drop_bad_rows:
             named = f"a column '{settings.TYPE_FIELD}'" if settings.TYPE_FIELD else "a column (data.TYPE_FIELD)"
             raise DataError(
-                f"{told}; its interactions do not tell which. Give them {named} with the kind of each row, "
+                f"{message}; its interactions do not name the kind. Give them {named} with the kind of each row, "
                 "make the ids differ, or set data.drop_bad_rows=true to leave out the rows of such items."
             )
         bad = pc.is_in(ids, shared).to_numpy(zero_copy_only=False)
-        check.leave_out(bad, f"that of an item of two kinds: {told}")
+        check.leave_out(bad, f"that of an item of two kinds: {message}")
     return encoding.positions(ids, among)
 
 
@@ -204,18 +204,18 @@ def _ratings(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
 
 
 def _label_values(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
-    """float64[n]: the labels of the file, the ratings they are made from, or ones where every row is liked."""
+    """float64[n]: the labels of the file, the ratings they are made from, or ones if every row is a positive."""
     name, how = settings.LABEL_FIELD, settings.label
     if how is not None and name in check.sheet.cells:
         log(f"{check.sheet.path}: column '{name}' is not used, because data.label makes the labels")
     if how is None:
         remedy = (
             'Correct data.LABEL_FIELD, or make labels: data.label={"from": "rating", "above": 3} from ratings, '
-            'data.label={"negatives": 4} where every row is liked.'
+            'data.label={"negatives": 4} if every row is a positive.'
         )
         label = _numbers(check, name, remedy, True, encoding.as_labels)
         remedy = 'Write 1 or 0, or set data.label={"from": <column of ratings>, "above": <number>}'
-        check.refuse((label != 0) & (label != 1), name, "is no label, which is 1 (liked) or 0 (not liked)", remedy)
+        check.refuse((label != 0) & (label != 1), name, "is no label, which is 1 (positive) or 0 (negative)", remedy)
         return label
     if how.source is None:
         return np.ones(len(check.sheet))
@@ -273,13 +273,13 @@ def _require_both_labels(
     made = settings.label is not None
     name = settings.label.source if settings.label else settings.LABEL_FIELD
     if label.min() == label.max():
-        what = "every interaction is liked (label 1)" if label[0] else "no interaction is liked (all labels are 0)"
+        what = "every interaction is positive (label 1)" if label[0] else "every interaction is negative (label 0)"
         remedy = "Choose another 'above' in data.label." if made else "Correct the column."
         raise DataError(
-            f"{check.sheet.path}, column '{name}': {what}, so there is nothing to tell apart. "
+            f"{check.sheet.path}, column '{name}': {what}, so a model cannot learn to separate them. "
             f'{remedy} Where only likes are known, set data.label={{"negatives": 4}}.'
         )
-    liked = np.bincount(kind, weights=label, minlength=len(catalogue.used))
-    for number, (one, count) in enumerate(zip(liked, np.bincount(kind), strict=True)):
+    positive = np.bincount(kind, weights=label, minlength=len(catalogue.used))
+    for index, (one, count) in enumerate(zip(positive, np.bincount(kind), strict=True)):
         if one in (0, count):
-            log(f"{check.sheet.path}: all interactions of kind '{catalogue.used[number]}' have the same label")
+            log(f"{check.sheet.path}: all interactions of kind '{catalogue.used[index]}' have the same label")

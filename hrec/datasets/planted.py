@@ -6,7 +6,7 @@ and ratings, is a noisy view of these, and the probability of every label is kno
     label ~ Bernoulli(sigmoid(SCALE * (affinity + user bias + quality + kind offset)))
     affinity = <taste of the user, topics of the item>
 
-Tastes are mostly one for all kinds, so what a user rated in one kind tells about the others. Users come across an item
+Tastes are mostly one for all kinds, so ratings in one kind are informative about the others. Users come across an item
 in proportion to its popularity and, softly, to their taste for its topics. planted_options.py adds reviews, images,
 times that matter and a knowledge graph; planted_best.py and planted_lists.py give the best possible results.
 """
@@ -87,9 +87,9 @@ class Planted:
 
     def label_chance(self, kind: str, user: np.ndarray) -> np.ndarray:
         """float64[B, n]: P(label = 1) of these users, int[B], with each item of the kind."""
-        n, number = self.data.kinds[kind].count, list(self.data.kinds).index(kind)
+        n, index = self.data.kinds[kind].count, list(self.data.kinds).index(kind)
         local = np.tile(np.arange(n), len(user))
-        logit = _logit(self.hidden, np.repeat(user, n), local, np.full(len(local), number))
+        logit = _logit(self.hidden, np.repeat(user, n), local, np.full(len(local), index))
         return (1 / (1 + np.exp(-logit))).reshape(-1, n)
 
 
@@ -211,8 +211,8 @@ def _choices(hidden: _Hidden) -> dict[str, Choice]:
     """
     of_style = np.exp(hidden.styles.taste)[None, :, None, :]
     out = {}
-    for number, (kind, items) in enumerate(hidden.items.items()):
-        of_topic = np.exp(SELECTION * hidden.users.taste[number] + hidden.drift)[..., None]
+    for index, (kind, items) in enumerate(hidden.items.items()):
+        of_topic = np.exp(SELECTION * hidden.users.taste[index] + hidden.drift)[..., None]
         mix = items.topics[:, :, None] * hidden.styles.items[kind][:, None, :]
         factor = (of_topic * of_style).reshape(*of_topic.shape[:2], -1)
         out[kind] = Choice(mix.reshape(len(mix), -1), items.popularity, factor)
@@ -225,16 +225,16 @@ def _interact(rng: Generator, totals: Mapping[str, int], hidden: _Hidden, choice
     # A user's first row is in the kind that wins an exponential race, thus in proportion to the user's activity.
     first_kind = np.argmin(rng.exponential(size=activity.shape) / activity, axis=0)
     parts = []
-    for number, (kind, total) in enumerate(totals.items()):
-        first = np.flatnonzero(first_kind == number)
-        user, item = distinct_pairs(rng, first, activity[number], choices[kind], total)
-        parts.append(np.stack([user, item, np.full(total, number)], axis=1))
+    for index, (kind, total) in enumerate(totals.items()):
+        first = np.flatnonzero(first_kind == index)
+        user, item = distinct_pairs(rng, first, activity[index], choices[kind], total)
+        parts.append(np.stack([user, item, np.full(total, index)], axis=1))
     return np.concatenate(parts)
 
 
 def _periods(rng: Generator, choices: Mapping[str, Choice], rows: np.ndarray) -> np.ndarray:
     """int64[N]: the period of the user's time that each row of ``_interact`` is of."""
-    of_kind = [rows[rows[:, 2] == number] for number in range(len(choices))]
+    of_kind = [rows[rows[:, 2] == index] for index in range(len(choices))]
     parts = zip(choices.values(), of_kind, strict=True)
     return np.concatenate([choice.period(rng, part[:, 0], part[:, 1]) for choice, part in parts])
 
@@ -268,9 +268,9 @@ def _rate(
 def _logit(hidden: _Hidden, user: np.ndarray, local: np.ndarray, kind: np.ndarray) -> np.ndarray:
     spread = np.sqrt((1 - 1 / TOPICS) / (TOPICS * CONCENTRATION + 1))  # of <taste, topics - 1 / TOPICS>
     logit = np.empty(len(user))
-    for number, (name, items) in enumerate(hidden.items.items()):
-        rows = np.flatnonzero(kind == number)
-        taste, topics = hidden.users.taste[number, user[rows]], items.topics[local[rows]]
+    for index, (name, items) in enumerate(hidden.items.items()):
+        rows = np.flatnonzero(kind == index)
+        taste, topics = hidden.users.taste[index, user[rows]], items.topics[local[rows]]
         logit[rows] = SCALE * (
             np.sqrt(AFFINITY) * np.sum(taste * (topics - 1 / TOPICS), axis=1) / spread
             + np.sqrt(USER_BIAS) * hidden.users.bias[user[rows]]

@@ -14,8 +14,8 @@ def best_auc(probability: np.ndarray, kind: np.ndarray, names: Sequence[str]) ->
     """
     by_kind = {
         f"auc/{name}": expected_auc(part, part)
-        for number, name in enumerate(names)
-        if len(part := probability[kind == number])
+        for index, name in enumerate(names)
+        if len(part := probability[kind == index])
     }
     pooled = expected_auc(probability, probability)
     return {"auc": float(np.mean(list(by_kind.values()))), "auc/pooled": pooled, **by_kind}
@@ -31,12 +31,12 @@ def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
     It differs from the mean AUC of drawn labels by O(1 / n). NaN where no pair can be one of each label.
     """
     values, group = np.unique(score, return_inverse=True)
-    liked = np.bincount(group, probability, len(values))
+    positive = np.bincount(group, probability, len(values))
     other = np.bincount(group, 1 - probability, len(values))
     itself = np.bincount(group, probability * (1 - probability), len(values))
     below = np.cumsum(other) - other
-    won = np.sum(liked * below + (liked * other - itself) / 2)
-    possible = liked.sum() * other.sum() - itself.sum()
+    won = np.sum(positive * below + (positive * other - itself) / 2)
+    possible = positive.sum() * other.sum() - itself.sum()
     return float(won / possible) if possible > 0 else float("nan")
 
 

@@ -72,9 +72,9 @@ class Views:
         return self.rng.random(len(self.hidden)) < share
 
 
-def _vocabulary(name: str, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _vocabulary(name: str, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes int32 of these category numbers, and the text of the codes; categories that no row has are left out."""
-    used, code = np.unique(number, return_inverse=True)
+    used, code = np.unique(index, return_inverse=True)
     return (FIRST + code).astype(np.int32), names(f"{name}_", used)
 
 

@@ -21,11 +21,11 @@ def best_ndcg(made: Planted, known: np.ndarray, held_out: np.ndarray, k: int = 1
     """
     x, names = made.data.interactions, list(made.data.kinds)
     odds = relevance_odds(made, known, held_out)
-    liked = held_out[x.label[held_out] > 0]  # type: ignore[index]
+    positive = held_out[x.label[held_out] > 0]  # type: ignore[index]
     spans = {"": (0, made.data.n_items)} | {f"/{name}": (t.start, t.stop) for name, t in made.data.kinds.items()}
     out = {}
     for suffix, (start, stop) in spans.items():
-        rows = liked if not suffix else liked[x.kind[liked] == names.index(suffix[1:])]
+        rows = positive if not suffix else positive[x.kind[positive] == names.index(suffix[1:])]
         count = np.bincount(x.user[rows], minlength=made.data.n_users)
         users = np.flatnonzero(count)
         parts = [users[i : i + USERS_AT_ONCE] for i in range(0, len(users), USERS_AT_ONCE)]
@@ -37,17 +37,17 @@ def best_ndcg(made: Planted, known: np.ndarray, held_out: np.ndarray, k: int = 1
 def relevance_odds(made: Planted, known: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     """float64[users, n_items]: the odds that a candidate is relevant; 0 for items with a known row of the user.
 
-    Rows are drawn until there are enough different pairs, so a pair is one of them with the chance
-    z = 1 - exp(-rate P(i | u)), and then known with the chance k, held out with the chance h, and of label 1 with the
-    chance y. So a candidate is relevant with the odds h z y / (1 - k z - h z y), where h = sum over periods g of
-    P(g | u, i) and the share of the user's rows of g that are held out, and k accordingly.
+    Rows are drawn until there are enough different pairs. So a pair is drawn with the chance z = 1 - exp(-rate
+    P(i | u)). It is then known with the chance k, held out with the chance h, and of label 1 with the chance y. So a
+    candidate is relevant with the odds h z y / (1 - k z - h z y). Here h is the sum over periods g of P(g | u, i) times
+    the share of the user's rows of g that are held out. k is the same for known rows.
     """
     x, user, parts = made.data.interactions, np.arange(made.data.n_users), []
     shares = [_share_by_period(made, rows) for rows in (known, held_out)]
-    for number, (kind, choice) in enumerate(made.choices.items()):
+    for index, (kind, choice) in enumerate(made.choices.items()):
         k, h = (choice.mean_over_periods(share) for share in shares)
-        total = int(np.count_nonzero(x.kind == number))
-        z = _drawn(made.hidden.users.activity[number], choice.chance(user), total)
+        total = int(np.count_nonzero(x.kind == index))
+        z = _drawn(made.hidden.users.activity[index], choice.chance(user), total)
         relevant = h * z * made.label_chance(kind, user)
         parts.append(relevant / np.maximum(1 - k * z - relevant, 1e-9))
     odds = np.concatenate(parts, axis=1)

@@ -67,7 +67,7 @@ def styles(rng: Generator, n_users: int, counts: Mapping[str, int]) -> Styles:
 
 
 def images(rng: Generator, style: Mapping[str, np.ndarray]) -> dict[str, Dense]:
-    """Kind -> float32[n, IMAGE_WIDTH]: the style, a scene (noise of low rank) and noise. All kinds mix alike."""
+    """Kind -> float32[n, IMAGE_WIDTH]: the style, a scene (noise of low rank) and noise. All kinds mix the same way."""
     of_style = rng.standard_normal((STYLES, IMAGE_WIDTH))
     of_scene = rng.standard_normal((SCENES, IMAGE_WIDTH)) / np.sqrt(SCENES)
     return {kind: _image(rng, (items - 1 / STYLES) @ of_style, of_scene) for kind, items in style.items()}

@@ -64,7 +64,7 @@ class RowCheck:
             self.sheet = self.sheet.with_cells(column, kept)
 
     def _stop_at(self, bad: np.ndarray, column: str, why: str, remedy: str) -> str:
-        """What is wrong with the first of the bad rows, '' where there is none. Raises DataError unless rows are
+        """What is wrong with the first of the bad rows, '' if there is none. Raises DataError unless rows are
         dropped."""
         bad = bad & self.good
         count = int(np.count_nonzero(bad))
@@ -78,7 +78,7 @@ class RowCheck:
         return what
 
     def leave_out(self, bad: np.ndarray, first: str) -> None:
-        """Drop the rows where ``bad`` bool[n]; ``first`` tells of the first of them in the log."""
+        """Drop the rows where ``bad`` bool[n]; ``first`` describes the first of them in the log."""
         bad = bad & self.good
         if bad.any():
             self.log(f"left out {plural(int(bad.sum()), 'row')}, the first is {first}")
@@ -96,7 +96,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def require_file(path: Path, setting: str) -> None:
-    """Raises DataError, with the nearest name in the folder, where there is no such file."""
+    """Raises DataError, with the nearest name in the folder, if there is no such file."""
     if path.is_file():
         return
     if path.is_dir():

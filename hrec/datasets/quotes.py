@@ -48,7 +48,7 @@ def hold_cells(path: Path, data: bytes, delimiter: str, log: Log) -> bool:
         )
         return False
     if marks.joined:
-        _tell_joined(path, data, delimiter, marks.joined, log)
+        _report_joined(path, data, delimiter, marks.joined, log)
     return True
 
 
@@ -99,20 +99,20 @@ def _require_lines(path: Path, data: bytes, delimiter: str, broken: int) -> None
         )
 
 
-def _tell_joined(path: Path, data: bytes, delimiter: str, joined: tuple[tuple[int, int], ...], log: Log) -> None:
+def _report_joined(path: Path, data: bytes, delimiter: str, joined: tuple[tuple[int, int], ...], log: Log) -> None:
     """Say which lines quotation marks join. Raises DataError where each of those lines alone is a row."""
     width, alone = _widths(data, delimiter, joined)
     rows = [span for span in joined if all(alone.get(line) == width for line in range(span[0], span[1] + 1))]
     first, last = (rows or joined)[0]
-    told = f"{path}, line {first}: quotation marks join lines {first} to {last} into one row"
-    told += f" ({len(joined):,} rows like it)" if len(joined) > 1 else ""
+    message = f"{path}, line {first}: quotation marks join lines {first} to {last} into one row"
+    message += f" ({len(joined):,} rows like it)" if len(joined) > 1 else ""
     # a line of prose with one comma in it looks like a row of two cells
     if len(rows) == len(joined) and (width > 2 or (width > 1 and delimiter == "\t")):
         raise DataError(
-            f"{told}, but each of them alone is a row. If the marks are part of the text, write each of them twice "
+            f"{message}, but each of them alone is a row. If the marks are part of the text, write each of them twice "
             "and the cell in quotation marks; if it is one cell, write it on one line."
         )
-    log(f"warning: {told}; correct the file if they are rows of their own")
+    log(f"warning: {message}; correct the file if each line is a row")
 
 
 def _widths(data: bytes, delimiter: str, joined: tuple[tuple[int, int], ...]) -> tuple[int, dict[int, int]]:

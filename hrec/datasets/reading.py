@@ -45,7 +45,7 @@ def read(settings: DataSettings, cache: Path | None = None, log: Log = _log) -> 
         data = caching.cached(entry, lambda say: _parse(settings, say), log)
     how, rows = settings.label, data.interactions
     if how and how.source is None and how.negatives == 0:
-        rows = replace(rows, label=None)  # all are liked and nothing is set against them: no label tells anything
+        rows = replace(rows, label=None)  # all are positive and no negatives are drawn: a label has no information
     return replace(data, interactions=rows, name=settings.name)
 
 
@@ -83,7 +83,7 @@ def _tables(catalogue: Catalogue, settings: DataSettings, log: Log) -> dict[str,
 
 
 def _read_users(settings: DataSettings, log: Log) -> tuple[Sheet | None, list[Field]]:
-    """(usable rows, columns to read) of the user file; (None, []) where there is none."""
+    """(usable rows, columns to read) of the user file; (None, []) if there is none."""
     if settings.user_feat_path is None:
         refuse_columns(settings, "user", "data.user_feat_path")
         return None, []
@@ -96,7 +96,7 @@ def _read_users(settings: DataSettings, log: Log) -> tuple[Sheet | None, list[Fi
 
 
 def _wanted(settings: DataSettings, paths: str | dict[str, str] | None) -> Callable[[str], bool]:
-    """Tells which columns of the file (or files) of users or items to read."""
+    """Chooses which columns of the file (or files) of users or items to read."""
     named = named_columns(settings)
     texts = paths.values() if isinstance(paths, dict) else [paths or ""]
     if not named and any(map(is_atomic, texts)):

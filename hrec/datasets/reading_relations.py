@@ -175,7 +175,7 @@ def _report(made: Relations, path: Path, items: _Items, log: Log) -> None:
 
 
 def _called(sheet: Sheet, word: str) -> str:
-    """The column ``word`` or, as RecBole calls it, ``word``_id. Raises DataError where there is neither."""
+    """The column ``word`` or, as RecBole calls it, ``word``_id. Raises DataError if there is neither."""
     name = word if word in sheet.header else f"{word}_id"
     if name not in sheet.header:
         sheet.column(word, f"Call it '{word}' or '{word}_id'.")

@@ -18,7 +18,7 @@ AnyData = TypeVar("AnyData", bound="RecData")
 class Table:
     """The users, or the items of one kind: how many, where their numbers start, what is known of them.
 
-    Row r of every column describes number ``start + r``. ``ids`` holds the raw ids as text (Python strings), in
+    Row r of every column describes index ``start + r``. ``ids`` holds the raw ids as text (Python strings), in
     the same order.
     """
 
@@ -86,7 +86,7 @@ class RecData:
     """One data set. Frozen; views are new objects that share the arrays.
 
     kinds: name -> items of that kind; each kind owns a range of item indices, in the order of this dict.
-    relations: a knowledge graph of the items, None where there is none.
+    relations: a knowledge graph of the items, None if there is none.
     """
 
     users: Table
@@ -112,8 +112,8 @@ class RecData:
 
     def only(self, kind: str) -> Self:
         """The same users and items, with the interactions of one kind."""
-        number = list(self.kinds).index(kind)
-        return self.with_interactions(self.interactions.take(self.interactions.kind == number))
+        index = list(self.kinds).index(kind)
+        return self.with_interactions(self.interactions.take(self.interactions.kind == index))
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ def keep_kinds(data: AnyData, kinds: Sequence[str]) -> AnyData:
     for kind in kinds:
         tables[kind] = replace(data.kinds[kind], start=start)
         start += tables[kind].count
-    number = np.array([kinds.index(kind) if kind in kinds else -1 for kind in old], np.int16)
+    index = np.array([kinds.index(kind) if kind in kinds else -1 for kind in old], np.int16)
     shift = np.array([tables[k].start - data.kinds[k].start if k in tables else 0 for k in old], np.int32)
-    rows = data.interactions.take(number[data.interactions.kind] >= 0)
-    rows = replace(rows, item=rows.item + shift[rows.kind], kind=number[rows.kind])
+    rows = data.interactions.take(index[data.interactions.kind] >= 0)
+    rows = replace(rows, item=rows.item + shift[rows.kind], kind=index[rows.kind])
     relations = data.relations
     if relations is not None:
         items = np.concatenate([np.arange(data.kinds[kind].start, data.kinds[kind].stop) for kind in kinds])

@@ -16,8 +16,10 @@ from hrec.settings import DataSettings
 class Repeats:
     """The usable rows of one file, some of which have the same user and item.
 
-    rows: int64[n], places in ``check``, oldest first. pair: int64[n], equal for the same user and item. ratings: arrays
-    over all rows of the file, which ``mean`` changes in place. labels: over all rows, where the file itself holds them.
+    rows: int64[n], places in ``check``, oldest first.
+    pair: int64[n], equal for the same user and item.
+    ratings: Arrays over all rows of the file, which ``mean`` changes in place.
+    labels: Over all rows, if the file itself holds them.
     """
 
     check: RowCheck
@@ -113,8 +115,8 @@ def _means(value: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def _require_same_labels(found: Repeats, label: np.ndarray) -> None:
     group = np.unique(found.pair, return_inverse=True)[1]
-    liked = np.bincount(group, label)
-    mixed = ((liked > 0) & (liked < np.bincount(group)))[group]
+    positive = np.bincount(group, label)
+    mixed = ((positive > 0) & (positive < np.bincount(group)))[group]
     if mixed.any():
         raise DataError(
             f"{found.describe(int(found.rows[mixed].min()))} with another label, and data.repeats=mean averages "

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from hrec.datasets.batches import Block, Draw, Joint, Pairs, Points, Rows, Triples
+from hrec.datasets.candidates import Candidates, candidate_items
 from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import TrainData
-from hrec.datasets.unseen import Unseen, unseen_items
 from hrec.settings import NegativeSettings
 
 CPU = torch.device("cpu")
@@ -49,13 +49,13 @@ class Pointwise:
         self.rating = rating
 
     @cached_property
-    def _unseen(self) -> Unseen:
+    def _candidates(self) -> Candidates:
         return candidates(self.data, self.data.feedback.popularity, True, CPU)
 
     def epoch(self, draw: Draw) -> Iterator[Points]:
         x, rows = self.data.interactions, self.rows
         if count := self.data.feedback.negatives:
-            x = with_negatives(self.data, count, self._unseen, draw.generator)[0].interactions
+            x = with_negatives(self.data, count, self._candidates, draw.generator)[0].interactions
             rows = np.concatenate([rows, np.full(len(x) - len(rows), -1)])
         label = np.ones(len(x), np.float32) if x.label is None else x.label
         order = torch.randperm(len(x), generator=draw.generator)
@@ -86,7 +86,7 @@ class Pairwise:
         self.data, self.settings, self.device = data, negatives, device
 
     @cached_property
-    def _unseen(self) -> Unseen:
+    def _candidates(self) -> Candidates:
         return candidates(self.data, self.settings.popularity, self.settings.same_kind, self.device)
 
     @cached_property
@@ -97,7 +97,7 @@ class Pairwise:
         span = x.kind if self.settings.same_kind else np.zeros_like(x.kind)
         columns = (x.user[row], x.item[row], span[row], row)
         rows = [torch.from_numpy(a.astype(np.int64)).to(self.device) for a in columns]
-        left = self._unseen.any_left(rows[0], rows[2])
+        left = self._candidates.any_left(rows[0], rows[2])
         return tuple(a[left] for a in rows)
 
     def __len__(self) -> int:
@@ -112,7 +112,7 @@ class Pairwise:
         for piece in order.split(ahead):  # drawing for many batches at once costs little more than for one
             u, i, k, r = (a[piece] for a in (user, item, span, row))
             # drawn for whole batches on every process, so that several train on what one would
-            drawn = self._unseen.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator)
+            drawn = self._candidates.draw(u.repeat_interleave(pool), k.repeat_interleave(pool), draw.generator)
             drawn = drawn.view(-1, pool)
             for own in draw.slices(len(piece)):
                 yield Pairs(u[own], i[own], drawn[own], r[own], draw.share(own))
@@ -131,12 +131,12 @@ class Triplewise:
         self.data, self.relations, self.device = data, data.relations, device
 
     @cached_property
-    def _triples(self) -> tuple[Unseen, tuple[Tensor, ...]]:
+    def _triples(self) -> tuple[Candidates, tuple[Tensor, ...]]:
         """The false tails of each query, a distinct (head, relation); head, relation, tail and query int64[T]."""
         r = self.relations
         query = np.unique(r.head.astype(np.int64) * r.n_relations + r.relation, return_inverse=True)[1]
         n = int(query.max(initial=-1)) + 1
-        false = Unseen.of(query, r.tail, n, np.ones(r.n_entities), [(0, r.n_entities)], self.device)
+        false = Candidates.of(query, r.tail, n, np.ones(r.n_entities), [(0, r.n_entities)], self.device)
         arrays = (r.head, r.relation, r.tail, query)
         rows = [torch.from_numpy(a.astype(np.int64)).to(self.device) for a in arrays]
         left = false.any_left(rows[3], torch.zeros_like(rows[3]))
@@ -194,7 +194,7 @@ class Jointly:
 
 
 def _spread(sampler: Items | Triplewise | None, steps: int, draw: Draw) -> Iterator[Any]:
-    """Batches without end, an epoch of them over ``steps`` steps; None again and again where there is no row."""
+    """Batches without end, an epoch of them over ``steps`` steps; None each time if there is no row."""
     if not sampler:
         yield from repeat(None)
     size = -(-len(sampler) // steps)  # type: ignore[arg-type]
@@ -218,8 +218,8 @@ class Users:
 class WithSecondPair:
     """The pairs of ``Pairwise``, and after them in each batch as many more: for each a second pair of the same user.
 
-    The kind of the second pair is one of those in which the user has a positive, each as likely; its positive is one of
-    the user's positives of that kind, its negative an unseen item of the kind. Pairs: user [u; u], positive [i; i'],
+    The kind of the second pair is drawn uniformly among those in which the user has a positive. Its positive is one of
+    the user's positives of that kind, its negative a candidate of the kind. Pairs: user [u; u], positive [i; i'],
     negative [j; j'], without ``row``.
     """
 
@@ -243,7 +243,7 @@ class WithSecondPair:
             user, pool = first.user, first.negative.shape[1]
             positive, kind = self._second(user, draw.generator)
             each = user.repeat_interleave(pool), kind.repeat_interleave(pool)
-            negative = self.first._unseen.draw(*each, draw.generator).view(-1, pool)
+            negative = self.first._candidates.draw(*each, draw.generator).view(-1, pool)
             (own,) = draw.slices(len(user)) if len(user) else (slice(0),)
             columns = ((user, user), (first.positive, positive), (first.negative, negative))
             user, both, drawn = (torch.cat([a[own], b[own]]) for a, b in columns)
@@ -263,9 +263,9 @@ class WithSecondPair:
 class Dual:
     """Dual mini-batches: blocks of draw.batch_size users by ``block_items`` items (None: all), as Block.
 
-    Users and items that have a training row are cut into groups of nearly equal size in a new order, and every pair of
-    groups comes once, in a new order: an epoch walks all of R without repetition (DualNet paper, section 4).
-    skip_empty: this share of the blocks without a positive row is left out, chosen again for each epoch.
+    Users and items that have a training row are shuffled and cut into groups of nearly equal size. Every pair of groups
+    comes once, in random order: an epoch passes all of R without repetition (DualNet paper, section 4).
+    skip_empty: This share of the blocks without a positive row is left out, chosen again for each epoch.
     """
 
     def __init__(self, data: TrainData, block_items: int | None, skip_empty: float = 0.0) -> None:
@@ -325,10 +325,10 @@ class PerKind:
             yield step
 
 
-def candidates(data: TrainData, popularity: float, same_kind: bool, device: torch.device) -> Unseen:
+def candidates(data: TrainData, popularity: float, same_kind: bool, device: torch.device) -> Candidates:
     """What may be drawn as a negative for each user: items without a training row of that user."""
     among = data.has_rows() if data.negatives_from_train_only else None
-    return unseen_items(data, popularity, same_kind, device, among=among)
+    return candidate_items(data, popularity, same_kind, device, among=among)
 
 
 def positive_rows(data: TrainData) -> np.ndarray:

@@ -45,7 +45,7 @@ class NextItem:
         self.windows = _Windows.of(sequences, max_length, stride)
         self.item, self.kind = sequences.item.to(device), sequences.kind.to(device)
         if negatives is not None:
-            self.unseen = candidates(data, negatives.popularity, negatives.same_kind, device)
+            self.candidates = candidates(data, negatives.popularity, negatives.same_kind, device)
 
     def epoch(self, draw: Draw) -> Iterator[SequenceBatch]:
         order = torch.randperm(len(self.windows.row), generator=draw.generator)
@@ -79,10 +79,10 @@ class NextItem:
         pool = self.negatives.pool
         user = batch.user[:, None].expand_as(kind)
         span = kind if self.negatives.same_kind else torch.zeros_like(kind)
-        drawn = batch.mask & self.unseen.any_left(user, span)
+        drawn = batch.mask & self.candidates.any_left(user, span)
         negative = torch.full((*kind.shape, pool), -1, device=kind.device)
         user, span = (a[drawn].repeat_interleave(pool) for a in (user, span))
-        negative[drawn] = self.unseen.draw(user, span, generator).view(-1, pool)
+        negative[drawn] = self.candidates.draw(user, span, generator).view(-1, pool)
         return negative
 
 
@@ -141,7 +141,7 @@ class WithinSequence:
         self.item, self.kind, self.user = sequences.item.to(device), sequences.kind.to(device), owner[row].to(device)
         self.at, self.first, self.last = (a.to(device) for a in _others(sequences, window))
         if negatives is not None:
-            self.unseen = candidates(data, negatives.popularity, negatives.same_kind, device)
+            self.candidates = candidates(data, negatives.popularity, negatives.same_kind, device)
         self.keep = None if keep is None else torch.from_numpy(keep.astype(np.float64)).to(device)
 
     def epoch(self, draw: Draw) -> Iterator[ItemPairs]:
@@ -168,7 +168,7 @@ class WithinSequence:
         different = self.item[at] != self.item[other]
         if self.negatives is None:
             return different
-        return different & self.unseen.any_left(self.user[at], self._span(other))
+        return different & self.candidates.any_left(self.user[at], self._span(other))
 
     def _batch(self, at: Tensor, other: Tensor, generator: torch.Generator) -> ItemPairs:
         pairs = ItemPairs(self.item[at], self.item[other], self.user[at])
@@ -176,7 +176,7 @@ class WithinSequence:
             return pairs
         pool = self.negatives.pool
         user, span = (a.repeat_interleave(pool) for a in (pairs.user, self._span(other)))
-        return replace(pairs, negative=self.unseen.draw(user, span, generator).view(-1, pool))
+        return replace(pairs, negative=self.candidates.draw(user, span, generator).view(-1, pool))
 
     def _span(self, at: Tensor) -> Tensor:
         """int64[B]: the span of candidates of these entries."""

@@ -124,7 +124,7 @@ class SequenceBatch:
 
     target: int64[B, L], the next item at each position, where a sampler gives it; user int64[B].
     negative: int64[B, L, pool], where a sampler draws them: items that the user has no training row with, -1 for
-    padding and where there is none to draw.
+    padding and if there is none to draw.
     """
 
     item: Tensor

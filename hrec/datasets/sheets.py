@@ -35,7 +35,7 @@ BLOCK = 1 << 24  # bytes parsed at a time; a row must fit in
 class Sheet:
     """Some rows of one file, and the columns of it that were asked for.
 
-    cells: name -> Arrow array of length n. row: int64[n], where each row stands in the file, the first of data being 0.
+    cells: name -> Arrow array of length n. row: int64[n], where each row is in the file, the first of data being 0.
     header: every column of the file. types: name -> type where the header says it (atomic files).
     file_rows: number of rows in the file. quoted: of a text file, whether quotation marks hold cells together.
     parts: of a folder, its files. missing: texts that mean no value; cells that hold one are null.
@@ -136,7 +136,7 @@ def _read_file(path: Path, wanted: Callable[[str], bool], log: Log) -> Sheet:
         return _sheet(path, table, {name: name for name in table.column_names}, names)
     if kind not in DELIMITERS:
         known = ", ".join([*DELIMITERS, *sorted(PARQUET)])
-        raise DataError(f"{path}: the ending tells no format. Known endings: {known}, and .gz or .xz after them.")
+        raise DataError(f"{path}: the ending names no format. Known endings: {known}, and .gz or .xz after them.")
     return _read_text(path, kind, wanted, log)
 
 
@@ -159,7 +159,7 @@ def _without_headers(sheet: Sheet, log: Log) -> Sheet:
 
 
 def as_sheet(table: pa.Table, name: str) -> Sheet:
-    """Rows in memory, as if they came from a parquet file of this name. Raises DataError where there are none."""
+    """Rows in memory, as if they came from a parquet file of this name. Raises DataError if there are none."""
     path, names = Path(f"{name}.parquet"), table.column_names
     if not len(table):
         raise DataError(f"{name}: has no rows.")
@@ -167,7 +167,7 @@ def as_sheet(table: pa.Table, name: str) -> Sheet:
 
 
 def ending(path: Path) -> str:
-    """The ending that tells the format, lower case, without .gz or .xz."""
+    """The ending that names the format, lower case, without .gz or .xz."""
     return Path(path.stem if path.suffix.lower() in COMPRESSED else path.name).suffix.lower()
 
 

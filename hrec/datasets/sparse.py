@@ -93,7 +93,7 @@ def _format(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _shape(arrays: Mapping[str, np.ndarray]) -> tuple[int, int]:
-    """(rows, columns). Raises _Faulty where there are no two, or where cells are no numbers."""
+    """(rows, columns). Raises _Faulty if there are no two, or where cells are no numbers."""
     data, shape = arrays["data"], arrays["shape"].ravel().tolist()
     if len(shape) != 2:
         raise _Faulty(f"holds {len(shape)} axes, should hold rows and columns")

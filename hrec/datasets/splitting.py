@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from hrec.config import did_you_mean
+from hrec.datasets.candidates import Candidates, candidate_items
 from hrec.datasets.columns import FIRST, Categorical
 from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import EXPLICIT, Feedback, RecData, Split, TrainData
-from hrec.datasets.unseen import Unseen, unseen_items
 from hrec.settings import (
     ColdItems,
     ColdUsers,
@@ -33,7 +33,7 @@ from hrec.settings import (
 
 TRAIN, VALID, TEST, DROPPED = range(4)
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
-"""What a column that tells the parts may say."""
+"""Values of a column that names the part of each row."""
 NAME_OF = {TRAIN: "training", VALID: "validation", TEST: "test"}
 
 AnySplit = RandomSplit | UserSplit | LeaveOneOut | TimeSplit | ColdUsers | ColdItems | InMatrix | ColumnSplit
@@ -89,17 +89,17 @@ def _filled(
 ) -> list[tuple[RecData, int]]:
     """The measured parts with their negatives, and how many could not be drawn.
 
-    Where the split sets items apart, a row of a new item is set against new items, of a known one against known ones.
-    A model that has seen no new item liked puts them last, and a new item among known ones has an AUC of .2.
+    If the split holds out items, negatives of a new item are new items and those of a known item are known ones.
+    A model that has seen no positive of a new item puts new items last: among known ones a new item has an AUC of .2.
     """
     known, how = train.has_rows(), train.feedback
 
-    def drawn_from(among: np.ndarray | None) -> Unseen:
-        return unseen_items(data, how.popularity, True, torch.device("cpu"), counted=train, among=among)
+    def drawn_from(among: np.ndarray | None) -> Candidates:
+        return candidate_items(data, how.popularity, True, torch.device("cpu"), counted=train, among=among)
 
     if not train.negatives_from_train_only:
-        unseen = drawn_from(None)
-        return [with_negatives(part, how.negatives, unseen, generator) for part in parts]
+        candidates = drawn_from(None)
+        return [with_negatives(part, how.negatives, candidates, generator) for part in parts]
     of_known, of_new = drawn_from(known), drawn_from(~known)
     return [with_negatives(p, how.negatives, of_known, generator, (~known[p.interactions.item], of_new)) for p in parts]
 
@@ -136,7 +136,7 @@ def _say_where_times_are_cut(data: RecData, part: np.ndarray, order: np.ndarray,
     time = data.interactions.time[order]
     for first in np.flatnonzero((part[1:] != part[:-1]) & (time[1:] == time[:-1])):
         same = part[time == time[first]]
-        sizes = ", ".join(f"{np.sum(same == number):,} {name}" for name, number in NAMES.items())
+        sizes = ", ".join(f"{np.sum(same == code):,} {name}" for name, code in NAMES.items())
         log(
             f"warning: split by time: {len(same):,} of {len(part):,} rows have the same time as the cut between "
             f"{NAME_OF[part[first]]} and {NAME_OF[part[first + 1]]}, {time[first]:.15g} s; they are divided in the "
@@ -214,9 +214,9 @@ def _in_matrix(settings: InMatrix, data: RecData, rng: np.random.Generator, log:
     log(f"in-matrix: {moved.sum():,} validation and test rows of items without a training row are training rows")
     if settings.unknown_items:
         read = np.unique(item)
-        apart = rng.permutation(read)[: round(settings.unknown_items * len(read))]
-        part[np.isin(item, apart)] = DROPPED
-        log(f"in-matrix: {len(apart):,} of {len(read):,} items set apart, {np.sum(part == DROPPED):,} rows dropped")
+        held_out = rng.permutation(read)[: round(settings.unknown_items * len(read))]
+        part[np.isin(item, held_out)] = DROPPED
+        log(f"in-matrix: {len(held_out):,} of {len(read):,} items held out, {np.sum(part == DROPPED):,} rows dropped")
     return part
 
 
@@ -225,13 +225,13 @@ def _column(settings: ColumnSplit, data: RecData, rng: np.random.Generator, log:
     name, columns = settings.column, data.interactions.columns
     column = columns.get(name)
     if not isinstance(column, Categorical):
-        raise ValueError(f"data.split.column: '{data.name}' has no column '{name}' that tells the part of each row")
+        raise ValueError(f"data.split.column: '{data.name}' has no column '{name}' that names the part of each row")
     part_of = np.full(column.size, DROPPED, np.int8)
     part_of[FIRST:] = [NAMES.get(value, DROPPED) for value in column.values.tolist()]
     part = part_of[column.code]
     if not (part == TRAIN).any():
-        told = ", ".join(f"'{value}'" for value in column.values[:5].tolist()) or "nothing"
-        raise ValueError(f"data.split.column: '{name}' should say 'train', 'valid' or 'test'; it says {told}")
+        found = ", ".join(f"'{value}'" for value in column.values[:5].tolist()) or "nothing"
+        raise ValueError(f"data.split.column: '{name}' should say 'train', 'valid' or 'test'; it holds {found}")
     if dropped := int(np.sum(part == DROPPED)):
         log(f"split by column '{name}': {dropped:,} rows dropped, of which it says neither train, valid nor test")
     if settings.valid_share and not (part == VALID).any():

@@ -58,7 +58,7 @@ OF_THEIR_OWN_FILE: Mapping[str, Callable[[Path, Sheet, Field], Column]] = {
     "vector": lambda path, sheet, field: Dense(read_vectors(path, sheet, f"{field.setting}.path", field.lenient)),
     "sparse": lambda path, sheet, field: read_sparse(path, sheet, f"{field.setting}.path"),
 }
-"""Types of column that stand in a file beside that of their source, row by row; how each is read."""
+"""Types of column with a file next to that of their source, one row for each row; how each is read."""
 
 
 def fields_of(settings: DataSettings, sheets: Mapping[str, Sheet], source: str) -> list[Field]:
@@ -168,10 +168,10 @@ def require_known_sources(settings: DataSettings, kinds: Sequence[str], log: Log
         kind = settings.feat[name].source.removeprefix("item_")
         if settings.feat[name].source in SOURCES or kind in kinds:
             continue
-        told = f"data.feat.{name}: source 'item_{kind}' names no kind."
+        message = f"data.feat.{name}: source 'item_{kind}' names no kind."
         if near := did_you_mean(kind, kinds):
-            raise DataError(f"{told}{near} Kinds: {', '.join(kinds)}.")
-        log(f"warning: {told} Kinds: {', '.join(kinds)}. The column is not read")
+            raise DataError(f"{message}{near} Kinds: {', '.join(kinds)}.")
+        log(f"warning: {message} Kinds: {', '.join(kinds)}. The column is not read")
 
 
 def checked(sheet: Sheet, ids: str, fields: Sequence[Field], drop: bool, log: Log) -> Sheet:
@@ -241,9 +241,9 @@ def _read_printed_lists(check: RowCheck, field: Field) -> None:
     text = encoding.as_text(sheet.cells[name])
     found = printed.find(text, separator)
     if (left := printed.is_left(text, found) & check.good).any():
-        told = f"is not read as a list ({plural(int(left.sum()), 'cell')} like it)"
+        message = f"is not read as a list ({plural(int(left.sum()), 'cell')} like it)"
         remedy = f"write a list as its entries with '{separator}' between them"
-        check.log(f"warning: {_at_first(sheet, left, name)} {told}; {remedy}")
+        check.log(f"warning: {_at_first(sheet, left, name)} {message}; {remedy}")
     if not found.any():
         return
     lists = printed.read(text.filter(pa.array(found)), separator)
@@ -262,8 +262,8 @@ def _remark_lists(check: RowCheck, field: Field) -> None:
     """Say so where the cells of a column of categories hold printed lists."""
     cells = check.sheet.cells[field.name]
     if encoding.is_text(cells.type) and (here := printed.is_quoted(encoding.as_text(cells)) & check.good).any():
-        told = f"is read as one category ({plural(int(here.sum()), 'cell')} like it)"
-        check.log(f"warning: {_at_first(check.sheet, here, field.name)} {told}; is it a list? Set type token_seq")
+        message = f"is read as one category ({plural(int(here.sum()), 'cell')} like it)"
+        check.log(f"warning: {_at_first(check.sheet, here, field.name)} {message}; is it a list? Set type token_seq")
 
 
 def _at_first(sheet: Sheet, rows: np.ndarray, column: str) -> str:

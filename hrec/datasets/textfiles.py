@@ -1,4 +1,4 @@
-"""Where something stands in a text file, for messages. Slow and exact: used once something is wrong."""
+"""Where something is in a text file, for messages. Slow and exact: used once something is wrong."""
 
 from __future__ import annotations
 

@@ -83,13 +83,15 @@ def _two_numeric_forms(numbers: np.ndarray, rows: np.ndarray) -> TwoForms | None
 
 
 def _since_1970(per_second: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Tells numbers that count from 1970 in this unit and fall into the years 1975 to 2100."""
+    """Recognises numbers that count from 1970 in this unit and fall into the years 1975 to 2100."""
     return lambda number: (number >= 1.58e8 * per_second) & (number < 4.11e9 * per_second)
 
 
 def _digits(after_year: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """Tells whole numbers that are the digits of a date of the years 1900 to 2100: the year, then parts of two digits,
-    each of which goes up to that of ``after_year``."""
+    """Recognises whole numbers that are the digits of a date of the years 1900 to 2100.
+
+    The year comes first, then parts of two digits, each at most that of ``after_year``.
+    """
 
     smallest, end = (year * 100.0 ** len(after_year) for year in (1900, 2101))
 

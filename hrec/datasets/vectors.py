@@ -35,7 +35,7 @@ def read_vectors(path: Path, sheet: Sheet, setting: str, lenient: bool = False) 
 
 
 def rows_without_vector(path: Path, sheet: Sheet, setting: str) -> np.ndarray:
-    """bool[n]: rows of ``sheet`` whose vector holds a number that is infinite, or missing beside others that are not.
+    """bool[n]: rows of ``sheet`` whose vector holds a number that is infinite, or missing while others are not.
     Raises as read_vectors."""
     return _not_finite(_of_rows(path, sheet, setting))
 

@@ -194,9 +194,9 @@ def _joined(listed: Listed, wanted: Mapping[str, pa.Array], name: str, log: Log)
     if listed.kinds is not None:
         here = pc.is_in(listed.kinds, value_set=pa.array(kinds, pa.string())).to_numpy(zero_copy_only=False)
     unknown, other = int((here & (users == 0)).sum()), int((~here).sum())
-    told = [f"{plural(unknown, 'vector')} of ids that the data does not have"] if unknown else []
-    told += [f"{plural(other, 'vector')} of other kinds"] if other else []
-    log(f"data.feat.{name}: rows with a vector: {', '.join(counts)}" + "".join(f"; {one}" for one in told))
+    others = [f"{plural(unknown, 'vector')} of ids that the data does not have"] if unknown else []
+    others += [f"{plural(other, 'vector')} of other kinds"] if other else []
+    log(f"data.feat.{name}: rows with a vector: {', '.join(counts)}" + "".join(f"; {one}" for one in others))
     return out
 
 

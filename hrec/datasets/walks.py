@@ -14,7 +14,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hrec.datasets.batches import Draw, Walks
-from hrec.datasets.histories import edges_of_nodes, liked_history
+from hrec.datasets.histories import edges_of_nodes, positive_history
 from hrec.datasets.recdata import TrainData
 from hrec.settings import Settings
 
@@ -50,7 +50,7 @@ class RandomWalks:
     def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
         """offset int64[nodes + 1]; index int64[edges], the neighbours of each node; key, ascending: node * nodes +
         neighbour."""
-        edges = edges_of_nodes(liked_history(self.data))
+        edges = edges_of_nodes(positive_history(self.data))
         offset, index = torch.from_numpy(edges.offset), torch.from_numpy(edges.index.astype(np.int64))
         owner = torch.repeat_interleave(torch.arange(len(edges)), offset.diff())
         return offset, index, owner * len(edges) + index

@@ -1,4 +1,4 @@
-"""How this process was started, for lines that tell the user what to run next."""
+"""How this process was started, for lines that say what to run next."""
 
 from __future__ import annotations
 

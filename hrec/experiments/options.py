@@ -25,11 +25,11 @@ class CommonOptions:
     """What the folders of a paper's experiments begin with."""
 
     @property
-    def told_seeds(self) -> str:
+    def described_seeds(self) -> str:
         return f"mean and deviation over {self.seeds} seeds" if self.seeds > 1 else "one seed"
 
     @property
-    def told_models(self) -> str:
+    def described_models(self) -> str:
         return f"models of {self.seeds} seeds" if self.seeds > 1 else "models of one seed"
 
     def report(self, name: str) -> Report:

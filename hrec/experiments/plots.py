@@ -22,11 +22,11 @@ def dots(path: Path, rows: Dots, label: str, log: bool = False) -> None:
     """A line for each row and a colour for each column: mean and deviation; ``log`` for counts."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     figure, axes = plt.subplots(figsize=(7, 1.3 + 0.24 * len(rows)))
-    for number, column in enumerate(columns):
+    for index, column in enumerate(columns):
         at = [place for place, row in enumerate(rows.values()) if column in row]
         values = [np.asarray(row[column], float) for row in rows.values() if column in row]
         deviation = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
-        last = number == len(columns) - 1
+        last = index == len(columns) - 1
         axes.errorbar(
             [v.mean() for v in values],
             at,

@@ -26,7 +26,7 @@ from hrec.pipeline.records import commit, provenance
 class Claim(NamedTuple):
     """That something is larger: by how much it is, its p-value or NaN, and which way a test of ranks points."""
 
-    told: str
+    text: str
     difference: float
     p: float
     ranks: float | None = None
@@ -62,8 +62,8 @@ class Report:
     def say(self, text: str) -> None:
         self.blocks.append(text)
 
-    def picture(self, path: Path, told: str) -> None:
-        self.blocks.append(f"![{told}]({path.name})")
+    def picture(self, path: Path, text: str) -> None:
+        self.blocks.append(f"![{text}]({path.name})")
 
     def dots(self, rows: Dots, label: str, log: bool = False) -> None:
         """The numbers of a table as a picture."""
@@ -71,21 +71,21 @@ class Report:
         dots(path, rows, label, log)
         self.picture(path, f"{label} by row")
 
-    def claim(self, told: str, difference: float, p: float, ours: bool = False) -> None:
+    def claim(self, text: str, difference: float, p: float, ours: bool = False) -> None:
         """A claim that something is larger: by how much it is, and the p-value of its test or NaN. ``ours``: the paper
-        does not make it; the two families are corrected apart."""
-        self._claims_of(ours).append(Claim(told, difference, p))
+        does not make it; the two families are corrected separately."""
+        self._claims_of(ours).append(Claim(text, difference, p))
 
-    def claim_of_users(self, told: str, test: Comparison, ours: bool = False) -> None:
+    def claim_of_users(self, text: str, test: Comparison, ours: bool = False) -> None:
         """The same by the test over users."""
-        self._claims_of(ours).append(Claim(told, test.difference_users, test.p_users, test.ranks_users))
+        self._claims_of(ours).append(Claim(text, test.difference_users, test.p_users, test.ranks_users))
 
     def _claims_of(self, ours: bool) -> list[Claim]:
         return self.own_claims if ours else self.claims
 
     def close(self, done: Sequence[Done] = ()) -> None:
         """Write everything, and print it."""
-        for heading, claims in (("Claims of the paper", self.claims), ("Beside them", self.own_claims)):
+        for heading, claims in (("Claims of the paper", self.claims), ("Other claims", self.own_claims)):
             if claims:
                 self.blocks.append(_verdicts(heading, claims))
         commits = sorted({short(d.result["commit"]) for d in done}) or [short(commit())]
@@ -98,7 +98,7 @@ class Report:
         )
         if len(commits) > 1:
             runs = self.folder.parent / "runs"
-            self.blocks.append(f"Runs of several commits stand in this table: move {runs} away to run all again.")
+            self.blocks.append(f"Runs of several commits are in this table: move {runs} away to run all again.")
         self.folder.mkdir(parents=True, exist_ok=True)
         text = "\n\n".join(self.blocks) + "\n"
         write_whole(self.folder / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
@@ -110,8 +110,8 @@ class Report:
 
 def _verdicts(heading: str, claims: Sequence[Claim]) -> str:
     """A line for each claim of one family."""
-    corrected = holm({claim.told: claim.p for claim in claims})
-    lines = "\n".join(f"- {verdict(c.told, c.difference, corrected[c.told], c.ranks)}" for c in claims)
+    corrected = holm({claim.text: claim.p for claim in claims})
+    lines = "\n".join(f"- {verdict(c.text, c.difference, corrected[c.text], c.ranks)}" for c in claims)
     tests = sum(np.isfinite(p) for p in corrected.values())
     how = f", p after Holm's correction over these {tests} tests" if tests > 1 else ""
     return f"{heading}{how}:\n\n{lines}"

@@ -25,41 +25,41 @@ from hrec.models.base import BaseModel
 from hrec.pipeline.building import cache_folder, effective_settings
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints, write_whole
 from hrec.pipeline.evaluator import scores
+from hrec.pipeline.fingerprint import digests, refuse_other_data, refuse_other_digests
 from hrec.pipeline.measured import Metrics
 from hrec.pipeline.ranking import Ranking
 from hrec.pipeline.records import RunFolder, commit
 from hrec.pipeline.run import run
-from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_digests
 from hrec.pipeline.stage_run import DivergedError
 
-Look = Callable[[BaseModel, Split, Path], None]
+OnTrained = Callable[[BaseModel, Split, Path], None]
 Trial = TypeVar("Trial")
 Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a config by name, settings over it, a seed. ``look`` may write more into the run folder."""
+    """One run: a config by name, settings over it, a seed. ``on_trained`` may write more into the run folder."""
 
     config: str
     overrides: tuple[str, ...] = ()
     seed: int = 0
-    look: Look | None = field(default=None, compare=False)
+    on_trained: OnTrained | None = field(default=None, compare=False)
 
     def load(self) -> LoadedConfig:
         return load(self.config, find_model, [*self.overrides, f"seed={self.seed}"])
 
-    def told(self, common: Collection[str] = ()) -> str:
+    def describe(self, common: Collection[str] = ()) -> str:
         """Config, settings but the common ones, and seed."""
         return " ".join([self.config, *(word for word in self.overrides if word not in common), f"seed {self.seed}"])
 
     def folder(self, out: Path) -> Path:
         """Parent of the run folder; it goes by the settings as they take effect, so two ways to say one thing meet."""
         settings = effective_settings(self.load())
-        told = {key: settings[key] for key in ("data", "model", "opt", "metrics")}
+        named = {key: settings[key] for key in ("data", "model", "opt", "metrics")}
         if Metrics.of(settings["metrics"]).lists:
-            told["ranking"] = {k: v for k, v in settings["ranking"].items() if k != "eval_memory_mb"}
-        digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=5).hexdigest()
+            named["ranking"] = {k: v for k, v in settings["ranking"].items() if k != "eval_memory_mb"}
+        digest = hashlib.blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=5).hexdigest()
         return out / "runs" / f"{self.config}-{digest}-seed{self.seed}"
 
 
@@ -82,7 +82,7 @@ class Done:
         return whole(self.folder / "test_scores.npy", np.load)
 
     def test_users(self) -> dict[str, np.ndarray]:
-        """Each metric of lists -> float[users] of the test part, NaN for users without a liked row."""
+        """Each metric of lists -> float[users] of the test part, NaN for users without a positive."""
         return whole(self.folder / "test_users.npz", lambda path: dict(np.load(path)))
 
 
@@ -107,9 +107,9 @@ def finished(job: Job, out: Path) -> Done | None:
     """What the job left behind if it has come to its end. Raises CheckpointError where that was on other data."""
     parent = job.folder(out)
     if (parent / DIVERGED).exists():
-        told = _read_json(parent / DIVERGED)
-        refuse_other_digests(parent, told["data"], digests_of(job.load()))
-        return Done(parent, {}, told["why"])
+        found = _read_json(parent / DIVERGED)
+        refuse_other_digests(parent, found["data"], digests_of(job.load()))
+        return Done(parent, {}, found["why"])
     for folder in sorted(parent.glob("*/")):
         if (folder / "result.json").exists():
             refuse_other_data(RunFolder(folder), digests_of(job.load()))
@@ -128,7 +128,7 @@ def _refuse_other_epochs(folder: Path, job: Job) -> None:
 
 
 DIVERGED = "diverged.json"
-"""Stands in the folder of a job whose loss became NaN: the same settings would end there again."""
+"""A file in the folder of a job whose loss became NaN: the same settings would end there again."""
 
 
 def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, shown: str | None = None) -> list[Done]:
@@ -137,7 +137,7 @@ def run_all(jobs: Sequence[Job], out: Path, side_by_side: int = 1, shown: str | 
     for job, one in zip(jobs, done, strict=True):
         if one.diverged is not None:
             raise ConfigError(
-                f"{job.told()}: {one.diverged}\nThere is no table with this row: leave the model out, or remove "
+                f"{job.describe()}: {one.diverged}\nThere is no table with this row: leave the model out, or remove "
                 f"{one.folder} and run again with other settings"
             )
     return done
@@ -151,10 +151,11 @@ def try_all(
     later: int = 0,
     shown: str | None = None,
 ) -> list[Done]:
-    """Do every job that is not done yet; what each left behind, in the order of ``jobs``, and be it why it diverged.
+    """Do every job that is not done yet. Returns the result of each in the order of ``jobs``, or why it diverged.
 
-    Jobs that run side by side share the processor's cores; each process keeps one data set in memory. later: how many
-    runs follow these, for the time that is left. shown: the metric that a line tells; left out, the first.
+    Jobs that run side by side share the processor's cores. Each process keeps one data set in memory.
+    later: How many runs follow these, for the estimate of the time that is left.
+    shown: The metric that a line shows. None: the first.
     """
     todo = list(dict.fromkeys(job for job in jobs if finished(job, out) is None))
     if todo:
@@ -168,8 +169,8 @@ def try_all(
             metric = shown or next(iter(result["valid"]))
             valid, test = (result[part][metric] for part in ("valid", "test"))
             outcome = f"{result['model']}: valid {metric} {valid:.4f}, test {test:.4f}"
-        told = f"{seconds:.0f} s, about {in_time(left)} left  ({job.told(common)})"
-        say(f"{number}/{len(todo)}  {outcome}, {told}")
+        rest = f"{seconds:.0f} s, about {in_time(left)} left  ({job.describe(common)})"
+        say(f"{number}/{len(todo)}  {outcome}, {rest}")
     done = [finished(job, out) for job in jobs]
     return [d for d in done if d is not None]
 
@@ -200,7 +201,7 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
             job.config, find_model, [*job.overrides, f"seed={job.seed}", f"path.output={json.dumps(str(parent))}"]
         )
 
-    def look(model: BaseModel, parts: Split, folder: Path) -> None:
+    def on_trained(model: BaseModel, parts: Split, folder: Path) -> None:
         rows, lists = parts.test.interactions, Metrics.parse(config).lists
         if rows.label is not None:
             user, item = (torch.from_numpy(a.astype(np.int64)) for a in (rows.user, rows.item))
@@ -208,17 +209,17 @@ def do(job: Job, out: Path) -> tuple[float, dict[str, Any] | None]:
         if lists:
             of_users: dict[str, Any] = Ranking(config.run.ranking, lists, parts).of_each_user(model, parts.test)
             np.savez(folder / "test_users.npz", **of_users)
-        if job.look:
-            job.look(model, parts, folder)
+        if job.on_trained:
+            job.on_trained(model, parts, folder)
 
     result = None
     try:
         alone = parent_process() is None  # bars of runs side by side would write over one another
         begun_in = begun[-1] if begun else None
-        result = run(config, begun_in, show=False, parts=split_of(config), on_trained=look, bars=alone)
+        result = run(config, begun_in, show=False, parts=split_of(config), on_trained=on_trained, bars=alone)
     except DivergedError as error:
-        told = json.dumps({"why": str(error), "data": digests_of(config), "commit": commit()}, indent=2)
-        write_whole(parent / DIVERGED, lambda path: path.write_text(told, encoding="utf-8"))
+        text = json.dumps({"why": str(error), "data": digests_of(config), "commit": commit()}, indent=2)
+        write_whole(parent / DIVERGED, lambda path: path.write_text(text, encoding="utf-8"))
     else:
         _forget_states(parent)
     return time.perf_counter() - began, result

@@ -39,7 +39,7 @@ def compare(a: PerSeed, b: PerSeed, users_a: np.ndarray | None = None, users_b: 
 
 
 def _over_users(a: np.ndarray | None, b: np.ndarray | None) -> tuple[float, float, float]:
-    """(mean difference, signed ranks, p) of Wilcoxon's test; NaN where there is nothing to test."""
+    """(mean difference, signed ranks, p) of Wilcoxon's test; NaN if there is nothing to test."""
     difference = np.zeros(0) if a is None or b is None else (a - b)[np.isfinite(a - b)]
     if not np.any(difference != 0):
         return (0.0 if len(difference) else float("nan"), float("nan"), float("nan"))
@@ -62,7 +62,7 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def auc_by_user(score: np.ndarray, label: np.ndarray, user: np.ndarray, users: int) -> np.ndarray:
-    """float[users]: AUC of the rows of each user, NaN for a user without liked or without disliked rows."""
+    """float[users]: AUC of the rows of each user, NaN for a user without positives or without negatives."""
     out = np.full(users, np.nan)
     who, value, _ = auc_of_users(score, label, user)
     out[who] = value
@@ -78,5 +78,5 @@ def verdict(claim: str, difference: float, p: float, ranks: float | None = None,
     against = ranks is not None and np.isfinite(ranks) and ranks * difference < 0
     word = decided if np.isfinite(p) and p < level and not against else "not decided"
     shown = f"p = {p:.2g}" if np.isfinite(p) else "no test possible"
-    beside = ", but most ranks point the other way" if against else ""
-    return f"{word}: {claim} (difference {difference:+.4f}{beside}, {shown})"
+    doubt = ", but most ranks point the other way" if against else ""
+    return f"{word}: {claim} (difference {difference:+.4f}{doubt}, {shown})"

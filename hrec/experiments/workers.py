@@ -36,7 +36,7 @@ def workers(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(threads: int) -> None:
-    os.setpgrp()  # a group of its own, or the terminal's Ctrl-C would come beside the script's and be the second one
+    os.setpgrp()  # its own group, or the terminal's Ctrl-C would come with the script's and be the second one
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # between two tasks it ends without a traceback
     torch.set_num_threads(threads)
     reuse_memory()
@@ -44,7 +44,7 @@ def _begin(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A script that is killed cannot stop its workers, which would train on unseen; what they saved can be resumed."""
+    """A script that is killed cannot stop its workers, which would train on; what they saved can be resumed."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -60,9 +60,10 @@ class Needs:
 class Reads:
     """What of the data a model uses; columns that it does not use are named in the log.
 
-    user, item: of "id" (a trained vector or bias), "history" (the positive rows), "cells" (all rows, with the values
-    of data.inter_matrix_type), "sequence" (the order of rows), "columns" (features). per_kind: whether the model treats
-    each kind separately; such a model belongs to train_hete.py.
+    user, item: Some of "id", "history", "cells", "sequence" and "columns". "id" is a trained vector or bias. "history"
+    is the positive rows. "cells" is all rows, with the values of data.inter_matrix_type. "sequence" is the order of
+    rows. "columns" is the features.
+    per_kind: Whether the model treats each kind separately; such a model belongs to train_hete.py.
     """
 
     user: Set[str] = frozenset({"id", "columns"})
@@ -72,18 +73,20 @@ class Reads:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training: which batches, which loss, which weights move.
+    """One part of training: its batches, its loss, its trainable weights.
 
-    A stage that is solved rather than descended gives ``solve`` (one sweep; returns its loss) and no ``loss``.
-    ``group`` names the stage in the settings. ``kind``: early stopping watches the metric in the settings of this kind;
-    None: of all kinds. ``alone``: one process trains the stage as if there were no other; several such stages of one
-    group, one after another, do not depend on each other, and processes share them (hrec/pipeline/spread.py).
-    ``each_epoch`` is called before the first batch of every epoch of a descended stage (a closed-form step between
-    epochs of descent, say); what it changes must be in the model's state, because a run resumed in the middle of an
-    epoch does not call it again. ``then`` is called once the stage is over and its best weights are back in place.
-    ``measured`` False: the score means nothing yet (pretraining without labels), so the stage trains for its epochs
-    without evaluation, early stopping or choice of the best weights. ``stream`` seeds what the stage draws in place of
-    its position, so that the same stage draws the same in whichever place it is trained.
+    params: The weights that the optimiser updates.
+    group: The name of the stage in the settings.
+    solve: One sweep of a stage that is solved and not descended; returns its loss. Such a stage has no ``loss``.
+    kind: Early stopping watches the metric that the settings give this kind. None: that of all kinds.
+    alone: One process trains the stage as if there were no other. Successive stages of one group that are ``alone`` do
+    not depend on each other, and processes share them (hrec/pipeline/spread.py).
+    each_epoch: Called before the first batch of every epoch of a descended stage, for a closed-form step, say. What it
+    changes must be in the model's state: a run resumed in the middle of an epoch does not call it again.
+    then: Called once the stage is over and its best weights are restored.
+    measured: False if the score means nothing yet (pretraining without labels). The stage then trains for its epochs
+    without evaluation, early stopping or choice of the best weights.
+    stream: Seeds what the stage draws in place of its position, so that it draws the same in any position.
     """
 
     name: str
@@ -108,7 +111,7 @@ class BaseModel(nn.Module, ABC):
     """
 
     class Config(Settings):
-        """No settings of its own."""
+        """No settings."""
 
     needs: ClassVar[Needs] = Needs()
     reads: ClassVar[Reads] = Reads()

@@ -20,7 +20,7 @@ def bce(logit: Tensor, label: Tensor) -> Tensor:
 def bpr(ahead: Tensor, weight: Tensor | None = None) -> Tensor:
     """-log sigmoid(x_ui - x_uj), mean over the batch (Rendle et al., BPR, UAI 2009, BPR-Opt without its norms).
 
-    ahead float[B, pool]: x_uj - x_ui, by how much the scores of unseen items are above that of the liked one; the
+    ahead float[B, pool]: x_uj - x_ui, by how much the scores of negatives are above that of the positive; the
     largest counts. weight float[B]: a factor of each row, None for 1.
     """
     of_rows = F.softplus(ahead.squeeze(1) if ahead.shape[1] == 1 else ahead.amax(1))
@@ -104,9 +104,9 @@ def topology(raw: Tensor, mapped: Tensor, relative: bool = False) -> Tensor:
     """Distance of the sample-by-sample covariances of raw and mapped features (DURation, Eq. 5-6), one kind.
 
     raw [N, d], mapped [N, d']: rows are the same N items, widths may differ. C = (D D^T - (D 1)(D 1)^T / d) / (d - 1)
-    over the d features of each sample, [N, N]; the value is |C_raw - C_mapped|_F^2 / (4 N). ``relative`` divides it by
-    the value of a map to zero, |C_raw|_F^2 / (4 N), taken as a constant: then 0 is the raw topology kept and 1 all of
-    it lost, whatever the scale of the features and the number of rows; where C_raw is 0 there is none, and the value 0.
+    over the d features of each sample, [N, N]. The value is |C_raw - C_mapped|_F^2 / (4 N). ``relative`` divides it by
+    the value of a map to zero, |C_raw|_F^2 / (4 N), taken as a constant. Then 0 keeps all of the raw topology and 1
+    none, for any scale of the features and any number of rows. If C_raw is 0, so is the value.
 
     C is a Gram matrix of rows centred over their features, and |A A^T - B B^T|_F^2 =
     |A^T A|_F^2 - 2 |A^T B|_F^2 + |B^T B|_F^2, so no N x N matrix is written.

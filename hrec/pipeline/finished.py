@@ -15,8 +15,8 @@ from hrec.models import find_model
 from hrec.models.base import BaseModel
 from hrec.pipeline.building import build_model, cache_folder, effective_settings
 from hrec.pipeline.checkpoints import Checkpoints, load_into
+from hrec.pipeline.fingerprint import digests, refuse_other_data, refuse_other_settings
 from hrec.pipeline.records import RunFolder
-from hrec.pipeline.same_data import digests, refuse_other_data, refuse_other_settings
 from hrec.pipeline.state import check_state
 
 

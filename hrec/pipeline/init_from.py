@@ -66,8 +66,8 @@ def start_from(
             try:
                 if other not in theirs:
                     raise NoMatch("is not in the run")
-                told = _copy(Side(own[name], data), Side(theirs[other], run.parts.train))
-                taken.append(name + ("" if name == other else f" from {other}") + told)
+                how = _copy(Side(own[name], data), Side(theirs[other], run.parts.train))
+                taken.append(name + ("" if name == other else f" from {other}") + how)
             except NoMatch as reason:
                 left.append(f"{name} {reason}")
         _report(source, taken, left, log)
@@ -96,7 +96,7 @@ def _weights(model: nn.Module) -> dict[str, nn.Parameter]:
     prefixes = [
         (f"{path}.parts.{place}.", f"{path}.{kind}.")
         for path, part in sorted(by_kind, key=lambda found: -len(found[0]))
-        for kind, place in part.number.items()
+        for kind, place in part.index.items()
     ]
     out = {}
     for path, weight in model.named_parameters():
@@ -204,12 +204,12 @@ def _matches(own: Rows, other: Rows, our_data: RecData, their_data: RecData) -> 
 
 
 def _keys(rows: Rows, data: RecData) -> np.ndarray | None:
-    """What tells each row from the others, as text[n]; None where its place does."""
+    """What identifies each row, as text[n]; None where its place does."""
     if rows.name in (USERS, ITEMS):
         return _ids(rows.name, data, rows.kind)
     if rows.values is None:
         return None
-    special = np.array([f"\0{code}" for code in range(rows.first)], object)  # missing and unseen; no value begins so
+    special = np.array([f"\0{code}" for code in range(rows.first)], object)  # missing and unknown; no value begins so
     return np.concatenate([special, rows.values])
 
 

@@ -10,10 +10,10 @@ from itertools import product
 import numpy as np
 import torch
 
+from hrec.datasets.candidates import Candidates, distinct_ranks
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Interactions, RecData, Split, joined_rows
 from hrec.datasets.sequences import Sequences
-from hrec.datasets.unseen import Unseen, distinct_ranks
 from hrec.models.base import BaseModel
 from hrec.models.layers.top_k import top_k
 from hrec.pipeline.devices import Processes
@@ -218,7 +218,7 @@ class Ranking:
         spans = [(0, self.n_items)]
         if self.settings.sampled_per_kind:
             spans = [(table.start, table.stop) for table in part.kinds.values()]
-        others = Unseen.of(user, item, part.n_users, self.allowed(part), spans, torch.device("cpu"))
+        others = Candidates.of(user, item, part.n_users, self.allowed(part), spans, torch.device("cpu"))
         span_of = np.searchsorted([start for start, _ in spans], positive[1], side="right") - 1
         groups = np.unique(positive[0] * len(spans) + span_of)
         rng = np.random.default_rng(self.settings.seed)

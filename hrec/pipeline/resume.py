@@ -10,8 +10,8 @@ from hrec.config import ConfigError, LoadedConfig
 from hrec.datasets.recdata import Split
 from hrec.pipeline.checkpoints import CheckpointError, Checkpoints
 from hrec.pipeline.context import Position
+from hrec.pipeline.fingerprint import check_same_start
 from hrec.pipeline.records import RunFolder
-from hrec.pipeline.same_data import check_same_start
 from hrec.pipeline.stage_run import epochs_of
 from hrec.settings import OptSettings, StageSettings
 

@@ -122,7 +122,7 @@ def core(rows: pd.DataFrame, least: int = 5) -> pd.DataFrame:
     """The rows of users and of items that have ``least`` or more among these rows.
 
     A sample must keep items that are read several times in it: of an item with one row, that row is in the training
-    part or it is what is to be predicted, so that the number of its training rows tells the answer.
+    part or it is what is to be predicted, so that the number of its training rows reveals the answer.
     """
     while True:
         users = rows.groupby("user_id")["user_id"].transform("size")
@@ -163,8 +163,8 @@ def features() -> dict[str, dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser = arguments(__doc__, "amazon", prog)
-    told = "keep users who bought of N kinds or more, and of them users and items with five rows or more"
-    parser.add_argument("--min-kinds", type=int, default=1, metavar="N", help=told)
+    text = "keep users who bought of N kinds or more, and of them users and items with five rows or more"
+    parser.add_argument("--min-kinds", type=int, default=1, metavar="N", help=text)
     parser.add_argument("--category", nargs="+", metavar="NAME", help="as the files are named: Beauty, Toys_and_Games")
     numbers = "the type of the numbers of images.parquet (%(default)s)"
     parser.add_argument("--images", choices=list(amazon_category.IMAGES), default="float16", help=numbers)

@@ -43,13 +43,18 @@ class Source:
 class Prepared:
     """Tables of one data set; ids are text, a list of categories is a list of texts.
 
-    users: user_id and columns. kinds: name -> item_id and columns. interactions: user_id, item_id, type and more.
-    label and feat go into the data settings as they are (DataSettings in hrec/settings/), but that a path in feat is
-    one inside the folder; so does ``more``. matrices: name -> sparse matrix, written as <name>.npz. vectors: name ->
-    float[n, d] in the order of a table's rows, NaN rows for missing ones, written as <name>.npy. files: name -> a file
-    that is copied; made: name -> a function that writes the file, for what is too large to hold. graph: of the copied
-    files the triples and the links of a knowledge graph. tables: more tables, which no settings name. variants: suffix
-    -> what settings of the same tables, named <name>-<suffix>, say instead.
+    users: user_id and columns.
+    kinds: name -> item_id and columns.
+    interactions: user_id, item_id, type and more.
+    label, feat, more: Copied into the data settings (DataSettings in hrec/settings/). A path in feat is relative to
+    the folder.
+    matrices: name -> sparse matrix, written as <name>.npz.
+    vectors: name -> float[n, d] in the order of a table's rows, NaN rows for missing ones, written as <name>.npy.
+    files: name -> a file that is copied.
+    made: name -> a function that writes the file, for what is too large to hold in memory.
+    graph: The copied files with the triples and the links of a knowledge graph.
+    tables: More tables, which no settings name.
+    variants: suffix -> what differs in the settings <name>-<suffix> of the same tables.
     """
 
     users: pd.DataFrame
@@ -280,7 +285,7 @@ def words(text: str | None) -> list[str]:
 
 
 def write(prepared: Prepared, out: Path) -> None:
-    """Write the tables into a folder beside ``out`` and rename it: ``out`` is whole or not there."""
+    """Write the tables into a folder next to ``out`` and rename it: ``out`` is whole or not there."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as parent:
         new = Path(parent) / "new"

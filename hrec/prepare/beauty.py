@@ -1,6 +1,6 @@
 """Amazon Beauty, 5-core of 2014, with the split of the authors of JRL (Zhang et al., CIKM 2017) and real titles.
 
-hrec prepare beauty --from FOLDER    FOLDER holds, in folders of their own or together:
+hrec prepare beauty --from FOLDER    FOLDER holds, in separate folders or together:
                                      amazon_beauty_jrl/interactions.parquet (user_id, item_id, split, position),
                                      amazon_beauty_jrl/items.parquet (item_id, brand, categories),
                                      amazon_beauty_titles/titles.parquet (item_id, title),

@@ -1,10 +1,10 @@
 """CiteULike-a (Wang and Blei, KDD 2011; tags by Wang, Chen and Li, IJCAI 2013): who keeps which article, with words.
 
-hrec prepare citeulike                  downloads the published files, mult.dat among them: the 8,000 words
-                                                     of title and abstract that CTR, CDL and DualNet read
-hrec prepare citeulike --from FOLDER    FOLDER (or FOLDER/js05212, ...) holds users.dat and, as far as they
-                                                     are there, mult.dat, raw-data.csv, item-tag.dat and tags.dat, also
-                                                     compressed (.xz); interactions.parquet and items.parquet will do
+hrec prepare citeulike                  downloads the published files. Among them is mult.dat, the 8,000 words of title
+                                        and abstract that CTR, CDL and DualNet read.
+hrec prepare citeulike --from FOLDER    FOLDER (or FOLDER/js05212, ...) holds users.dat, and perhaps mult.dat,
+                                        raw-data.csv, item-tag.dat and tags.dat, also compressed (.xz).
+                                        Or it holds interactions.parquet and items.parquet.
 
 Without mult.dat the words are those of titles and tags, the 8,000 with the largest mean tf-idf. CDL's splits, and
 others that are there, become columns of the interactions that say train, valid or test.
@@ -60,10 +60,10 @@ def seek(folder: Path, *names: str) -> Path | None:
 def counted(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(number of the line, its cells) of lines that begin with how many cells there are."""
     for number, line in enumerate(read_lines(path), start=1):
-        told, *cells = line.split() or ["0"]
-        if told != str(len(cells)):
+        count, *cells = line.split() or ["0"]
+        if count != str(len(cells)):
             raise PrepareError(
-                f"{path}, line {number}: says '{told}' entries and has {len(cells)}. Fetch the file again."
+                f"{path}, line {number}: says '{count}' entries and has {len(cells)}. Fetch the file again."
             )
         yield number, cells
 
@@ -76,7 +76,7 @@ def counted_lists(path: Path) -> Pairs:
 
 
 def whole(cell: str, path: Path, number: int) -> int:
-    """A number from 0 on. PrepareError for anything else."""
+    """A whole number, at least 0. PrepareError for anything else."""
     if not cell.isdecimal():
         raise PrepareError(f"{path}, line {number}: '{cell}' is not a whole number.")
     return int(cell)
@@ -101,18 +101,18 @@ def parts(folder: Path, own: np.ndarray, n_items: int) -> Iterator[tuple[str, np
     """(column, part of each row) for each split whose files are there; own: the key of each row."""
     for column, name in SPLITS.items():
         if path := seek(folder, name):
-            yield column, np.where(told_by(path, own, counted_lists(path), n_items), "train", "test")
+            yield column, np.where(in_file(path, own, counted_lists(path), n_items), "train", "test")
     paths = {part: seek(folder, f"heater_cold_start/{name}") for part, name in COLD.items()}
     if all(paths.values()):
-        told = np.full(len(own), None, object)
+        part_of = np.full(len(own), None, object)
         for part, path in paths.items():
             rows = pd.read_csv(path)
-            told[told_by(path, own, (rows["uid"].to_numpy(), rows["iid"].to_numpy()), n_items)] = part
-        yield "cold", told
+            part_of[in_file(path, own, (rows["uid"].to_numpy(), rows["iid"].to_numpy()), n_items)] = part
+        yield "cold", part_of
 
 
-def told_by(path: Path | None, own: np.ndarray, pairs: Pairs, n_items: int) -> np.ndarray:
-    """bool: which rows stand in the file. PrepareError where it holds others: it is another numbering."""
+def in_file(path: Path | None, own: np.ndarray, pairs: Pairs, n_items: int) -> np.ndarray:
+    """bool: which rows are in the file. PrepareError where it holds others: it is another numbering."""
     theirs = keys(pairs, n_items)
     if strange := np.count_nonzero(~np.isin(theirs, own)):
         raise PrepareError(f"{path}: {strange:,} of {len(theirs):,} pairs are not in users.dat.")
@@ -136,8 +136,8 @@ def bag_of_words(path: Path, vocabulary: Sequence[str] | None) -> sparse.csr_mat
             count.append(whole(right, path, number))
             if vocabulary is not None and word[-1] >= len(vocabulary):
                 raise PrepareError(
-                    f"{path}, line {number}: has a word number {word[-1]:,}, and the vocabulary has "
-                    f"{len(vocabulary):,} words, from number 0 on."
+                    f"{path}, line {number}: has a word {word[-1]:,}, and the vocabulary has "
+                    f"{len(vocabulary):,} words, counted from 0."
                 )
     wide = max(word, default=-1) + 1 if vocabulary is None else len(vocabulary)
     return sparse.csr_matrix((np.array(count, np.float32), (row, word)), (lines, wide))
@@ -163,27 +163,27 @@ def tags(folder: Path) -> list[list[str]] | None:
     rows = [(number, [whole(cell, lists, number) for cell in cells]) for number, cells in counted(lists)]
     for number, row in rows:
         if row and max(row) >= len(names):
-            told = f"has tag {max(row):,}, and {texts} has {len(names):,} lines, from number 0 on."
-            raise PrepareError(f"{lists}, line {number}: {told}")
+            problem = f"has tag {max(row):,}, and {texts} has {len(names):,} lines, counted from 0."
+            raise PrepareError(f"{lists}, line {number}: {problem}")
     return [[names[tag] for tag in row] for _, row in rows]
 
 
 def terms(text: str) -> list[str]:
-    """The words of a text that hold a letter, in lower case, without stop words; a tag's words are told by _ and -."""
+    """The words of a text that hold a letter, in lower case, without stop words; _ and - separate a tag's words."""
     found = re.findall(r"[^\W_]+", text.lower())
     return [w for w in found if len(w) > 1 and not w.isdigit() and w not in ENGLISH_STOP_WORDS]
 
 
 def counts_of_terms(texts: Sequence[str], most: int = TERMS) -> tuple[sparse.csr_matrix, list[str]]:
-    """(how often each term stands in each text, the terms): the ``most`` terms with the largest mean tf-idf.
+    """(how often each term is in each text, the terms): the ``most`` terms with the largest mean tf-idf.
 
     Of term t that is (1 / n) sum over texts of count(t) * log(n / texts with t); of equal terms the first by alphabet.
     """
     found = [terms(text) for text in texts]
     known = sorted({term for row in found for term in row})
-    number = {term: i for i, term in enumerate(known)}
+    index = {term: i for i, term in enumerate(known)}
     row = np.repeat(np.arange(len(found)), [len(each) for each in found])
-    column = np.array([number[term] for each in found for term in each], np.int64)
+    column = np.array([index[term] for each in found for term in each], np.int64)
     matrix = sparse.csr_matrix((np.ones(len(row), np.float32), (row, column)), (len(found), len(known)))
     within = np.bincount(matrix.tocsr().indices, minlength=len(known))
     weight = np.asarray(matrix.sum(0)).ravel() * np.log(len(found) / np.maximum(within, 1)) / len(found)
@@ -244,10 +244,10 @@ def build(folder: Path) -> Prepared:
     n_items = articles_of(folder, named, item)
     matrices, known = words_of(folder, n_items)
     if (last := int(item.max())) >= n_items:
-        told = "titles" if named is not None else "lines of mult.dat"
+        named_by = "titles" if named is not None else "lines of mult.dat"
         raise PrepareError(
-            f"{folder}: a user keeps article {last:,}, and there are {n_items:,} {told}, which tell of the articles "
-            "from number 0 on. Fetch both files again."
+            f"{folder}: a user keeps article {last:,}, and there are {n_items:,} {named_by}, one for each article "
+            "from 0 on. Fetch both files again."
         )
     rows = pd.DataFrame({"user_id": user.astype(str), "item_id": item.astype(str), "type": KIND})
     columns = dict(parts(folder, keys((user, item), n_items), n_items))
@@ -273,7 +273,7 @@ def variants(matrices: dict, columns: dict) -> dict[str, dict]:
         out["titles"] = {"feat": {"words": {"type": "sparse", "source": "item", "path": "titles.npz"}}}
     for name in ("p1", "p10"):
         if name in columns:
-            # a tenth of the test rows to stop training by: the share of liked items found has the same mean without
+            # a tenth of the test rows to stop training by: the share of positives found has the same mean without
             out[name] = {"split": {"by": "column", "column": name, "valid_share": 0.1}}
     return out
 

@@ -47,7 +47,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             ratings, trust = (matrix(BytesIO(files.read(members[m]))) for m in ("rating.mat", "trustnetwork.mat"))
     else:
         ratings, trust = matrix(need(folder, "rating.mat", *FILES)), matrix(need(folder, "trustnetwork.mat"))
-    # where there is a fifth column, how helpful others found the rating, it came after the rating and is left out
+    # if there is a fifth column, how helpful others found the rating, it came after the rating and is left out
     names = ["user_id", "item_id", "category_id", "rating"]
     return pd.DataFrame(ratings[:, :4], columns=names), pd.DataFrame(trust, columns=["user_id", "trusts"])
 
@@ -88,11 +88,11 @@ def build(folder: Path) -> Prepared:
 
 def one_kind_for_each_item(rows: pd.DataFrame, kinds: Sequence[str] = tuple(CATEGORIES)) -> pd.DataFrame:
     """An item that was filed under two kinds goes to the one with most of its rows, the first of ``kinds`` in a
-    tie: it is one thing, and its ratings should not stand in two places."""
+    tie: it is one thing, and its ratings should not be in two places."""
     filed = pd.crosstab(rows["item_id"], rows["type"]).reindex(columns=list(kinds), fill_value=0)
     kind = rows["item_id"].map(filed.idxmax(axis="columns"))
     several, moved = ((filed > 0).sum(axis="columns") > 1).sum(), (kind != rows["type"]).sum()
-    print(f"items that stand in two kinds: {several:,}; each goes to that of most of its rows, {moved:,} rows move")
+    print(f"items in two kinds: {several:,}; each goes to that of most of its rows, {moved:,} rows move")
     return rows.assign(type=kind)
 
 

@@ -64,7 +64,7 @@ def read_zip(archive: Path) -> Tables:
         users = table("u.user", "|", ["user_id", "age", "gender", "occupation", "zip_code"])
         films = table("u.item", "|", ["item_id", "title", "date", "video_date", "url", *GENRES])
     films["title"] = films["title"].replace("unknown", "")
-    films["release_year"] = ""  # it stands in the title; the date is that of the release in the United States
+    films["release_year"] = ""  # it is in the title; the date is that of the release in the United States
     flags = films[GENRES].itertuples(index=False)
     films["class"] = [" ".join(genre for genre, flag in zip(GENRES, row, strict=True) if flag == "1") for row in flags]
     return ratings, users, films

@@ -3,8 +3,8 @@
 hrec prepare movielens-mm --from FOLDER    FOLDER holds interactions.parquet (user_id, movie_id, rating, timestamp,
                                            split, split_logs), items.parquet (movie_id, row, title, genres, overview,
                                            has_poster), image_efflite0_1280_f16.npy and text_bert384_f16.npy, one row
-                                           per movie; and, for the graph, ml-100k.kg and ml-100k.link of RecBole; all
-                                           may be compressed (.xz), and stand in movielens_100k_multimodal and
+                                           per movie. For the graph: ml-100k.kg and ml-100k.link of RecBole. All may
+                                           be compressed (.xz), and be in movielens_100k_multimodal and
                                            movielens_100k_text
 
 Two splits: ``split`` (75/12/13 in the order of the file), and ``split_logs``, random thirds, that of published MMRec

@@ -71,7 +71,7 @@ def reason_to_refuse(out: Path, force: bool) -> str | None:
 
 
 def frame(table: Table, id_field: str) -> pd.DataFrame:
-    """The ids and columns of a table as they stand in a CSV file."""
+    """The ids and columns of a table as in a CSV file."""
     return pd.DataFrame({id_field: table.ids} | {name: cells(column) for name, column in table.columns.items()})
 
 
@@ -135,7 +135,7 @@ def features(data: RecData) -> dict[str, dict[str, str]]:
 
 
 def write(planted: Planted, out: Path) -> None:
-    """Write into a folder beside ``out``, then rename it: ``out`` is whole or as it was."""
+    """Write into a folder next to ``out``, then rename it: ``out`` is whole or as it was."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as parent:
         new = Path(parent) / "new"
@@ -158,8 +158,8 @@ def write_files(planted: Planted, folder: Path, data_settings: dict[str, Any]) -
 def summary(planted: Planted, out: Path) -> str:
     data, best = planted.data, planted.best_auc()
     lines = [f"{'':8}{'items':>10}{'ratings':>12}{'best AUC':>10}"]
-    for number, (kind, table) in enumerate(data.kinds.items()):
-        n = np.count_nonzero(data.interactions.kind == number)
+    for index, (kind, table) in enumerate(data.kinds.items()):
+        n = np.count_nonzero(data.interactions.kind == index)
         lines.append(f"{kind:8}{table.count:10,}{n:12,}{best[f'auc/{kind}']:10.4f}")
     lines.append(f"{'all':8}{data.n_items:10,}{len(data.interactions):12,}{best['auc']:10.4f}  (mean of the kinds)")
     lines.append(f"{data.n_users:,} users, {len(planted.pairs)} pairs; pooled best AUC {best['auc/pooled']:.4f}")

@@ -71,7 +71,7 @@ def _names(sheet: Sheet, column: str) -> list[str]:
 
 
 def as_text(cell: Any) -> str:
-    """A cell as text: a list joined with commas, '' where there is none."""
+    """A cell as text: a list joined with commas, '' if there is none."""
     if isinstance(cell, list):
         return ", ".join(filter(None, map(as_text, cell)))
     return "" if cell is None else str(cell).strip()

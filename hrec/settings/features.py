@@ -41,7 +41,7 @@ class FeatureSettings(Settings):
     """What stands between the entries of a token_seq, or of tokens with tokenizer 'ids', in a text file; parquet lists
     need none. Left out: a blank in atomic files and for tokens, '|' in all others."""
     min_count: PositiveInt = 1
-    """Categories that stand in fewer rows than this share the row for unseen categories. type tokens: words in fewer
+    """Categories in fewer rows than this share the row for unknown categories. type tokens: words in fewer
     training texts than this are dropped."""
     tokenizer: Literal["words", "blanks", "ids"] = "words"
     """How a text becomes words. words: runs of letters and digits; blanks: what stands between blanks; ids: words or

@@ -34,7 +34,7 @@ def write_report(study: Study, search: Search) -> None:
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
     counts = ", ".join(f"{sum(t.state == state for t in trials)} {name}" for name, state in states.items())
     sampled = is_ranking(metric) and search.load(trials[0].params).run.ranking.sampled
-    out_of = f" among {sampled} sampled items and those that are liked" if sampled else ""
+    out_of = f" among {sampled} sampled others and the user's positives" if sampled else ""
     report.say(f"{len(trials)} trials: {counts}. Values are validation {metric}{out_of}; the test part was not read.")
     if best is not None:
         _history(study, metric, study.folder / "history.png")
@@ -49,7 +49,7 @@ def table(trials: Sequence[FrozenTrial], search: Search, best: FrozenTrial | Non
     """A row for each trial, in their order, the best value in bold."""
     rows = [["trial", f"valid {search.metric}", *search.space, "seconds"]]
     for trial in trials:
-        value = _told(trial)
+        value = _described(trial)
         if best is not None and trial.number == best.number:
             value = f"**{value}**"
         drawn = [json.dumps(v) for v in values_of(search.space, trial.params).values()]
@@ -58,14 +58,14 @@ def table(trials: Sequence[FrozenTrial], search: Search, best: FrozenTrial | Non
     return rows
 
 
-def _told(trial: FrozenTrial) -> str:
+def _described(trial: FrozenTrial) -> str:
     if trial.state == TrialState.COMPLETE:
         return f"{trial.value:.4f}"
     return "pruned" if trial.state == TrialState.PRUNED else "diverged"
 
 
 def _say_importance(report: Report, study: Study) -> None:
-    """Which setting mattered, where the values tell."""
+    """Which setting mattered, if the values show it."""
     complete = study.trials(TrialState.COMPLETE)
     if len({t.value for t in complete}) < 2 or len(study.space) < 2:
         report.say("Importances need two settings and two complete trials of different value.")
@@ -81,11 +81,11 @@ def _history(study: Study, metric: str, path: Path) -> None:
     """Values over the trials in their order, and the best so far."""
     complete, pruned = study.trials(TrialState.COMPLETE), study.trials(TrialState.PRUNED)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    number = [t.number for t in complete]
+    numbers = [t.number for t in complete]
     value = np.array([t.value for t in complete], float)
     best = np.maximum.accumulate(value) if study.optuna.direction.name == "MAXIMIZE" else np.minimum.accumulate(value)
-    axes.plot(number, value, "o", label="complete")
-    axes.step(number, best, where="post", label="best so far")
+    axes.plot(numbers, value, "o", label="complete")
+    axes.step(numbers, best, where="post", label="best so far")
     stopped = [(t.number, t.value) for t in pruned if t.value is not None]
     if stopped:
         axes.plot(*zip(*stopped, strict=True), "x", color="grey", label="pruned, where it was")

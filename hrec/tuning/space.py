@@ -114,7 +114,7 @@ TYPES: dict[str, type[Parameter]] = {"float": FloatRange, "int": IntRange, "choi
 def read_space(path: Path) -> Space:
     """The space in a file. Raises ConfigError with a line for each problem in it."""
     if not path.is_file():
-        # names alone are compared, as paths and endings are alike in any case
+        # names alone are compared, as all have the same paths and endings
         near = did_you_mean(path.stem, sorted(p.stem for p in path.parent.glob("*.json")))
         near = near.replace("'", f"'{path.parent.as_posix()}/", 1).replace("'?", ".json'?")
         raise ConfigError(f"--space: no file {path}.{near} docs/guide/search.md shows one")

@@ -1,11 +1,11 @@
 """The study on disk: which trials there are, who is at them, and the next one to do.
 
-Kept in a journal file of Optuna, ``study.journal``: it is locked by a link beside it, which also holds on a network
-file system, where the locks of SQLite are not to be relied on; and nothing has to be set up. Processes and machines
-that see the folder work on one study.
+The study is a journal file of Optuna, ``study.journal``. Its lock is a link next to it, which also works on a network
+file system, where the locks of SQLite are unreliable. Nothing has to be set up. Processes and machines that see the
+folder work on one study.
 
-Such a file does not tell a trial that is being trained from one whose process was killed. So each process touches a
-file of its own in ``alive/`` as long as it lives, and every trial names that file.
+The journal does not distinguish a running trial from one whose process was killed. So each process touches a
+file in ``alive/`` as long as it lives, and every trial names that file.
 
 A trial that was stopped or killed is queued again with its settings, so a search that was killed tries what it would
 have tried.
@@ -187,7 +187,7 @@ class SignOfLife:
 
 
 def _touched(path: Path) -> float:
-    with path.open("rb") as file:  # opening it asks a network file system anew, which stat alone may not
+    with path.open("rb") as file:  # opening it makes a network file system check again, which stat alone may not
         return os.fstat(file.fileno()).st_mtime
 
 

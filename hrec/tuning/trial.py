@@ -51,14 +51,14 @@ class Search:
 
 
 class BestAlone(Checkpoints):
-    """Keeps the best weights of a stage; a trial that is killed begins anew, so there is no state to keep."""
+    """Keeps the best weights of a stage; a killed trial starts again, so there is no state to keep."""
 
     def save_last(self, state: dict[str, Any]) -> None:
         pass
 
 
 class Pruning(Progress):
-    """Tells Optuna the metric after each epoch; raises TrialPruned where the study's pruner says so."""
+    """Reports the metric to Optuna after each epoch. Raises TrialPruned where the study's pruner says so."""
 
     def __init__(self, trial: Trial, metric: str) -> None:
         self.trial, self.metric = trial, metric

@@ -46,7 +46,7 @@ def test_there_is_a_config_for_every_model_in_the_order_of_the_table():
     assert [models.load(name, find_model).run.model["name"] for name in configs] == list(MODELS)
 
 
-def test_data_that_is_not_prepared_is_told_and_replaced(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_data_that_is_not_prepared_is_reported_and_replaced(tmp_path: Path, capsys: pytest.CaptureFixture):
     absent = tmp_path / "absent.json"
     absent.write_text('{"name": "absent", "inter_feat_path": "nowhere/rows.csv"}')
     assert models.prepared("planted-tiny", "deepmf") == "planted-tiny"
@@ -67,7 +67,7 @@ def test_a_model_that_refuses_the_data_is_passed_over_with_its_reason(
     def refuse(*_: object) -> None:
         raise ValueError("too many items")
 
-    monkeypatch.setattr(models, "apart", refuse)
+    monkeypatch.setattr(models, "in_own_process", refuse)
     first, *others = models.row_of("ease", [], board.train, argparse.Namespace())
     assert first == "EASE refuses the data" and set(others) == {"-"}
     assert "too many items" in capsys.readouterr().err
@@ -97,9 +97,9 @@ def test_every_way_to_train_for_lists_takes_some_time(way: str, board: Split, mo
     assert (lists.LOOPS | lists.SOLVERS)[way](board.train, args) > 0
 
 
-def test_a_row_of_the_textbook_loop_is_a_like_and_an_unseen_item(board: Split):
+def test_a_row_of_the_textbook_loop_is_a_positive_and_a_negative(board: Split):
     rows = lists.Triples(board.train)
-    assert len(rows) == len(lists._liked(board.train)[0]) > 0
+    assert len(rows) == len(lists._positive(board.train)[0]) > 0
     for user, positive, negative in (rows[i] for i in range(len(rows))):
         assert positive in rows.seen[user] and negative not in rows.seen[user]
 

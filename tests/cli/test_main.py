@@ -20,8 +20,8 @@ CALLERS["make_planted"] = "hrec.prepare.planted"
 
 def test_the_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture):
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
-    assert all(re.search(rf"^{name} +\w", told, re.MULTILINE) for name in COMMANDS)
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^{name} +\w", shown, re.MULTILINE) for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_help_names_the_words_before_it(words: tuple[str, ...], capsys: pytest.C
 
 def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture):
     assert main(["tarin", "duration"]) == 2
-    told = capsys.readouterr().err
-    assert "'tarin'" in told and "train" in told.replace("tarin", "")
+    shown = capsys.readouterr().err
+    assert "'tarin'" in shown and "train" in shown.replace("tarin", "")
 
 
 def test_train_takes_models_of_several_kinds_and_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

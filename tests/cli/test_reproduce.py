@@ -46,7 +46,7 @@ def test_claims_that_the_paper_does_not_make_stand_and_are_corrected_apart(tmp_p
     report.close()
     text = (tmp_path / "report.md").read_text()
     assert "Claims of the paper:\n\n- holds: theirs (difference +0.1000, p = 0.02)" in text
-    assert "Beside them:\n\n- holds: ours (difference +1.0000, p = " in text
+    assert "Other claims:\n\n- holds: ours (difference +1.0000, p = " in text
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -148,30 +148,30 @@ def _paper(number: str) -> list[str]:
 
 def test_figures_of_the_duration_paper_are_those_of_its_text():
     lines = [line.split() for line in _paper("000")]
-    for number, kind in enumerate(("Book", "Music", "Movie", "All")):
+    for index, kind in enumerate(("Book", "Music", "Movie", "All")):
         printed = next(
             line for line in lines if line[:1] == [kind] and len(line) == 1 + len(DURATION.published["table3"])
         )
-        told = [row[number] for row in DURATION.published["table3"].values()]
-        assert [None if cell == "/" else float(cell) for cell in printed[1:]] == told, kind
+        shown = [row[index] for row in DURATION.published["table3"].values()]
+        assert [None if cell == "/" else float(cell) for cell in printed[1:]] == shown, kind
 
 
 def test_figures_of_the_dualnet_paper_are_those_of_its_text():
     lines = [re.sub(r"(?<=\d) ?%", "", line).split("\t") for line in _paper("004")]
     for model in ("WMF", "CDL", "DualNet"):
         printed = next(line for line in lines if line[0] == model)
-        told = [DUALNET.published["table1"][f"CiteULike{n}", model] for n in (1, 2)]
-        assert [float(cell) for cell in printed[1:]] == [*told[0], *told[1]]
+        shown = [DUALNET.published["table1"][f"CiteULike{n}", model] for n in (1, 2)]
+        assert [float(cell) for cell in printed[1:]] == [*shown[0], *shown[1]]
     noisy = "in-matrix *Recall@300* from 67.3% to 71.2%, and out-matrix *Recall@50* from 38.6% to 47.5%"
     assert any(noisy in line for line in _paper("004"))
     of_noise = [
         DUALNET.published["noise"][part, how] for part in ("in-matrix", "out-matrix") for how in ("without", "with")
     ]
     assert of_noise == [(None, 67.3), (None, 71.2), (38.6, None), (47.5, None)]
-    for name, told in (DUALNET.published["table2"] | DUALNET.published["table3"]).items():
+    for name, shown in (DUALNET.published["table2"] | DUALNET.published["table3"]).items():
         heads = (name, name.replace("_", "-"), "multi-level branching" if name == "branching" else name)
         rows = [[float(cell) for cell in line[1:]] for line in lines if line[0] in heads and len(line) == 4]
-        assert list(told) in rows, name
+        assert list(shown) in rows, name
 
 
 def test_a_table_of_single_kinds_alone_has_no_figure_over_all():
@@ -211,11 +211,11 @@ def test_a_damaged_file_of_a_finished_run_is_named_with_what_to_do(tmp_path, nam
     runs.run_all([job], tmp_path)
     (folder,) = job.folder(tmp_path).glob("*/")
     (folder / name).unlink() if content is None else (folder / name).write_text(content)
-    with pytest.raises(CheckpointError) as told:
+    with pytest.raises(CheckpointError) as shown:
         done = runs.finished(job, tmp_path)
         done.test_scores()
         figures.items_of(done)
-    assert f"{folder / name}: " in str(told.value) and f"Remove {folder} to run it again" in str(told.value)
+    assert f"{folder / name}: " in str(shown.value) and f"Remove {folder} to run it again" in str(shown.value)
 
 
 def test_what_is_shuffled_agrees_by_chance_alone():
@@ -366,8 +366,8 @@ def test_ctrl_c_ends_an_experiment_with_a_sentence(monkeypatch, capsys):
 
 def test_claims_are_corrected_for_their_number(tmp_path: Path, capsys):
     report = Report(tmp_path)
-    for told, difference, p in (("first", 0.1, 0.02), ("second", -0.2, 0.04), ("third", 0.3, float("nan"))):
-        report.claim(told, difference, p)
+    for shown, difference, p in (("first", 0.1, 0.02), ("second", -0.2, 0.04), ("third", 0.3, float("nan"))):
+        report.claim(shown, difference, p)
     report.close()
     lines = (tmp_path / "report.md").read_text().splitlines()
     assert "Claims of the paper, p after Holm's correction over these 2 tests:" in lines
@@ -408,9 +408,9 @@ def test_mmd_is_nought_for_one_sample_and_grows_with_the_distance():
     assert figures.mean_mmd({"book": x, "film": y}) == pytest.approx(expected, rel=1e-5)
 
 
-def test_kinds_are_told_apart_where_they_differ_alone():
-    mixed = figures.told_apart({"book": BOOK, "film": FILM})
-    apart = figures.told_apart({"book": BOOK, "film": FILM + 100})
+def test_kinds_are_separable_only_where_they_differ():
+    mixed = figures.separability({"book": BOOK, "film": FILM})
+    apart = figures.separability({"book": BOOK, "film": FILM + 100})
     assert apart == 1.0 and 0.3 < mixed < 0.7
 
 
@@ -439,7 +439,7 @@ def test_figures_are_refused_before_anything_is_trained_where_there_is_nothing_t
     monkeypatch.setattr(figures, "trained", lambda *args: pytest.fail("trained"))
     options = duration_runs.Options("epinions", tmp_path)
     for figure, why in (
-        (figures.figure2, "stands in two kinds"),
+        (figures.figure2, "is in two kinds"),
         (figures.figure3, "no f_p"),
         (figures.figure4, "no f_p"),
     ):
@@ -457,8 +457,8 @@ def test_the_figures_and_the_other_tables_of_duration_are_drawn(tmp_path):
         assert (tmp_path / f"{name}-tiny" / f"{picture}.png").stat().st_size > 5_000
     report = (tmp_path / "table5-tiny" / "report.md").read_text()
     assert "alignment and topology help, cold start" in report and "| full data | DURation |" in report
-    of_paper, beside = report.split("Beside them")
-    assert "topology helps beside alignment, full data" in beside and "beside" not in of_paper.split("Claims of")[1]
+    of_paper, other = report.split("Other claims")
+    assert "topology helps with alignment, full data" in other and "helps with" not in of_paper.split("Claims of")[1]
     assert "| book |" in (tmp_path / "table2-tiny" / "report.md").read_text()
 
 

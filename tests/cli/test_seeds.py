@@ -73,10 +73,10 @@ def test_the_line_of_a_run_names_the_metric_that_was_asked_for(
     settings = ("opt.epochs=1", "path.cache=null", "metrics=recall@10,ndcg@10")
     heading, _ = table_of(monkeypatch, tmp_path, "bprmf", "--metric", "ndcg@10", "--", *settings)
     assert heading[0] == "test ndcg@10"
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("1/2", "2/2"))]
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("1/2", "2/2"))]
     (run,) = [r for r in (json.loads(p.read_text()) for p in tmp_path.rglob("result.json")) if r["seed"] == 0]
-    assert len(told) == 2 and "recall" not in "".join(told).partition("metrics=")[0]
-    assert f"BPRMF: valid ndcg@10 {run['valid']['ndcg@10']:.4f}, test {run['test']['ndcg@10']:.4f}" in told[0]
+    assert len(shown) == 2 and "recall" not in "".join(shown).partition("metrics=")[0]
+    assert f"BPRMF: valid ndcg@10 {run['valid']['ndcg@10']:.4f}, test {run['test']['ndcg@10']:.4f}" in shown[0]
 
 
 def test_a_table_says_that_candidates_were_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -112,9 +112,9 @@ def test_a_finished_run_that_was_given_more_epochs_by_hand_is_not_taken_for_the_
     job = Job("lr", ("data=planted-tiny", "opt.epochs=1", "path.cache=null"))
     do(job, tmp_path)
     (config,) = job.folder(tmp_path).glob("*/config.json")
-    told = json.loads(config.read_text())
-    told["opt"]["epochs"] = 4
-    config.write_text(json.dumps(told))
+    shown = json.loads(config.read_text())
+    shown["opt"]["epochs"] = 4
+    config.write_text(json.dumps(shown))
     with pytest.raises(CheckpointError, match="was given 4 epochs since, and 1 are asked for"):
         finished(job, tmp_path)
 

@@ -144,7 +144,7 @@ def without_time(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "seconds"}
 
 
-def told(done: Done, code: int = 2) -> str:
+def shown(done: Done, code: int = 2) -> str:
     """What a refused command line says: on stderr, in sentences."""
     assert done.code == code, done.all
     assert "Traceback" not in done.all and done.err.strip()
@@ -197,10 +197,10 @@ def test_a_run_leaves_its_settings_logs_curves_checkpoints_and_result(tmp_path, 
 
 def test_the_seed_decides_and_another_seed_gives_another_result(launch, tmp_path):
     tests = []
-    for number, seed in enumerate((1, 1, 2)):
-        argv = [HOMO, "deepmf", *tiny(tmp_path / str(number), "opt.epochs=1"), "--seed", seed]
+    for index, seed in enumerate((1, 1, 2)):
+        argv = [HOMO, "deepmf", *tiny(tmp_path / str(index), "opt.epochs=1"), "--seed", seed]
         assert launch(*argv).code == 0
-        result = json.loads((only_run(tmp_path / str(number)) / "result.json").read_text())
+        result = json.loads((only_run(tmp_path / str(index)) / "result.json").read_text())
         assert result["seed"] == seed
         tests.append(result["test"])
     assert tests[0] == tests[1] != tests[2]
@@ -228,15 +228,15 @@ def test_a_dry_run_times_every_stage(launch, tmp_path):
     assert done.code == 0 and [line.split(":")[0] for line in done.out.splitlines() if "ms a step" in line] == stages
 
 
-def test_items_that_nobody_likes_in_a_part_are_told_before_training(launch, tmp_path):
+def test_items_that_nobody_likes_in_a_part_are_reported_before_training(launch, tmp_path):
     # in the tiny data every item has a training row
     words = ("ranking.items=new", 'metrics=["recall@5"]', 'opt.early_stop={"metric":"recall@5"}')
-    problem = told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), *words, 'data.split={"by":"in_matrix"}'))
+    problem = shown(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), *words, 'data.split={"by":"in_matrix"}'))
     assert "ranking.items=new: the validation split has no positive among these items" in problem
 
 
 def test_a_dry_run_tells_the_same_problems_as_a_run(launch, tmp_path):
-    assert "'auk'" in told(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), 'metrics=["auk"]', "--dry-run"))
+    assert "'auk'" in shown(launch(HOMO, "deepmf", *tiny(tmp_path / "out"), 'metrics=["auk"]', "--dry-run"))
 
 
 def test_help_names_every_option(launch):
@@ -323,23 +323,23 @@ REFUSED = {
 def test_what_cannot_be_done_is_refused_with_a_sentence(launch, tmp_path, line):
     named = line.startswith(("deepmf", "popularity", "bprmf", "wmf", "dualnet"))
     output = [f"path.output={tmp_path}", "path.cache=null"] if "=" in line and named else []
-    err = told(launch(HOMO, *line.split(), *output))
+    err = shown(launch(HOMO, *line.split(), *output))
     for sentence in REFUSED[line]:
         assert sentence in err
     assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
 
 
-def test_a_run_that_diverges_is_told_in_a_sentence(launch, tmp_path):
+def test_a_run_that_diverges_is_reported_in_a_sentence(launch, tmp_path):
     argv = [*tiny(tmp_path / "out", "opt.batch_size=64"), "opt.hyper_params.lr=1e20"]
-    err = told(launch(HOMO, "deepmf", *argv))
+    err = shown(launch(HOMO, "deepmf", *argv))
     assert "of the loss became nan" in err or "scores are NaN" in err
     assert "The last good checkpoint is" in err and "last.pt" in err and "Start again with a smaller" in err
     assert "lr" in err and "stopped: stage 'train'" in (only_run(tmp_path / "out") / "log.txt").read_text()
 
 
-def test_an_output_folder_that_cannot_be_written_is_told_in_a_sentence(launch, tmp_path):
+def test_an_output_folder_that_cannot_be_written_is_reported_in_a_sentence(launch, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be made" in told(launch(HOMO, "deepmf", *tiny(tmp_path / "file")))
+    assert "cannot be made" in shown(launch(HOMO, "deepmf", *tiny(tmp_path / "file")))
 
 
 # ------------------------------------------------------------------------------------- killed and resumed
@@ -421,12 +421,12 @@ def after_seconds(seconds: float) -> Callable[[int], None]:
 
 
 def go_on(launch: Launcher, output: Path, settings: list[str], meddle: Callable[[int], None]) -> Done:
-    """Starts the run, or goes on with the one that was killed; anew where that one had saved nothing yet."""
+    """Starts the run, or goes on with the one that was killed; from the start if that one had saved nothing yet."""
     saved = [path.parent for path in output.glob("*/last.pt")]
     if saved:
         return launch(HETE, "--resume", saved[0], meddle=meddle)
     for left in output.glob("*"):
-        said = told(launch(HETE, "--resume", left))
+        said = shown(launch(HETE, "--resume", left))
         assert "not a run folder" in said or "nothing to continue from" in said
         left.rename(output.parent / f"{left.name}-{time.monotonic_ns()}")
     return launch(HETE, "duration", *tiny(output, *TRAINING, *DROPOUT, *settings), meddle=meddle)
@@ -463,7 +463,7 @@ def test_a_run_that_is_interrupted_saves_says_how_to_go_on_and_does_so_to_the_sa
     argv = tiny(output, *TRAINING, *DROPOUT, "opt.save_step=50")
     done = launch(HETE, "duration", *argv, meddle=after_lines(output, 2, number))
     run = only_run(output)
-    assert told(done, 130).strip() == f"stopped and saved; continue with: python {HETE} --resume {run}"
+    assert shown(done, 130).strip() == f"stopped and saved; continue with: python {HETE} --resume {run}"
     position = torch.load(run / "last.pt", weights_only=True)["position"]
     assert position["step"] > 0 and position["epoch"] >= 2
     assert len(rows(run)) == position["epoch"]
@@ -493,7 +493,7 @@ def test_more_epochs_can_be_given_when_a_run_goes_on(launch, tmp_path):
     reached = len(rows(run))
     assert 2 <= reached < 30
     before = (run / "config.json").read_bytes()
-    err = told(launch(HOMO, "--resume", run, f"opt.epochs={reached - 1}"))
+    err = shown(launch(HOMO, "--resume", run, f"opt.epochs={reached - 1}"))
     assert "none can be undone" in err and (run / "config.json").read_bytes() == before
     done = launch(HOMO, "--resume", run, f"opt.epochs={reached + 2}")
     assert done.code == 0, done.err
@@ -511,20 +511,20 @@ def test_a_finished_run_can_be_given_more_epochs_and_ends_as_one_that_had_them_f
     again = launch(HOMO, "--resume", run)  # the run remembers how many it was given
     assert again.code == 0 and "this run is finished" in again.out
     before = {name: (run / name).read_bytes() for name in ("config.json", "log.jsonl", "log.txt", "result.json")}
-    err = told(launch(HOMO, "--resume", run, "opt.epochs=1"))
+    err = shown(launch(HOMO, "--resume", run, "opt.epochs=1"))
     assert "opt.epochs=1:" in err and "has trained 4 epochs of stage 'train', and none can be undone" in err
     assert {name: (run / name).read_bytes() for name in before} == before
     config = json.loads((run / "config.json").read_text())
     config["opt"]["hyper_params"]["lr"] = 0.5  # the optimiser's state would keep the old one
     (run / "config.json").write_text(json.dumps(config))
-    err = told(launch(HOMO, "--resume", run, "opt.epochs=5"))
+    err = shown(launch(HOMO, "--resume", run, "opt.epochs=5"))
     assert 'config.json: opt.hyper_params is {"lr": 0.5' in err and "Put that back to continue" in err
     (run / "config.json").write_bytes(before["config.json"])
     (run / "last.pt").unlink()
-    err = told(launch(HOMO, "--resume", run, "opt.epochs=5"))
+    err = shown(launch(HOMO, "--resume", run, "opt.epochs=5"))
     assert "last.pt: is missing, so there is nothing to continue from; the finished run still answers" in err
     (run / "result.json").unlink()
-    assert "Start a new run" in told(launch(HOMO, "--resume", run)) and len(rows(run)) == 4
+    assert "Start a new run" in shown(launch(HOMO, "--resume", run)) and len(rows(run)) == 4
 
 
 def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):
@@ -537,7 +537,7 @@ def test_a_run_that_stopped_early_stays_as_it_is(launch, tmp_path):
     assert done.code == 0 and "this run is finished, it stopped early" in done.out and rows(run) == epochs
 
 
-def test_sampled_lists_are_told_before_the_first_epoch_and_in_the_table(launch, tmp_path):
+def test_sampled_lists_are_reported_before_the_first_epoch_and_in_the_table(launch, tmp_path):
     done = launch(HOMO, "bprmf", *tiny(tmp_path, "opt.epochs=1", "ranking.sampled=20"))
     before, after = done.out.split("train epoch   1", 1)
     assert "lists are ranked out of the positives and 20 SAMPLED items each" in before
@@ -579,7 +579,7 @@ def test_a_kind_named_as_a_group_of_the_metrics_is_refused_before_training(launc
     pd.DataFrame({"item_id": range(20)}).to_csv(tmp_path / "pooled.csv", index=False)
     files = {"inter_feat_path": str(tmp_path / "rows.csv"), "item_feat_path": {"pooled": str(tmp_path / "pooled.csv")}}
     argv = [f"data={json.dumps(files)}", f"path.output={tmp_path / 'out'}", "path.cache=null"]
-    assert "a kind cannot be called 'pooled'" in told(launch(HOMO, "deepmf", *argv))
+    assert "a kind cannot be called 'pooled'" in shown(launch(HOMO, "deepmf", *argv))
     assert not (tmp_path / "out").exists()
 
 
@@ -588,8 +588,8 @@ def test_nothing_else_can_be_changed_when_a_run_goes_on(launch, tmp_path):
     assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0
     run = only_run(output)
     for change in (["opt.batch_size=3"], ["--seed", "4"], ["data.planted.seed=1"]):
-        assert "only opt.epochs can be changed" in told(launch(HOMO, "--resume", run, *change))
-    assert "is a run of DMF, not of DURation" in told(launch(HETE, "duration", "--resume", run))
+        assert "only opt.epochs can be changed" in shown(launch(HOMO, "--resume", run, *change))
+    assert "is a run of DMF, not of DURation" in shown(launch(HETE, "duration", "--resume", run))
 
 
 def write_rows(path: Path, seed: int) -> None:
@@ -606,7 +606,7 @@ def test_a_run_does_not_go_on_with_data_that_has_changed(launch, tmp_path):
     assert launch(HOMO, "deepmf", *argv).code == 0
     run = only_run(output)
     write_rows(path, 1)
-    assert "was trained on other rows; the data files have changed" in told(launch(HOMO, "--resume", run))
+    assert "was trained on other rows; the data files have changed" in shown(launch(HOMO, "--resume", run))
     write_rows(path, 0)
     assert launch(HOMO, "--resume", run).code == 0
 
@@ -630,7 +630,7 @@ def test_a_run_does_not_go_on_with_ratings_or_columns_that_have_changed(launch, 
     changed = pd.read_csv(tmp_path / file)
     changed = changed.replace({"rating": {1: 2}}) if file == "rows.csv" else changed.assign(age=changed.age + 1)
     changed.to_csv(tmp_path / file, index=False)
-    assert f"was trained on other {part}" in told(launch(HOMO, "--resume", only_run(tmp_path / "out")))
+    assert f"was trained on other {part}" in shown(launch(HOMO, "--resume", only_run(tmp_path / "out")))
 
 
 def test_a_kind_of_one_class_is_warned_of_and_named_beside_the_mean(launch, tmp_path):
@@ -646,14 +646,14 @@ def test_a_kind_of_one_class_is_warned_of_and_named_beside_the_mean(launch, tmp_
     assert "test auc: the macro mean is that of tale" in done.out
 
 
-def test_a_damaged_checkpoint_is_told_in_a_sentence_on_resume(launch, tmp_path):
+def test_a_damaged_checkpoint_is_reported_in_a_sentence_on_resume(launch, tmp_path):
     output = tmp_path / "out"
     assert launch(HOMO, "deepmf", *tiny(output, "opt.epochs=1")).code == 0
     run = only_run(output)
     (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
-    assert "best.safetensors in this folder holds" in told(launch(HOMO, "--resume", run))
+    assert "best.safetensors in this folder holds" in shown(launch(HOMO, "--resume", run))
     (run / "best.safetensors").unlink()
-    sentence = told(launch(HOMO, "--resume", run))
+    sentence = shown(launch(HOMO, "--resume", run))
     assert "last.pt: cannot be read, it is damaged" in sentence and "in this folder" not in sentence
 
 

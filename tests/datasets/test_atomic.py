@@ -20,7 +20,7 @@ RATING = {"from": "rating", "above": 3}
 
 @pytest.fixture
 def atomic(tmp_path):
-    """Settings of three small atomic files, and a function that writes one anew."""
+    """Settings of three small atomic files, and a function that writes one again."""
 
     def write(ending: str, text: str) -> str:
         (tmp_path / f"tiny.{ending}").write_text(text)

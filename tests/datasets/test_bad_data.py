@@ -34,7 +34,7 @@ EMPTIED = {
 DROPPABLE = {
     "label is no label": (
         ("rates.csv", "u2,b2,0", "u2,b2,2"),
-        ["rates.csv, line 4, column 'label': '2' is no label, which is 1 (liked) or 0", '"above"', DROP],
+        ["rates.csv, line 4, column 'label': '2' is no label, which is 1 (positive) or 0", '"above"', DROP],
     ),
     "label is empty": (("rates.csv", "u2,b2,0", "u2,b2,"), ["rates.csv, line 4, column 'label': an empty cell", DROP]),
     "label is nan": (("rates.csv", "u2,b2,0", "u2,b2,nan"), ["rates.csv, line 4, column 'label': 'nan' is not", DROP]),
@@ -219,7 +219,9 @@ def test_kind_without_interactions(files):
     says(files, "rates.csv: no usable interaction with an item of kind 'music'", "data.type")
 
 
-@pytest.mark.parametrize(("label", "what"), [("1", "every interaction is liked"), ("0", "no interaction is liked")])
+@pytest.mark.parametrize(
+    ("label", "what"), [("1", "every interaction is positive"), ("0", "every interaction is negative")]
+)
 def test_labels_of_one_class(files, label, what):
     files.write("rates.csv", f"user_id,item_id,label\nu1,b2,{label}\nu2,m1,{label}\n")
     says(files, f"rates.csv, column 'label': {what}", '"negatives"')
@@ -235,7 +237,7 @@ def test_labels_may_be_true_and_false(files, yes, no):
 
 
 def test_made_labels_of_one_class(files):
-    says(files, "column 'rating': no interaction is liked", "'above'", label={"from": "rating", "above": 5})
+    says(files, "column 'rating': every interaction is negative", "'above'", label={"from": "rating", "above": 5})
 
 
 def test_labels_of_one_class_in_one_kind_are_said(files):
@@ -269,7 +271,7 @@ def test_unknown_kind_in_the_interactions(files):
         files.read(type=("book", "music"))
 
 
-def test_kinds_that_cannot_be_told_apart(files):
+def test_kinds_that_cannot_be_distinguished(files):
     path = files.write("items.csv", "item_id\nb2\n")
     says(files, "items.csv, line 1: no column 'type'", "data.TYPE_FIELD", item_feat_path=path, type=("a", "b"), feat={})
     path = files.write("items.csv", "item_id,type\nb2,a\nb3,\n")
@@ -320,7 +322,7 @@ def test_empty_files_and_unknown_formats(files):
     files.write("users.csv", "\n\n")
     says(files, "users.csv: the file is empty")
     says(files, "users.parquet", "not a readable parquet", user_feat_path=files.write("users.parquet", b""))
-    says(files, "users.xls: the ending tells no format", ".csv", user_feat_path=files.write("users.xls", b"x"))
+    says(files, "users.xls: the ending names no format", ".csv", user_feat_path=files.write("users.xls", b"x"))
 
 
 def test_column_named_twice(files):

@@ -11,9 +11,9 @@ import torch
 
 from hrec.datasets import samplers
 from hrec.datasets.batches import Draw, Points
+from hrec.datasets.candidates import candidate_items
 from hrec.datasets.recdata import Feedback, Interactions, RecData, Table, TrainData
 from hrec.datasets.samplers import PerKind, Pointwise
-from hrec.datasets.unseen import unseen_items
 
 BOOKS, FILMS, USERS = 12, 8, 9
 
@@ -86,15 +86,15 @@ def test_nothing_is_drawn_from_the_random_state_that_all_share():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_implicit_rows_are_liked_and_mixed_with_unseen_items_of_the_same_kind():
+def test_implicit_rows_are_positive_and_mixed_with_negatives_of_the_same_kind():
     made = data(label=False, negatives=3)
     drawn = triples(Pointwise(made).epoch(draw()))
-    liked, others = ([t for t in drawn if t[2] == label] for label in (1, 0))
-    assert Counter(liked) == Counter(rows_of(made))
+    positive, others = ([t for t in drawn if t[2] == label] for label in (1, 0))
+    assert Counter(positive) == Counter(rows_of(made))
     assert len(others) == 3 * 33
-    seen = {(u, i) for u, i, _ in liked}
+    seen = {(u, i) for u, i, _ in positive}
     assert not seen & {(u, i) for u, i, _ in others}
-    for_each = [Counter((u, i >= BOOKS) for u, i, _ in part) for part in (liked, others)]
+    for_each = [Counter((u, i >= BOOKS) for u, i, _ in part) for part in (positive, others)]
     assert {key: 3 * n for key, n in for_each[0].items()} == for_each[1]
     assert {label for _, _, label in drawn[:20]} == {0, 1}  # mixed, not one after the other
 
@@ -105,7 +105,7 @@ def test_negatives_are_drawn_anew_every_epoch():
     assert epochs[0] != epochs[1]
 
 
-def test_rows_without_labels_are_liked():
+def test_rows_without_labels_are_positive():
     assert set(next(Pointwise(data(label=False)).epoch(draw(33))).label.tolist()) == {1}
 
 
@@ -191,7 +191,7 @@ def test_two_processes_have_the_same_kinds_in_every_step_and_together_the_whole(
 
 def test_what_users_have_not_seen_is_worked_out_once_for_all_epochs(monkeypatch: pytest.MonkeyPatch):
     made, worked_out = data(negatives=1, label=False), []
-    monkeypatch.setattr(samplers, "unseen_items", lambda *a, **b: worked_out.append(a) or unseen_items(*a, **b))
+    monkeypatch.setattr(samplers, "candidate_items", lambda *a, **b: worked_out.append(a) or candidate_items(*a, **b))
     sampler = PerKind(made)
     for epoch in range(3):
         assert list(sampler.epoch(draw(seed=epoch)))

@@ -65,8 +65,8 @@ def test_test_rows_change_nothing():
 
 
 def test_without_ratings_labels_are_averaged_and_without_both_it_is_refused():
-    liked = rows([0, 0, 1, 1], [0, 2, 0, 3], label=[1, 0, 1, 0])
-    grown = with_train_columns(parts(liked, TEST), ["mean"])
+    positive = rows([0, 0, 1, 1], [0, 2, 0, 3], label=[1, 0, 1, 0])
+    grown = with_train_columns(parts(positive, TEST), ["mean"])
     np.testing.assert_allclose(grown.train.kinds["book"].columns["train_mean"].value, [1 / 5, 0], rtol=1e-6)
     with pytest.raises(ValueError, match="needs ratings or labels"):
         with_train_columns(parts(rows([0], [0]), TEST), ["mean"])

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from hrec.datasets import encoding
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN
 
 
 def test_ids_are_text_with_leading_zeros_and_without_a_useless_fraction():
@@ -42,7 +42,7 @@ def test_vocabulary_is_sorted_and_shared():
 def test_min_count():
     (column,) = encoding.categorical([pa.array(["c", "a", "c", "b", "b", None])], min_count=2)
     assert column.values.tolist() == ["b", "c"]
-    assert column.code.tolist() == [FIRST + 1, UNSEEN, FIRST + 1, FIRST, FIRST, MISSING]
+    assert column.code.tolist() == [FIRST + 1, UNKNOWN, FIRST + 1, FIRST, FIRST, MISSING]
 
 
 def test_nothing_but_missing():
@@ -56,7 +56,7 @@ def test_lists_drop_empty_entries_and_count_rows_once():
     assert column.values.tolist() == ["a", "b", "c"] and column.offset.tolist() == [0, 3, 3, 3, 4, 5]
     assert column.code.tolist() == [FIRST, FIRST + 1, FIRST, FIRST + 2, FIRST]
     (column,) = encoding.categorical_lists([lists], min_count=2)  # a stands twice in one row, and in another
-    assert column.values.tolist() == ["a"] and column.code.tolist() == [FIRST, UNSEEN, FIRST, UNSEEN, FIRST]
+    assert column.values.tolist() == ["a"] and column.code.tolist() == [FIRST, UNKNOWN, FIRST, UNKNOWN, FIRST]
 
 
 def test_a_whole_number_is_one_category_and_one_id_however_it_is_written():

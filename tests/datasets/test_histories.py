@@ -13,7 +13,7 @@ from hrec.datasets.histories import (
     History,
     default_cells,
     item_history,
-    liked_history,
+    positive_history,
     thinned,
     transposed,
     user_history,
@@ -151,16 +151,16 @@ def test_histories_without_a_cell_are_thinned_to_themselves():
     assert cells_of(thinned(none, 1)) == [{}] * 3
 
 
-def test_a_liked_history_holds_each_liked_item_once_whatever_the_cells_are():
+def test_a_positive_history_holds_each_positive_item_once_whatever_the_cells_are():
     twice = {
         name: np.append(getattr(data().interactions, name), getattr(data().interactions, name)[2])
         for name in ("user", "item", "kind", "label", "rating")
     }
-    liked = BY_USER["liked"]
+    positive = BY_USER["liked"]
     for train in (data(), data(cells="rating"), data(**twice)):
-        assert cells_of(liked_history(train)) == liked
-    assert cells_of(liked_history(data(label=None))) == BY_USER["01"]
-    assert cells_of(liked_history(data(label=np.zeros(5, np.float32)))) == [{}] * 4
+        assert cells_of(positive_history(train)) == positive
+    assert cells_of(positive_history(data(label=None))) == BY_USER["01"]
+    assert cells_of(positive_history(data(label=np.zeros(5, np.float32)))) == [{}] * 4
 
 
 @pytest.mark.parametrize("cells", CELLS)

@@ -34,7 +34,7 @@ def settings_of(folder, rows=ROWS, header=HEADER, name="i.csv", **changes):
     return DataSettings.model_validate(given | changes)
 
 
-def told(x):
+def shown(x):
     """Each row's (user, item, device, tags, hours, review), as texts."""
     device, tags, hours, review = (x.columns[name] for name in FEAT)
     assert isinstance(device, Categorical) and isinstance(tags, CategoricalList)
@@ -64,7 +64,7 @@ def same(found, expected):
 def test_all_types_are_read_row_by_row_and_kept_in_the_cache(tmp_path):
     settings, said = settings_of(tmp_path), []
     for _ in range(2):
-        same(told(read(settings, tmp_path / "cache", said.append).interactions), WHOLE)
+        same(shown(read(settings, tmp_path / "cache", said.append).interactions), WHOLE)
     assert any("read from the cache" in line for line in said)
 
 
@@ -73,13 +73,13 @@ def test_a_setting_of_texts_is_no_stale_cache(tmp_path, changed):
     cache = tmp_path / "cache"
     read(settings_of(tmp_path), cache, lambda line: None)
     other = settings_of(tmp_path, feat=FEAT | {"review": FEAT["review"] | changed})
-    same(told(read(other, cache, lambda line: None).interactions), told(read(other, None).interactions))
+    same(shown(read(other, cache, lambda line: None).interactions), shown(read(other, None).interactions))
 
 
 def test_atomic_and_parquet_files_hold_the_same(tmp_path):
     header = "user_id:token\titem_id:token\trating:float\tdevice:token\ttags:token_seq\thours:float\treview:token_seq"
     rows = [row.replace('"', "").replace(", ", " ").replace(",", "\t").replace("|", " ") for row in ROWS]
-    same(told(read(settings_of(tmp_path, rows, header, "i.inter"), None).interactions), WHOLE)
+    same(shown(read(settings_of(tmp_path, rows, header, "i.inter"), None).interactions), WHOLE)
     table = pa.table(
         {
             "user_id": [1, 1, 2, 2],
@@ -93,24 +93,24 @@ def test_atomic_and_parquet_files_hold_the_same(tmp_path):
     )
     pq.write_table(table, tmp_path / "i.parquet")
     settings = settings_of(tmp_path).model_copy(update={"inter_feat_path": str(tmp_path / "i.parquet")})
-    same(told(read(settings, None).interactions), WHOLE)
+    same(shown(read(settings, None).interactions), WHOLE)
 
 
 def test_rows_left_out_take_their_columns_with_them(tmp_path):
     rows = ["u9,a,x,web,y,1,lost words", *ROWS[:2], ",b,4,web,y,1,lost", *ROWS[2:], "u1,a,4,tv,z,7,again"]
     data = read(settings_of(tmp_path, rows, drop_bad_rows=True), None, lambda line: None)
-    same(told(data.interactions), [*WHOLE[1:], ("tv", "z", 7, "again")])
+    same(shown(data.interactions), [*WHOLE[1:], ("tv", "z", 7, "again")])
     review = data.interactions.columns["review"]
     assert isinstance(review, Tokens) and "lost" not in review.vocabulary.tolist()
     first = read(settings_of(tmp_path, [*ROWS, rows[-1]], repeats="first"), None, lambda line: None)
-    same(told(first.interactions), WHOLE)
+    same(shown(first.interactions), WHOLE)
 
 
 def test_a_number_that_cannot_be_read_is_refused_or_left_empty(tmp_path):
     rows = [*ROWS[:3], "u2,b,4,phone,x,long,great"]
     with pytest.raises(DataError, match=r"line 5, column 'hours': 'long' is not a number"):
         read(settings_of(tmp_path, rows), None)
-    found = told(read(settings_of(tmp_path, rows, drop_bad_rows=True), None, lambda line: None).interactions)
+    found = shown(read(settings_of(tmp_path, rows, drop_bad_rows=True), None, lambda line: None).interactions)
     same(found, [*WHOLE[:3], ("phone", "x", np.nan, "great")])
 
 
@@ -128,7 +128,7 @@ def test_columns_follow_their_rows_into_the_parts_and_kinds(tmp_path):
         parts = load_split(settings.model_copy(update={"single_type": single}), None, lambda line: None)
         for part in (parts.train, parts.valid, parts.test):
             x, ids = part.interactions, np.concatenate([table.ids for table in part.kinds.values()])
-            for row, (device, tags, hours, review) in enumerate(told(x)):
+            for row, (device, tags, hours, review) in enumerate(shown(x)):
                 i = int(hours)
                 assert (device, tags) == (f"d{i}", f"t{i}") and review == (f"w{i}" if part is parts.train else "")
                 assert part.users.ids[x.user[row]] == f"u{i % 9}" and ids[x.item[row]][1:] == str(i % 7)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from hrec.datasets.candidates import candidate_items
 from hrec.datasets.columns import Numeric
 from hrec.datasets.negatives import with_negatives
 from hrec.datasets.recdata import Feedback, Interactions, RecData, Table, TrainData
-from hrec.datasets.unseen import unseen_items
 
 CPU = torch.device("cpu")
 
@@ -21,8 +21,8 @@ def data_of(user, item, books: int = 4, films: int = 6, users: int = 5, **more) 
 
 def drawn(data: TrainData) -> tuple[RecData, int]:
     how = data.feedback
-    unseen = unseen_items(data, how.popularity, True, CPU)
-    return with_negatives(data, how.negatives, unseen, torch.Generator().manual_seed(0))
+    candidates = candidate_items(data, how.popularity, True, CPU)
+    return with_negatives(data, how.negatives, candidates, torch.Generator().manual_seed(0))
 
 
 def test_drawn_items_are_of_the_kind_and_no_row_of_the_data_whatever_their_number():
@@ -40,13 +40,13 @@ def test_drawn_items_are_of_the_kind_and_no_row_of_the_data_whatever_their_numbe
 def test_popularity_is_that_of_the_part_that_is_counted():
     """The valid part's own rows say nothing of an item's popularity: four training rows weigh 4 ** 1."""
     train, asked = data_of([0, 1, 2, 3], [0, 0, 0, 0], popularity=1.0), data_of([4], [1], negatives=7000)
-    unseen = unseen_items(asked, 1.0, True, CPU, counted=train)
-    x = with_negatives(asked, 7000, unseen, torch.Generator().manual_seed(0))[0].interactions
+    candidates = candidate_items(asked, 1.0, True, CPU, counted=train)
+    x = with_negatives(asked, 7000, candidates, torch.Generator().manual_seed(0))[0].interactions
     share = np.bincount(x.item[1:], minlength=10) / 7000
     np.testing.assert_allclose(share[:4], [4 / 6, 0, 1 / 6, 1 / 6], atol=0.02)
 
 
-def test_one_unseen_item_of_ten_is_always_found():
+def test_one_candidate_of_ten_is_always_found():
     part, missing = drawn(data_of([0] * 9, range(9), books=10, negatives=100))
     assert missing == 0 and part.interactions.item[9:].tolist() == [9] * 900
 
@@ -70,7 +70,7 @@ def test_negatives_follow_the_positives_with_their_user_kind_and_time_and_withou
     assert (x.item.dtype, x.label.dtype, x.rating.dtype) == (np.int32, np.float32, np.float32)
 
 
-def test_rows_without_an_unseen_item_are_left_out_and_counted_and_their_positives_stay():
+def test_rows_without_a_negative_are_left_out_and_counted_and_their_positives_stay():
     data = data_of([0, 0, 0, 0, 1], [0, 1, 2, 3, 0], negatives=1)
     part, missing = drawn(data)
     assert missing == 4

@@ -89,7 +89,7 @@ def test_one_kind_is_split_by_itself_where_the_others_cannot_be_read(files: Path
     film = load_split(of_files(files, single_type="film"), None, said.append)
     assert sum(len(part.interactions) for part in (film.train, film.valid, film.test)) == 60
     (line,) = [line for line in said if "split by itself" in line]
-    assert line.startswith("warning: 'film' is split by itself, as other kinds cannot be read:") and "book.csv" in line
+    assert line.startswith("warning: 'film' is split alone, as other kinds cannot be read:") and "book.csv" in line
 
 
 def test_a_fault_in_the_one_kind_is_a_fault(files: Path):

@@ -134,8 +134,8 @@ def test_best_auc_is_the_mean_auc_of_labels_drawn_many_times():
     drawn = [rng.random(len(p)) < p for _ in range(200)]
     best = made.best_auc(rows)
     assert best["auc/pooled"] == pytest.approx(np.mean([roc_auc_score(y, p) for y in drawn]), abs=0.003)
-    for number, name in enumerate(made.data.kinds):
-        own = kind == number
+    for index, name in enumerate(made.data.kinds):
+        own = kind == index
         simulated = np.mean([roc_auc_score(y[own], p[own]) for y in drawn])
         assert best[f"auc/{name}"] == pytest.approx(simulated, abs=0.005)
     assert best["auc"] == pytest.approx(np.mean([best[f"auc/{name}"] for name in made.data.kinds]))
@@ -233,7 +233,7 @@ def test_authors_are_shared_by_several_books():
     assert len(authors.code) / len(authors.values) > 3
 
 
-def test_what_a_user_liked_among_books_and_music_tells_which_films_are_liked():
+def test_positives_among_books_and_music_tells_which_films_are_positive():
     data, hidden = make("small").data, truth("small")
     rows, topics = data.interactions, np.concatenate([items.topics for items in hidden.items.values()])
     seen = (topics[rows.item] - topics.mean(0)) * (rows.label - rows.label.mean())[:, None]

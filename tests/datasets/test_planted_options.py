@@ -302,8 +302,8 @@ def measured(made: planted.Planted, score: np.ndarray, known: np.ndarray, held: 
     score = score.copy()
     score[x.user[known], x.item[known]] = -np.inf
     relevant = np.zeros(score.shape, bool)
-    liked = held[x.label[held] > 0]
-    relevant[x.user[liked], x.item[liked]] = True
+    positive = held[x.label[held] > 0]
+    relevant[x.user[positive], x.item[positive]] = True
     users = np.flatnonzero(relevant.any(1))
     hit = np.take_along_axis(relevant, np.argsort(-score, axis=1)[:, :10], 1)[users]
     gain = 1 / np.log2(np.arange(10) + 2)

@@ -83,8 +83,8 @@ def genres(files, *cells: str, **settings: str) -> list[list[str]]:
 
 def test_printed_lists_in_a_file_are_read_and_said(files):
     assert genres(files, "['a|b', 'c']", "[]", "", "d|e") == [["a|b", "c"], [], [], ["d", "e"]]
-    told = ["items.csv, line 2, column 'genres'", "2 cells as", "read as lists"]
-    assert any(all(part in line for part in told) for line in files.said)
+    shown = ["items.csv, line 2, column 'genres'", "2 cells as", "read as lists"]
+    assert any(all(part in line for part in shown) for line in files.said)
     assert genres(files, "[1, 2.0]", "{2}", separator=",") == [["1", "2"], ["2"]]
 
 

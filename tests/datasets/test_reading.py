@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hrec.datasets import feedback_of
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN
 from hrec.datasets.reading import DataError
 from hrec.datasets.recdata import Feedback, RecData
 from hrec.settings import DataSettings, LabelSettings
@@ -69,10 +69,10 @@ def test_columns_and_missing_values(files):
     np.testing.assert_array_equal(music["price"].value, [1, 2])
 
 
-def test_rare_categories_are_unseen(files):
+def test_rare_categories_are_unknown(files):
     files.settings["feat"]["author"] = {"type": "token", "source": "item_book", "min_count": 2}
     author = files.read().kinds["book"].columns["author"]
-    assert author.values.tolist() == ["Ann"] and author.code.tolist() == [FIRST, UNSEEN, FIRST]
+    assert author.values.tolist() == ["Ann"] and author.code.tolist() == [FIRST, UNKNOWN, FIRST]
 
 
 def test_column_of_all_kinds_has_one_vocabulary(files):
@@ -181,7 +181,7 @@ def test_codes_of_kinds_that_name_none_leave_it_to_the_items(files):
     rows = (files.folder / "rates.csv").read_text().splitlines()
     files.write("rates.csv", "\n".join([rows[0] + ",type"] + [row + ",0" for row in rows[1:]]))
     assert pairs(files.read()) == ALL
-    assert any("the items tell the kind instead" in line for line in files.said)
+    assert any("the kinds are taken from the items instead" in line for line in files.said)
 
 
 def test_only_interactions(files):
@@ -207,8 +207,8 @@ def test_a_column_of_items_that_only_kinds_left_out_have_is_passed_over(files):
 def test_columns_of_a_kind_that_is_nowhere_are_not_read(files):
     files.settings["feat"]["mins"] = {"type": "float", "source": "item_film"}
     files.read()
-    told = "warning: data.feat.mins: source 'item_film' names no kind. Kinds: book, music. The column is not read"
-    assert told in files.said
+    shown = "warning: data.feat.mins: source 'item_film' names no kind. Kinds: book, music. The column is not read"
+    assert shown in files.said
 
 
 # --------------------------------------------------------------------------------------- labels and time
@@ -233,7 +233,7 @@ def test_implicit_labels(files):
     assert data.interactions.label.tolist() == [1] * 6
 
 
-def test_rows_that_are_all_liked_without_drawn_negatives_have_no_label(files):
+def test_rows_that_are_all_positive_without_drawn_negatives_have_no_label(files):
     files.spoil("rates.csv", "label", "x")
     data = files.read(label={"negatives": 0})
     assert data.interactions.label is None

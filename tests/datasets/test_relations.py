@@ -21,7 +21,7 @@ from hrec.datasets.reading import read
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData, keep_kinds
 from hrec.datasets.relations import Relations
 from hrec.datasets.samplers import Triplewise
-from hrec.pipeline.same_data import digests
+from hrec.pipeline.fingerprint import digests
 from hrec.settings import DataSettings
 
 SHARED = Path(os.environ.get("HREC_SHARED", Path(__file__).resolve().parents[2] / ".." / "shared"))

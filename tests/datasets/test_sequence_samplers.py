@@ -189,7 +189,7 @@ def test_an_item_makes_no_pair_with_itself():
     assert set(found) == both_ways(0, (1, 2))
 
 
-def test_negatives_are_unseen_items_of_the_kind_of_the_positive():
+def test_negatives_are_candidates_of_the_kind_of_the_positive():
     made = many()
     seen = set(zip(made.interactions.user.tolist(), made.interactions.item.tolist(), strict=True))
     batches = list(WithinSequence(made, CPU, negatives=NegativeSettings(pool=3)).epoch(draw(5)))
@@ -240,7 +240,7 @@ def seen_by(made: TrainData) -> dict[int, set[int]]:
 
 
 @pytest.mark.parametrize("same_kind", [True, False])
-def test_negatives_of_the_next_item_are_unseen_and_of_its_kind_if_asked_for(same_kind):
+def test_negatives_of_the_next_item_are_unknown_and_of_its_kind_if_asked_for(same_kind):
     made = data(MIXED)
     sampler = NextItem(made, 10, CPU, negatives=NegativeSettings(pool=3, same_kind=same_kind))
     seen, kinds = seen_by(made), set()
@@ -254,7 +254,7 @@ def test_negatives_of_the_next_item_are_unseen_and_of_its_kind_if_asked_for(same
     assert kinds == ({(False, False), (True, True)} if same_kind else {(a, b) for a in (0, 1) for b in (0, 1)})
 
 
-def test_where_a_kind_has_no_unseen_item_there_is_no_negative():
+def test_where_a_kind_has_no_candidate_there_is_no_negative():
     films = ",".join(f"0 {item} {time}" for time, item in enumerate([0, 6, 7, 8, 9, 1]))
     sampler = NextItem(data(films), 10, CPU, negatives=NegativeSettings())
     (batch,) = sampler.epoch(draw())

@@ -448,7 +448,7 @@ def test_each_row_is_set_against_items_known_as_its_own_is():
     assert done.train.negatives_from_train_only and any(0 < share < 1 for share in shares)
 
 
-def test_known_items_are_set_against_known_ones_where_others_are_set_apart():
+def test_known_items_are_set_against_known_ones_where_others_are_held_out():
     done = split(implicit(), InMatrix(by="in_matrix", unknown_items=0.3), feedback=drawing())
     known = done.train.has_rows()
     assert not known.all()
@@ -476,7 +476,7 @@ def test_in_matrix_no_item_is_new_in_validation_or_test():
     assert sorted([row for part in parts(done) for row in part]) == list(range(400))
 
 
-def test_in_matrix_sets_a_share_of_the_items_apart_and_leaves_the_rest_as_it_was():
+def test_in_matrix_holds_out_a_share_of_the_items_and_leaves_the_rest_as_it_was():
     data, said = made(400, items=(100, 200)), []
     plain = split(data, InMatrix(by="in_matrix", seed=3))
     done = split(data, InMatrix(by="in_matrix", seed=3, unknown_items=0.25), log=said.append)
@@ -485,13 +485,13 @@ def test_in_matrix_sets_a_share_of_the_items_apart_and_leaves_the_rest_as_it_was
     assert len(left) == len(read) - round(0.25 * len(read))
     for before, after in zip(parts(plain), parts(done), strict=True):
         assert [row for row in before if x.item[row] in left] == list(after)
-    assert f"{len(read) - len(left)} of {len(read)} items set apart" in " ".join(said)
+    assert f"{len(read) - len(left)} of {len(read)} items held out" in " ".join(said)
 
 
-TOLD = ["train", "test", "train", None, "valid", "test", "later"]
+NAMED = ["train", "test", "train", None, "valid", "test", "later"]
 
 
-def told(*values: str | None) -> RecData:
+def shown(*values: str | None) -> RecData:
     """Rows of seven users, with a column that tells their part."""
     data = of_users(*range(len(values)))
     column = encoding.categorical([pa.array(values, pa.string())])[0]
@@ -500,19 +500,19 @@ def told(*values: str | None) -> RecData:
 
 def test_a_column_tells_the_part_of_each_row():
     said: list[str] = []
-    assert parts(split(told(*TOLD), ColumnSplit(by="column", column="p1"), log=said.append)) == ([0, 2], [4], [1, 5])
+    assert parts(split(shown(*NAMED), ColumnSplit(by="column", column="p1"), log=said.append)) == ([0, 2], [4], [1, 5])
     assert "split by column 'p1': 2 rows dropped" in said[0]
 
 
 def test_a_share_of_the_test_rows_is_validation_where_the_column_names_none():
     way = ColumnSplit(by="column", column="p1", valid_share=0.25)
-    train, valid, test = parts(split(told("train", *["test"] * 8), way))
+    train, valid, test = parts(split(shown("train", *["test"] * 8), way))
     assert train == [0] and len(valid) == 2 and sorted(valid + test) == list(range(1, 9))
-    assert parts(split(told(*TOLD), way)) == ([0, 2], [4], [1, 5])  # where it names some, they are the ones
+    assert parts(split(shown(*NAMED), way)) == ([0, 2], [4], [1, 5])  # where it names some, they are the ones
 
 
 def test_a_column_that_is_not_there_or_tells_nothing_is_said():
     with pytest.raises(ValueError, match=r"data.split.column: 'data' has no column 'p9'"):
-        split(told(*TOLD), ColumnSplit(by="column", column="p9"))
-    with pytest.raises(ValueError, match=r"should say 'train', 'valid' or 'test'; it says 'a', 'b'"):
-        split(told("a", "b"), ColumnSplit(by="column", column="p1"))
+        split(shown(*NAMED), ColumnSplit(by="column", column="p9"))
+    with pytest.raises(ValueError, match=r"should say 'train', 'valid' or 'test'; it holds 'a', 'b'"):
+        split(shown("a", "b"), ColumnSplit(by="column", column="p1"))

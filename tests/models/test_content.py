@@ -29,9 +29,9 @@ from hrec.pipeline.stage_run import DivergedError
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings
 
-LIKED = {0: [0, 1, 3], 1: [4], 2: [0, 2, 4], 3: []}
+POSITIVES = {0: [0, 1, 3], 1: [4], 2: [0, 2, 4], 3: []}
 """User 3 has no row, nor has item 5; user 1 dislikes item 2."""
-DISLIKED = [(1, 2)]
+NEGATIVES = [(1, 2)]
 WORDS = np.array([[2, 0, 1, 0], [0, 0, 0, 0], [0, 3, 0, 4], [1, 1, 0, 0]], np.float32)
 
 
@@ -43,7 +43,7 @@ def sparse(array: np.ndarray) -> Sparse:
 
 def tiny(**more: Any) -> RecData:
     """Four books, of which words are known, and two films with a list and a vector."""
-    pairs = [(u, i, 1) for u, row in LIKED.items() for i in row] + [(u, i, 0) for u, i in DISLIKED]
+    pairs = [(u, i, 1) for u, row in POSITIVES.items() for i in row] + [(u, i, 0) for u, i in NEGATIVES]
     user, item, label = (np.array(a) for a in zip(*pairs, strict=True))
     rows = Interactions(
         user.astype(np.int32), item.astype(np.int32), (item >= 4).astype(np.int16), label.astype(np.float32)
@@ -65,15 +65,15 @@ CONTENT = np.array(  # words over the largest of their place; genres (two codes 
     ]
 )
 USERS, ITEMS = torch.arange(4), torch.arange(6)
-R = np.array([[float(i in LIKED[u]) for i in range(6)] for u in range(4)])
+R = np.array([[float(i in POSITIVES[u]) for i in range(6)] for u in range(4)])
 
 
 def weighted(model: Any) -> Any:
     """The model in float64 with weights of the order of 1, out of training."""
     model = model.double()
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(0.7 * torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(0.7 * torch.randn(p.shape, generator=torch.Generator().manual_seed(index)))
     return model.eval()
 
 
@@ -183,7 +183,7 @@ def test_a_step_that_cannot_be_solved_ends_training_with_a_sentence(error: Excep
         Trainer(OptSettings(epochs=1, early_stop=None), 0, lambda m: {}).fit(model, tiny())
 
 
-def test_nothing_to_read_and_a_name_that_is_not_there_are_told():
+def test_nothing_to_read_and_a_name_that_is_not_there_are_reported():
     data = tiny()
     bare = replace(data, kinds={kind: replace(t, columns={}) for kind, t in data.kinds.items()})
     with pytest.raises(ValueError, match="needs columns of items to read, and 'data' has none"):
@@ -263,8 +263,8 @@ def test_processes_share_the_users_of_each_block():
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_share_of_the_blocks_without_a_one_is_skipped(share: float):
     data = tiny()
-    liked = [bool(R[b.user.item(), b.item.item()]) for b in Dual(data, 1).epoch(draw(1))]
-    empty = liked.count(False)
+    positive = [bool(R[b.user.item(), b.item.item()]) for b in Dual(data, 1).epoch(draw(1))]
+    empty = positive.count(False)
     assert empty == 15 - 7
     kept = [bool(R[b.user.item(), b.item.item()]) for b in Dual(data, 1, share).epoch(draw(1))]
     assert kept.count(True) == 7 and kept.count(False) == empty - round(share * empty)
@@ -308,7 +308,7 @@ def literal_score(model: DualNet, history: np.ndarray, x: np.ndarray, depth: int
     return float(score)
 
 
-HISTORIES = np.array([[float(i in LIKED[u]) for i in range(6)] for u in range(4)])
+HISTORIES = np.array([[float(i in POSITIVES[u]) for i in range(6)] for u in range(4)])
 
 
 @pytest.mark.parametrize("design", ["basic", "multi_level", "branching"])
@@ -527,13 +527,13 @@ def test_new_users_and_new_items_are_encoded_by_the_same_networks():
     words = WORDS.copy()
     words[3] = WORDS[0]
     book = replace(data.kinds["book"], columns={"words": sparse(words)})
-    unseen = replace(data, kinds={**data.kinds, "book": book}, interactions=x.take(x.item != 3))
-    fresh = dualnet(unseen)
+    candidates = replace(data, kinds={**data.kinds, "book": book}, interactions=x.take(x.item != 3))
+    fresh = dualnet(candidates)
     vectors = fresh.item_vectors(torch.tensor([0, 3]))
     torch.testing.assert_close(vectors[0], vectors[1])
 
 
-def test_pretraining_leaves_new_items_out_unless_told():
+def test_pretraining_leaves_new_items_out_unless_the_setting_says_so():
     data = tiny()
     for every, expected in ((False, {0, 1, 2, 3, 4}), (True, set(range(6)))):
         for cls in (DualNet, CDL):
@@ -549,11 +549,11 @@ def test_the_loss_of_a_level_is_its_squared_error_of_what_it_reads():
     levels = weighted(Levels(wide, Shape((4, 3), "sigmoid")))
     decoders = weighted(Decoders(levels, "sigmoid"))
     sums = literal_sigmoid(levels)
-    for number, read in enumerate([CONTENT, sigmoid(sums[0])]):
-        back = decoders.maps[number]
-        made = sigmoid(sigmoid(sums[number]) @ array(back.weight).T + array(back.bias))
+    for index, read in enumerate([CONTENT, sigmoid(sums[0])]):
+        back = decoders.maps[index]
+        made = sigmoid(sigmoid(sums[index]) @ array(back.weight).T + array(back.bias))
         rows = torch.tensor([5, 0, 2])
-        close(decoders.loss(levels, number, rows, 0.0), ((made - read)[rows] ** 2).sum() / 3)
+        close(decoders.loss(levels, index, rows, 0.0), ((made - read)[rows] ** 2).sum() / 3)
     code = torch.sigmoid(levels(ITEMS, 2)[-1])
     below = sigmoid(array(code) @ array(decoders.maps[1].weight).T + array(decoders.maps[1].bias))
     close(decoders(levels, code), sigmoid(below @ array(decoders.maps[0].weight).T + array(decoders.maps[0].bias)))
@@ -640,8 +640,8 @@ def test_the_loss_of_cdl_is_the_rest_of_its_objective_over_the_number_of_items()
 
 @pytest.mark.parametrize("model", [cdl, dualnet])
 def test_content_of_new_items_is_not_learnt_from_without_a_word(model: Any):
-    told = [[line for line in model(all_items=every).remarks if "all_items" in line] for every in (False, True)]
-    assert told == [[], ["all_items: learns from the content of 1 items without a training row too"]]
+    shown = [[line for line in model(all_items=every).remarks if "all_items" in line] for every in (False, True)]
+    assert shown == [[], ["all_items: learns from the content of 1 items without a training row too"]]
 
 
 def test_the_vector_of_a_new_item_is_its_code_by_the_weights_of_now():
@@ -694,10 +694,12 @@ def random_rows(n: int, m: int, rng: np.random.Generator, share: float) -> tuple
 def test_rows_are_solved_exactly(d: int, b: float, at_once: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hrec.models.layers.least_squares.BUDGET", at_once)
     rng = np.random.default_rng(d)
-    liked, dense = random_rows(40, 25, rng, 0.6)
+    positive, dense = random_rows(40, 25, rng, 0.6)
     others, prior = rng.normal(size=(25, d)), rng.normal(size=(40, d))
     for before in (None, prior):
-        found = best_rows(liked, torch.tensor(others), (1.0, b), 0.3, None if before is None else torch.tensor(before))
+        found = best_rows(
+            positive, torch.tensor(others), (1.0, b), 0.3, None if before is None else torch.tensor(before)
+        )
         for row in range(40):
             c = np.where(dense[row] > 0, 1.0, b)
             left = (others * c[:, None]).T @ others + 0.3 * np.eye(d)
@@ -707,10 +709,10 @@ def test_rows_are_solved_exactly(d: int, b: float, at_once: int, monkeypatch: py
 
 def test_single_precision_is_close_enough():
     rng = np.random.default_rng(0)
-    liked, _ = random_rows(50, 200, rng, 0.3)
+    positive, _ = random_rows(50, 200, rng, 0.3)
     others = torch.tensor(rng.normal(size=(200, 30)) / 5)
-    exact = best_rows(liked, others, (1.0, 0.01), 0.1)
-    single = best_rows(liked, others.float(), (1.0, 0.01), 0.1)
+    exact = best_rows(positive, others, (1.0, 0.01), 0.1)
+    single = best_rows(positive, others.float(), (1.0, 0.01), 0.1)
     torch.testing.assert_close(single.double(), exact, rtol=1e-3, atol=1e-4)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric, Sparse, joined
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN, Categorical, CategoricalList, Dense, Numeric, Sparse, joined
 from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.models import find_model
 from hrec.models.layers import entries
@@ -31,7 +31,7 @@ def made(kinds: int = 1) -> RecData:
     }
     genres = CategoricalList(np.array([0, 2, 2]), np.array([FIRST, FIRST + 1], np.int32), GENRES)
     book = {"genre": genres, "pages": Numeric(np.array([np.nan, 90], np.float32))}
-    film = {"genre": CategoricalList(np.array([0, 1, 2]), np.array([FIRST + 1, UNSEEN], np.int32), GENRES)}
+    film = {"genre": CategoricalList(np.array([0, 1, 2]), np.array([FIRST + 1, UNKNOWN], np.int32), GENRES)}
     tables = {"book": Table(2, 0, book)} | ({"film": Table(2, 2, film)} if kinds == 2 else {})
     label = np.array([1, 0], np.float32)
     rows = Interactions(np.arange(2, dtype=np.int32), np.arange(2, dtype=np.int32), np.zeros(2, np.int16), label)
@@ -93,7 +93,7 @@ def test_one_side_alone_has_the_same_vectors():
     assert bare.of("item", item).shape == fields.of("item", item).shape
 
 
-def test_of_several_kinds_only_what_all_share_is_a_field_and_the_rest_is_told():
+def test_of_several_kinds_only_what_all_share_is_a_field_and_the_rest_is_reported():
     fields = PairFields(made(kinds=2), settings())
     assert fields.names == {"user": ["user id", "city", "age"], "item": ["item id", "genre"]}
     assert fields.remarks == [
@@ -224,10 +224,10 @@ def test_numbers_are_cut_into_buckets_of_equal_count():
 
 def test_joined_columns_tell_categories_by_their_text():
     one = Categorical(np.array([FIRST, MISSING, FIRST + 1], np.int32), np.array(["b", "a"]))
-    two = Categorical(np.array([UNSEEN, FIRST], np.int32), np.array(["a"]))
+    two = Categorical(np.array([UNKNOWN, FIRST], np.int32), np.array(["a"]))
     both = joined([one, two])
     assert isinstance(both, Categorical) and both.values.tolist() == ["a", "b"]
-    assert both.code.tolist() == [FIRST + 1, MISSING, FIRST, UNSEEN, FIRST]
+    assert both.code.tolist() == [FIRST + 1, MISSING, FIRST, UNKNOWN, FIRST]
     lists = [
         CategoricalList(np.array([0, 2]), c.code[[0, 0]], c.values)
         for c in (one, Categorical(two.code[1:], two.values))
@@ -275,9 +275,9 @@ def times(a: list[float], b: list[float]) -> list[float]:
 def perceptron(mlp: Any, x: list[float]) -> list[float]:
     linears = [layer for layer in mlp.layers if isinstance(layer, torch.nn.Linear)]
     relus = sum(isinstance(layer, torch.nn.ReLU) for layer in mlp.layers)
-    for number, layer in enumerate(linears):
+    for index, layer in enumerate(linears):
         x = [dot(row, x) + b for row, b in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)]
-        if number < relus:
+        if index < relus:
             x = [max(v, 0.0) for v in x]
     return x
 
@@ -319,7 +319,7 @@ def dcn(model: Any) -> float:
 def xdeepfm(model: Any) -> float:
     first, direct, out = vectors_of(model)[0], model.config.direct, []
     x = first
-    for number, weight in enumerate(model.cin.weights):
+    for index, weight in enumerate(model.cin.weights):
         width = len(first[0])
         maps = [
             [
@@ -328,7 +328,7 @@ def xdeepfm(model: Any) -> float:
             ]
             for h in range(weight.shape[1])
         ]
-        last = number == len(model.cin.weights) - 1
+        last = index == len(model.cin.weights) - 1
         half = len(maps) // 2
         x, shown = (maps, maps) if direct else ([], maps) if last else (maps[:half], maps[half:])
         out += [sum(m) for m in shown]

@@ -38,7 +38,7 @@ from hrec.pipeline.trainer import Trainer
 from hrec.settings import NegativeSettings, OptSettings, RunSettings
 
 KINDS = {"book": 6, "music": 5, "film": 4}
-LIKED = {
+POSITIVES = {
     "book": {0: [0, 1], 1: [2], 2: [0, 3], 3: [1]},
     "music": {0: [0, 2], 1: [1], 2: [3]},
     "film": {0: [1], 2: [0, 2], 4: [3]},
@@ -57,7 +57,7 @@ def tiny(order: tuple[str, ...] = ("book", "music", "film")) -> TrainData:
         start += KINDS[kind]
     rows = [
         (user, tables[kind].start + item, order.index(kind))
-        for kind, likes in LIKED.items()
+        for kind, likes in POSITIVES.items()
         for user, items in likes.items()
         for item in items
     ]
@@ -243,7 +243,7 @@ def test_the_score_of_cat_art_is_its_equation():
     model = build(CATART, zero_start=False).eval()
     user = torch.arange(USERS)
     tables = np.stack([array(model.users[k].weight) for k in KINDS], 1)
-    present = np.array([[bool(LIKED[k].get(u)) for k in KINDS] for u in range(USERS)])
+    present = np.array([[bool(POSITIVES[k].get(u)) for k in KINDS] for u in range(USERS)])
     mean = np.stack([tables[present[:, k], k].mean(0) for k in range(3)])
     g = perceptron(np.where(present[:, :, None], tables, array(model.cat.mask)).reshape(USERS, -1), model.cat.encoder)
     found = model.user_vectors(user).view(USERS, 3, D)
@@ -274,8 +274,8 @@ def test_a_user_new_to_a_kind_is_scored_by_what_missing_says(missing: str):
     torch.testing.assert_close(found, MISSING[missing](model))
 
 
-def test_a_user_new_to_a_kind_is_told_apart_by_the_other_kinds():
-    """Users 1 and 3 have no film: SMF ranks films alike for both, CAT-ART once trained does not."""
+def test_a_user_new_to_a_kind_is_known_by_the_other_kinds():
+    """Users 1 and 3 have no film: SMF ranks films the same for both, CAT-ART once trained does not."""
     smf, model = trained(build(SMF)), trained(build(CATART), epochs=10)
     film = torch.arange(11, 15)
     for cls, same in ((smf, True), (model, False)):
@@ -304,9 +304,9 @@ def test_the_stages_train_what_the_slides_say_and_the_rest_keeps_its_bits():
             if not torch.equal(before[name], after[name])
         }
         before = after
-    expected = {f"mf/{kind}": {f"users/{number}", f"items/{number}"} for number, kind in enumerate(kinds)}
+    expected = {f"mf/{kind}": {f"users/{index}", f"items/{index}"} for index, kind in enumerate(kinds)}
     expected |= {"cat": {"cat/encoder", "cat/decoder", "cat/mask"}}
-    expected |= {f"art/{kind}": {f"transfers/{number}", f"items/{number}"} for number, kind in enumerate(kinds)}
+    expected |= {f"art/{kind}": {f"transfers/{index}", f"items/{index}"} for index, kind in enumerate(kinds)}
     assert moved == expected
 
 
@@ -370,7 +370,9 @@ def test_the_variant_released_trains_a_copy_of_the_sources_for_each_target():
                 copy, table = model.copies[target][kind].weight, model.users[kind].weight
                 moved = (copy != table).any(1)
                 # they begin where stage 1 ended, and move for users who have rows in the target and in the source
-                assert moved.tolist() == [bool(LIKED[target].get(u) and LIKED[kind].get(u)) for u in range(USERS)]
+                assert moved.tolist() == [
+                    bool(POSITIVES[target].get(u) and POSITIVES[kind].get(u)) for u in range(USERS)
+                ]
 
 
 def test_continued_and_freeze_items_leave_nothing_to_train():
@@ -454,7 +456,7 @@ def test_a_user_without_a_positive_in_a_kind_has_the_mean_of_those_who_have_one(
     close(model.user_vectors(torch.tensor([1]))[0, 2 * D :], array(model.users["film"].weight[1]))
 
 
-def test_a_disliked_row_is_no_presence():
+def test_a_negative_row_is_no_presence():
     data = tiny()
     label = np.ones(len(data.interactions), np.float32)
     label[data.interactions.user == 3] = 0
@@ -520,7 +522,7 @@ def test_mpf_is_its_equation():
 
 
 def test_the_second_pair_is_of_the_same_user_of_each_kind_as_often():
-    """User 2 has two books, one record and two films; each kind comes a third of the time, each of its items alike."""
+    """User 2 has two books, one record and two films: each kind comes a third of the time, its items equally often."""
     sampler = WithSecondPair(tiny(), NegativeSettings(), torch.device("cpu"))
     seen = np.zeros(15)
     for seed in range(300):
@@ -534,7 +536,7 @@ def test_the_second_pair_is_of_the_same_user_of_each_kind_as_often():
             for u, i, j in zip(
                 batch.user.tolist(), batch.positive.tolist(), batch.negative[:, 0].tolist(), strict=True
             ):
-                likes = [tiny().kinds[k].start + one for k in KINDS for one in LIKED[k].get(u, [])]
+                likes = [tiny().kinds[k].start + one for k in KINDS for one in POSITIVES[k].get(u, [])]
                 assert i in likes and j not in likes
             mine = batch.positive[half:][batch.user[half:] == 2]
             seen += np.bincount(mine.numpy(), minlength=15)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hrec.datasets.batches import Draw, Pairs
-from hrec.datasets.histories import edges_of_nodes, liked_history
+from hrec.datasets.histories import edges_of_nodes, positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Interactions, RecData, Table, TrainData, keep_kinds
 from hrec.datasets.walks import RandomWalks, WalkSettings
@@ -31,17 +31,17 @@ from hrec.settings import OptSettings
 
 SIZES = {"book": 4, "film": 3, "game": 3}
 START = {"book": 0, "film": 4, "game": 7}
-LIKED = {0: [0, 1, 4, 7, 8], 1: [1, 2, 5, 8], 2: [0, 4, 5, 9], 3: [2, 7, 9], 4: [0, 1], 5: []}
-"""User 3 has no film, user 4 books alone, user 5 nothing; item 3 and item 6 are liked by nobody."""
-DISLIKED = {0: [2], 3: [4], 5: [8]}
+POSITIVES = {0: [0, 1, 4, 7, 8], 1: [1, 2, 5, 8], 2: [0, 4, 5, 9], 3: [2, 7, 9], 4: [0, 1], 5: []}
+"""User 3 has no film, user 4 books alone, user 5 nothing; item 3 and item 6 are nobody's positives."""
+NEGATIVES = {0: [2], 3: [4], 5: [8]}
 PAIRS = list(product(range(6), range(10)))
 KINDS = list(SIZES)
 CPU = torch.device("cpu")
 
 
 def tiny(order: tuple[str, ...] = ("book", "film", "game")) -> Any:
-    rows = [(u, i, 1) for u, items in LIKED.items() for i in items]
-    rows += [(u, i, 0) for u, items in DISLIKED.items() for i in items]
+    rows = [(u, i, 1) for u, items in POSITIVES.items() for i in items]
+    rows += [(u, i, 0) for u, items in NEGATIVES.items() for i in items]
     user, item, label = (np.array(a) for a in zip(*rows, strict=True))
     kind = np.searchsorted(list(START.values()), item, side="right") - 1
     x = Interactions(user.astype(np.int32), item.astype(np.int32), kind.astype(np.int16), label.astype(np.float32))
@@ -57,8 +57,8 @@ def build(cls: Any, data: RecData | None = None, **settings: Any) -> Any:
     """A model in float64 with weights of the order of 1, in evaluation."""
     model = cls(cls.Config(embedding_size=3, **settings), data or tiny()).double().eval()
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(index)))
     return model
 
 
@@ -82,7 +82,7 @@ def draw(batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> Draw:
 
 
 BATCH = Pairs(torch.tensor([0, 3, 4, 2]), torch.tensor([4, 9, 1, 0]), torch.tensor([[6, 5], [8, 8], [2, 3], [1, 3]]))
-DEGREE = np.array([[sum(kind_of(i) == k for i in LIKED[u]) for k in range(3)] for u in range(6)])
+DEGREE = np.array([[sum(kind_of(i) == k for i in POSITIVES[u]) for k in range(3)] for u in range(6)])
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "BiTGCF": (BiTGCF, {}),
     "GAMTCDR": (GAMTCDR, {"hidden": (2, 1)}),
@@ -97,8 +97,8 @@ each_model = pytest.mark.parametrize("name", MODELS)
 
 def neighbours(node: int) -> set[int]:
     if node < 6:
-        return {6 + i for i in LIKED[node]}
-    return {u for u, items in LIKED.items() if node - 6 in items}
+        return {6 + i for i in POSITIVES[node]}
+    return {u for u, items in POSITIVES.items() if node - 6 in items}
 
 
 def test_one_walk_starts_from_every_node_with_an_edge_and_follows_edges():
@@ -119,7 +119,7 @@ def test_a_walk_goes_back_by_1_over_p_and_on_by_1_over_q(settings: dict[str, flo
     came, at = torch.full((n,), 6 + 4), torch.zeros(n, dtype=torch.int64)
     count = Counter(walks._next(at, came, torch.Generator().manual_seed(0)).tolist())
     p, q = settings.get("p", 1.0), settings.get("q", 1.0)
-    weight = {6 + i: 1 / p if i == 4 else 1 / q for i in LIKED[0]}
+    weight = {6 + i: 1 / p if i == 4 else 1 / q for i in POSITIVES[0]}
     assert count.keys() == weight.keys()
     for node, w in weight.items():
         assert count[node] / n == pytest.approx(w / sum(weight.values()), abs=0.01)
@@ -301,7 +301,7 @@ def test_a_kind_without_a_positive_has_no_walk():
 def adjacency(kind: int | None = None) -> np.ndarray:
     """R / sqrt(d_u d_i) of the positives of one kind, or of all."""
     r = np.zeros((6, 10))
-    for u, i in ((u, i) for u, items in LIKED.items() for i in items if kind in (None, kind_of(i))):
+    for u, i in ((u, i) for u, items in POSITIVES.items() for i in items if kind in (None, kind_of(i))):
         r[u, i] = 1
     root = np.sqrt(np.outer(r.sum(1), r.sum(0)))
     return np.divide(r, root, out=np.zeros_like(r), where=root > 0)
@@ -447,7 +447,7 @@ def test_with_room_for_all_neighbours_a_sample_gives_what_all_give():
 
 
 def test_sampled_neighbours_are_different_and_each_as_likely():
-    layer = Neighbours(liked_history(tiny()), 3, 1, 3, 1.0)
+    layer = Neighbours(positive_history(tiny()), 3, 1, 3, 1.0)
     node = torch.tensor([0, 4, 5]).repeat(6000)  # five items, two and none
     torch.manual_seed(0)
     cells = layer.sample(node)
@@ -481,7 +481,7 @@ def test_an_evaluation_after_training_sees_weights_that_moved_uncounted():
 
 
 def test_edges_by_node_are_those_of_both_sides():
-    edges = edges_of_nodes(liked_history(tiny()))
+    edges = edges_of_nodes(positive_history(tiny()))
     assert [set(edges.index[a:b]) for a, b in zip(edges.offset, edges.offset[1:], strict=False)] == [
         neighbours(n) for n in range(16)
     ]
@@ -496,7 +496,7 @@ def with_weights_of(model: Any, other: Any, old_item: Tensor) -> None:
     for name, module in model.named_children():
         source = getattr(other, name)
         if isinstance(module, ByKind):
-            for kind in module.number:
+            for kind in module.index:
                 module[kind].load_state_dict(source[kind].state_dict())
         else:
             state = source.state_dict()
@@ -540,8 +540,8 @@ def test_negatives_are_of_the_kind_of_their_positive(name: str):
     cls, settings = MODELS[name]
     model = build(cls, **settings)
     for batch in model.sampler(tiny()).epoch(draw(4)):
-        kinds = model.kinds.number(batch.positive)[:, None]
-        assert (model.kinds.number(batch.negative.flatten()).view_as(batch.negative) == kinds).all()
+        kinds = model.kinds.index(batch.positive)[:, None]
+        assert (model.kinds.index(batch.negative.flatten()).view_as(batch.negative) == kinds).all()
     with pytest.raises(ValueError, match="leave it out"):
         cls.Config(negatives={"same_kind": False})
 

@@ -47,8 +47,8 @@ def build(cls: type[BaseModel], data: RecData | None = None, **settings: Any) ->
     """A model in float64 with weights of the order of 1."""
     model = cls(cls.Config(**settings), data or tiny()).double()
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(index)))
     return model
 
 
@@ -217,7 +217,7 @@ def test_where_negatives_are_drawn_nais_takes_a_random_cell_from_a_pair_without_
         assert {round(model.loss(one)["bce"].item(), 9) for _ in range(60)} == expected
 
 
-def test_where_disliked_rows_have_no_cell_nais_takes_as_many_cells_from_a_pair_of_either_label(board: Split):
+def test_where_negative_rows_have_no_cell_nais_takes_as_many_cells_from_a_pair_of_either_label(board: Split):
     """Or the number of cells would tell the label."""
     data = replace(board.train, feedback=Feedback("liked"))
     model = NAIS(NAIS.Config(max_history=None), data)

@@ -19,7 +19,7 @@ from hrec.models.base import BaseModel
 from hrec.models.hetero.cccf import CCCF
 from hrec.models.hetero.ddtcdr import DDTCDR
 from hrec.models.hetero.duration import DURation
-from hrec.models.layers.bags import Table as WeightTable
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.fields import Fields
 from hrec.models.layers.kinds import Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import Constant
@@ -71,8 +71,8 @@ def build(cls: type[BaseModel], data: RecData, **settings: Any) -> Any:
     """A model in double precision whose weights are all far from 0."""
     model = cls(cls.Config(**SMALL[cls] | settings), data).double().eval()
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(torch.randn(*p.shape, generator=torch.Generator().manual_seed(number), dtype=torch.float64))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(torch.randn(*p.shape, generator=torch.Generator().manual_seed(index), dtype=torch.float64))
     return model
 
 
@@ -103,7 +103,7 @@ def columns_of(item: int, token: np.ndarray | None) -> np.ndarray:
         return np.zeros(0)
     if KIND_OF[item] == "film":
         return standardised(90, 120)[item - 3 : item - 2]
-    genres = 4  # two colours after the rows for missing and unseen ones
+    genres = 4  # two colours after the rows for missing and unknown ones
     colour = token[[FIRST, FIRST + 1, MISSING][item]]
     listed = [[FIRST, FIRST + 1], [MISSING], [FIRST]][item]
     return np.array([*colour, *np.mean([token[genres + g] for g in listed], axis=0), standardised(1, 2, 3)[item]])
@@ -318,8 +318,8 @@ def test_building_ddtcdr_for_three_kinds_leaves_its_settings_as_they_are():
 def batches(data: RecData) -> dict[str, Points]:
     """All training rows, by kind."""
     x, out = data.interactions, {}
-    for number, kind in enumerate(data.kinds):
-        here = x.kind == number
+    for index, kind in enumerate(data.kinds):
+        here = x.kind == index
         user, item = (torch.from_numpy(a[here]).long() for a in (x.user, x.item))
         out[kind] = Points(user, item, torch.from_numpy(x.label[here]).double())
     return out
@@ -422,7 +422,7 @@ def test_the_summed_cross_entropy_of_undecided_logits_is_log_2_for_each_kind_tim
 
 
 def test_rows_of_a_table_are_looked_up_and_have_sparse_gradients():
-    table = WeightTable(4, 2, 1.0, dense_up_to=0)
+    table = EmbeddingTable(4, 2, 1.0, dense_up_to=0)
     rows = table.rows(ints(3, 0, 3))
     assert torch.equal(rows, table.weight[[3, 0, 3]]) and table.rows(ints()).shape == (0, 2)
     rows.sum().backward()

@@ -39,7 +39,7 @@ SOUND = [[1.0, 1], [2, -1], [0.5, 0], [NAN, NAN]]
 """Of books alone; item 3 has none."""
 TEXT = Tokens(np.array([0, 3, 3, 4, 6]), np.array([0, 1, 0, 2, 2, 1], np.int32), np.array(["a", "b", "c"]))
 """The text of item 1 is empty, and films have no text."""
-LIKED = {0: [0, 1, 3], 1: [4], 2: [0, 2, 3, 4, 5], 3: [], 4: [0, 1]}
+POSITIVES = {0: [0, 1, 3], 1: [4], 2: [0, 2, 3, 4, 5], 3: [], 4: [0, 1]}
 CPU = torch.device("cpu")
 
 
@@ -54,7 +54,7 @@ def graph() -> Relations:
 
 
 def tiny(**changes: Any) -> TrainData:
-    user, item = (np.array(a, np.int32) for a in zip(*[(u, i) for u in LIKED for i in LIKED[u]], strict=True))
+    user, item = (np.array(a, np.int32) for a in zip(*[(u, i) for u in POSITIVES for i in POSITIVES[u]], strict=True))
     x = Interactions(user, item, (item >= 4).astype(np.int16))
     of_books: dict[str, Column] = {"image": dense(IMAGE["book"]), "sound": dense(SOUND), "text": TEXT}
     kinds = {"book": Table(4, 0, of_books), "film": Table(2, 4, {"image": dense(IMAGE["film"])})}
@@ -65,8 +65,8 @@ def build(cls: type[BaseModel], data: TrainData | None = None, **settings: Any) 
     """A model in float64 with weights of the order of 1."""
     model = cls(cls.Config(**settings), data or tiny()).double()
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(index)))
     return model
 
 
@@ -87,7 +87,7 @@ def every_score(model: Any, users: int = 5, items: int = 6) -> np.ndarray:
 
 
 def pairs(pool: int = 1) -> Pairs:
-    user, positive = (torch.tensor(a) for a in zip(*[(u, i) for u in LIKED for i in LIKED[u]], strict=True))
+    user, positive = (torch.tensor(a) for a in zip(*[(u, i) for u in POSITIVES for i in POSITIVES[u]], strict=True))
     return Pairs(user, positive, (positive[:, None] + 1 + torch.arange(pool)) % 6)
 
 
@@ -372,10 +372,10 @@ def test_an_epoch_of_a_joint_loss_takes_each_pair_each_item_and_each_triple(batc
     data = tiny(relations=graph())
     pairwise = Pairwise(data, NegativeSettings(same_kind=False), CPU)
     batches = list(Jointly(pairwise, Items(data), Triplewise(data, CPU)).epoch(draw(batch_size)))
-    rows = sum(len(items) for items in LIKED.values())
+    rows = sum(len(items) for items in POSITIVES.values())
     assert len(batches) == -(-rows // batch_size) and len(batches[0]) == min(batch_size, rows)
     taken = [p for b in batches for p in zip(b.pairs.user.tolist(), b.pairs.positive.tolist(), strict=True)]
-    assert sorted(taken) == [(u, i) for u in LIKED for i in LIKED[u]]
+    assert sorted(taken) == [(u, i) for u in POSITIVES for i in POSITIVES[u]]
     for name, count in (("items", 6), ("triples", 5)):
         sizes = [len(getattr(b, name)) for b in batches]
         assert sum(sizes) >= count and max(sizes) <= -(-count // len(batches))
@@ -459,7 +459,7 @@ def edges_of(graph: Any) -> set[tuple[int, int]]:
     return set(zip(owner.tolist(), graph.of_user.index.tolist(), strict=True))
 
 
-ALL_EDGES = {(u, i) for u in LIKED for i in LIKED[u]}
+ALL_EDGES = {(u, i) for u in POSITIVES for i in POSITIVES[u]}
 
 
 @pytest.mark.parametrize("pool", [1, 2])
@@ -530,7 +530,7 @@ def test_each_epoch_prunes_other_edges_and_a_loaded_state_has_those_it_was_saved
     assert edges_of(again.left) == seen[-1]
 
 
-def test_rows_of_one_user_and_item_are_one_edge_and_disliked_items_are_none():
+def test_rows_of_one_user_and_item_are_one_edge_and_negative_items_are_none():
     x = tiny().interactions
     twice = x.take(np.concatenate([np.arange(len(x)), np.arange(len(x))]))
     label = np.ones(len(twice), np.float32)

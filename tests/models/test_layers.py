@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
-from hrec.datasets.columns import FIRST, MISSING, UNSEEN, Categorical, CategoricalList, Dense, Numeric
+from hrec.datasets.columns import FIRST, MISSING, UNKNOWN, Categorical, CategoricalList, Dense, Numeric
 from hrec.datasets.derived import with_train_columns
 from hrec.datasets.histories import History
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
@@ -71,7 +71,7 @@ def as_matrix(index: Tensor, offset: Tensor, value: Tensor, width: int) -> Tenso
 
 @any_bags
 def test_bags_are_the_product_of_a_sparse_matrix_and_the_table(content: list[list[int]]):
-    table = bags.Table(5, 3, 1.0)
+    table = bags.EmbeddingTable(5, 3, 1.0)
     csr = as_csr(content, torch.float32)
     expected = as_matrix(*csr, width=5) @ table.weight
     torch.testing.assert_close(table.bags(*csr), expected)
@@ -81,7 +81,7 @@ def test_bags_are_the_product_of_a_sparse_matrix_and_the_table(content: list[lis
 
 @any_bags
 def test_the_gradient_of_bags_is_the_dense_one_sparse_and_coalesced(content: list[list[int]]):
-    table, reference = bags.Table(5, 3, 1.0, dense_up_to=0), nn.Parameter(torch.zeros(5, 3))
+    table, reference = bags.EmbeddingTable(5, 3, 1.0, dense_up_to=0), nn.Parameter(torch.zeros(5, 3))
     index, offset, value = as_csr(content, torch.float32)
     upstream = rows(len(content), 3, seed=2)
     (gradient,) = torch.autograd.grad((table.bags(index, offset, value) * upstream).sum(), [table.weight])
@@ -95,7 +95,7 @@ def test_the_gradient_of_bags_is_the_dense_one_sparse_and_coalesced(content: lis
 
 @any_bags
 def test_the_dense_gradient_of_bags_is_the_product_with_the_transposed_matrix(content: list[list[int]]):
-    table = bags.Table(5, 3, 1.0, dense_up_to=math.inf)
+    table = bags.EmbeddingTable(5, 3, 1.0, dense_up_to=math.inf)
     index, offset, value = as_csr(content, torch.float32)
     upstream = rows(len(content), 3, seed=2)
     (gradient,) = torch.autograd.grad((table.bags(index, offset, value) * upstream).sum(), [table.weight])
@@ -124,7 +124,7 @@ def test_the_gradient_of_bags_agrees_with_finite_differences(content: list[list[
 
 
 def test_a_table_that_is_read_twice_has_the_sum_of_both_gradients():
-    table = bags.Table(5, 3, 1.0)
+    table = bags.EmbeddingTable(5, 3, 1.0)
     for index in (ints(1, 2), ints(2, 4)):
         table.bags(index, ints(0), torch.ones(2)).sum().backward()
     assert table.weight.grad.to_dense()[:, 0].tolist() == [0, 1, 2, 0, 1]
@@ -132,7 +132,7 @@ def test_a_table_that_is_read_twice_has_the_sum_of_both_gradients():
 
 @pytest.mark.parametrize(("length", "dense"), [(16, True), (17, False)])
 def test_bags_and_rows_have_a_dense_gradient_up_to_eight_rows_of_the_table_an_entry(length: int, dense: bool):
-    table = bags.Table(length, 3, 1.0)
+    table = bags.EmbeddingTable(length, 3, 1.0)
     for read in (lambda: table.bags(ints(1, 2), ints(0), torch.ones(2)), lambda: table.rows(ints(1, 2))):
         table.zero_grad()
         read().sum().backward()
@@ -141,7 +141,7 @@ def test_bags_and_rows_have_a_dense_gradient_up_to_eight_rows_of_the_table_an_en
 
 
 def test_a_table_read_densely_and_sparsely_has_the_sum_of_both_gradients():
-    table = bags.Table(17, 1, 1.0)
+    table = bags.EmbeddingTable(17, 1, 1.0)
     loss = table.rows(ints(1)).sum() + table.bags(ints(1, 2, 2), ints(0), torch.ones(3)).sum()
     loss.backward()
     assert table.weight.grad.to_dense()[:3, 0].tolist() == [0, 2, 2]
@@ -276,10 +276,10 @@ def described(**columns: Any) -> Table:
     return Table(4, 10, columns)
 
 
-COLOUR = Categorical(np.array([FIRST + 1, MISSING, UNSEEN, FIRST], np.int32), np.array(["red", "blue"]))
+COLOUR = Categorical(np.array([FIRST + 1, MISSING, UNKNOWN, FIRST], np.int32), np.array(["red", "blue"]))
 GENRES = CategoricalList(
     np.array([0, 2, 2, 3, 6]),
-    np.array([FIRST, FIRST + 2, FIRST + 1, FIRST, UNSEEN, FIRST + 2], np.int32),
+    np.array([FIRST, FIRST + 2, FIRST + 1, FIRST, UNKNOWN, FIRST + 2], np.int32),
     np.array(["a", "b", "c"]),
 )
 PRICE = Numeric(np.array([1, np.nan, 5, 3], np.float32))  # mean 3, deviation sqrt(8 / 3)
@@ -295,8 +295,8 @@ def test_fields_of_every_type_stand_side_by_side():
     embedded = [
         (w[FIRST + 1], (genre[FIRST] + genre[FIRST + 2]) / 2),
         (w[MISSING], genre[MISSING]),  # an empty list is a missing one, in its own field's row
-        (w[UNSEEN], genre[FIRST + 1]),
-        (w[FIRST], (genre[FIRST] + genre[UNSEEN] + genre[FIRST + 2]) / 3),
+        (w[UNKNOWN], genre[FIRST + 1]),
+        (w[FIRST], (genre[FIRST] + genre[UNKNOWN] + genre[FIRST + 2]) / 3),
     ]
     z = 2 / (8 / 3) ** 0.5
     numbers = torch.tensor([[-z, 0, -1, -1, 0], [0, 1, 1, 1, 0], [z, 0, 1, 1, 0], [0, 0, -1, -1, 0]])
@@ -369,7 +369,7 @@ def test_numbers_that_are_all_missing_or_all_the_same_tell_nothing():
     assert Fields(described(a=same), 2, 1.0)(ints(0, 3)).tolist() == [[0], [0]]
 
 
-def test_large_numbers_close_together_are_told_apart():
+def test_large_numbers_close_together_stay_different():
     years = Numeric(np.array([1_199_145_600, 1_299_145_600, 1_199_145_600, 1_299_145_600], np.float32))
     assert Fields(described(time=years), 2, 1.0)(ints(0, 1)).flatten().tolist() == pytest.approx([-1, 1], rel=1e-4)
 
@@ -377,7 +377,7 @@ def test_large_numbers_close_together_are_told_apart():
 # --------------------------------------------------------------------------------- mlp and towers
 
 
-def test_an_mlp_has_a_relu_between_its_layers_and_at_the_end_only_if_told():
+def test_an_mlp_has_a_relu_between_its_layers_and_at_the_end_only_if_set():
     x = rows(50, 3)
     for last_relu in (False, True):
         mlp = MLP([3, 5, 2], last_relu=last_relu)
@@ -450,8 +450,8 @@ def build(cls: type[InnerProductModel], data: RecData, **settings: Any) -> Any:
     extra = {"token_emb_size": 2, "item_map_hidden_size_list": [5, 3]} if cls is DURation else {}
     model = cls(cls.Config(**SMALL | extra | history | settings), data)
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(rows(*p.shape, seed=number))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(rows(*p.shape, seed=index))
     return model
 
 

@@ -220,7 +220,7 @@ def test_bpr_stays_finite_where_a_chance_rounds_to_0_or_1():
 
 
 def test_bce_worked_by_hand():
-    """Probabilities 3/4 and 1/5: liked and not liked cost -log 3/4 and -log 4/5."""
+    """Probabilities 3/4 and 1/5: positive and negative cost -log 3/4 and -log 4/5."""
     logit = torch.tensor([log(3), -log(4)], dtype=torch.float64)
     value = bce(logit, torch.tensor([1.0, 0.0], dtype=torch.float64)).item()
     assert value == pytest.approx(-(log(3 / 4) + log(4 / 5)) / 2, rel=1e-12)

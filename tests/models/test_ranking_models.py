@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hrec.datasets.batches import Draw, Pairs
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Interactions, RecData, Split, Table, TrainData
 from hrec.models.base import BaseModel
@@ -31,15 +31,15 @@ from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, RankingSettings
 
-LIKED = {0: [0, 1, 3], 1: [4], 2: [0, 2, 3, 4], 3: [], 4: [0, 1]}
+POSITIVES = {0: [0, 1, 3], 1: [4], 2: [0, 2, 3, 4], 3: [], 4: [0, 1]}
 """User 3 likes nothing, and nobody likes item 5."""
-DISLIKED = {0: [2], 1: [0, 5], 3: [1]}
+NEGATIVES = {0: [2], 1: [0, 5], 3: [1]}
 PAIRS = list(product(range(5), range(6)))
 
 
 def tiny(labelled: bool = True) -> RecData:
-    rows = [(u, i, 1) for u, items in LIKED.items() for i in items]
-    rows += [(u, i, 0) for u, items in DISLIKED.items() for i in items] if labelled else []
+    rows = [(u, i, 1) for u, items in POSITIVES.items() for i in items]
+    rows += [(u, i, 0) for u, items in NEGATIVES.items() for i in items] if labelled else []
     user, item, label = (np.array(a) for a in zip(*rows, strict=True))
     x = Interactions(user.astype(np.int32), item.astype(np.int32), (item >= 4).astype(np.int16))
     x = replace(x, label=label.astype(np.float32)) if labelled else x
@@ -57,8 +57,8 @@ def many(users: int = 40, items: int = 30, seed: int = 0) -> RecData:
 def matrix(data: RecData) -> np.ndarray:
     """R, or X: 1 where a user likes an item."""
     out, x = np.zeros((data.n_users, data.n_items)), data.interactions
-    liked = slice(None) if x.label is None else x.label > 0
-    out[x.user[liked], x.item[liked]] = 1
+    positive = slice(None) if x.label is None else x.label > 0
+    out[x.user[positive], x.item[positive]] = 1
     return out
 
 
@@ -66,8 +66,8 @@ def build(cls: type[BaseModel], data: RecData | None = None, **settings: Any) ->
     """A model in float64 with weights of the order of 1."""
     model = cls(cls.Config(**settings), data or tiny()).double()
     with torch.no_grad():
-        for number, p in enumerate(model.parameters()):
-            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
+        for index, p in enumerate(model.parameters()):
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(index)))
     return model
 
 
@@ -99,7 +99,7 @@ def every_score(model: BaseModel, data: RecData) -> np.ndarray:
 
 def pairs(pool: int = 2) -> Pairs:
     """A row for each like, with ``pool`` other items."""
-    user, positive = (torch.tensor(a) for a in zip(*[(u, i) for u in LIKED for i in LIKED[u]], strict=True))
+    user, positive = (torch.tensor(a) for a in zip(*[(u, i) for u in POSITIVES for i in POSITIVES[u]], strict=True))
     return Pairs(user, positive, (positive[:, None] + 1 + torch.arange(pool)) % 6)
 
 
@@ -149,9 +149,9 @@ def test_pairs_are_drawn_as_the_settings_say(cls: type[BaseModel]):
     (stage,) = model.stages(tiny())
     batches = list(stage.sampler.epoch(Draw(4, torch.Generator().manual_seed(0), torch.device("cpu"))))
     drawn = [(u, i, js) for b in batches for u, i, js in zip(b.user, b.positive, b.negative.tolist(), strict=True)]
-    assert sorted((int(u), int(i)) for u, i, _ in drawn) == [(u, i) for u in LIKED for i in LIKED[u]]
+    assert sorted((int(u), int(i)) for u, i, _ in drawn) == [(u, i) for u in POSITIVES for i in POSITIVES[u]]
     for u, _, js in drawn:
-        assert len(js) == 3 and not {*LIKED[int(u)], *DISLIKED.get(int(u), [])} & set(js)
+        assert len(js) == 3 and not {*POSITIVES[int(u)], *NEGATIVES.get(int(u), [])} & set(js)
     assert any(j >= 4 for _, i, js in drawn for j in js if i < 4)
 
 
@@ -194,7 +194,7 @@ def test_the_loss_of_lightgcn_is_bpr_and_the_norm_of_the_first_vectors(pool: int
 
 
 def test_the_gradient_of_a_step_over_the_graph_agrees_with_finite_differences():
-    graph = Graph(liked_history(tiny())).double()
+    graph = Graph(positive_history(tiny())).double()
     tables = [torch.randn(n, 2, dtype=torch.float64).requires_grad_() for n in (5, 6)]
     assert torch.autograd.gradcheck(graph, tables)
 
@@ -258,8 +258,8 @@ def dense_solution(r: np.ndarray, v: np.ndarray, a: float, b: float, l2: float |
 def weights_of_norms(model: WMF, r: np.ndarray, l2: float) -> np.ndarray:
     """l (c_i / c)^l_exponent of the rows of R, where c_i is the sum of C over the row; l of a row without a cell."""
     c = model.config
-    weight, liked = np.where(r > 0, c.a, c.b).sum(1), r.any(1)
-    return np.where(liked, l2 * (weight / weight[liked].mean()) ** c.l_exponent, l2)
+    weight, positive = np.where(r > 0, c.a, c.b).sum(1), r.any(1)
+    return np.where(positive, l2 * (weight / weight[positive].mean()) ** c.l_exponent, l2)
 
 
 def dense_objective(model: WMF, r: np.ndarray) -> float:
@@ -501,7 +501,7 @@ def test_a_ranker_scores_as_score_does(cls: type[BaseModel], monkeypatch: pytest
 def test_cooccurrences_are_the_product_of_the_matrix_with_itself(cells: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cooccurrence, "CELLS", cells)
     data = many()
-    found = list(cooccurrence.cooccurrences(liked_history(data)))
+    found = list(cooccurrence.cooccurrences(positive_history(data)))
     assert [i for here, _ in found for i in range(here.start, here.stop)] == list(range(data.n_items))
     x = matrix(data)
     close(np.concatenate([rows.toarray() for _, rows in found]), x.T @ x)

@@ -20,7 +20,7 @@ from hrec.datasets.recdata import Feedback, Interactions, Table, TrainData
 from hrec.datasets.tokens import chosen_texts
 from hrec.models.content.bpr_hft import BPRHFT
 from hrec.models.content.deepconn import NO_ROW, DeepCoNN, Documents
-from hrec.models.layers.bags import Table as WordTable
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.rows import declared_rows
 from hrec.models.layers.text_cnn import NO_WORD, TextCNN
 from hrec.pipeline.init_from import _matches
@@ -195,7 +195,7 @@ def _machine(side: Any, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_the_gradient_of_the_maximum_is_that_of_all_windows():
     torch.manual_seed(0)
-    cnn, words = TextCNN(4, 6, 3).double(), WordTable(5, 4, 0.5).double()
+    cnn, words = TextCNN(4, 6, 3).double(), EmbeddingTable(5, 4, 0.5).double()
     texts = torch.tensor([[0, 1, 2, 3, 4, 2], [3, NO_WORD, 0, 1, NO_WORD, NO_WORD], [NO_WORD] * 6])
     up = torch.randn(3, 6, dtype=torch.float64)
     (cnn(words, texts) * up).sum().backward()

@@ -25,7 +25,7 @@ from hrec.datasets.recdata import Table as Rows
 from hrec.datasets.sequences import Sequences
 from hrec.models import find_model, views
 from hrec.models.base import BaseModel
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.views.jrl import JRL
 from hrec.models.views.view import View
 from hrec.models.views.words import Words
@@ -81,7 +81,7 @@ def elu(x: np.ndarray) -> np.ndarray:
 
 def test_products_of_bags_and_their_gradients_are_those_of_gathered_rows():
     torch.manual_seed(1)
-    table = Table(6, 3, 1.0).double()
+    table = EmbeddingTable(6, 3, 1.0).double()
     left = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
     index, offset = torch.tensor([0, 5, 5, 2, 0]), torch.tensor([0, 2, 2])  # the second bag is empty
     bag = torch.tensor([0, 0, 2, 2, 2])
@@ -97,7 +97,7 @@ def test_products_of_bags_and_their_gradients_are_those_of_gathered_rows():
 
 
 def test_the_weights_of_a_bag_have_a_gradient():
-    table = Table(6, 3, 1.0).double()
+    table = EmbeddingTable(6, 3, 1.0).double()
     value = torch.randn(4, dtype=torch.float64, requires_grad=True)
     index, offset = torch.tensor([1, 4, 4, 0]), torch.tensor([0, 3])
     assert torch.autograd.gradcheck(lambda v: table.bags(index, offset, v), (value,))

@@ -65,8 +65,8 @@ def test_the_same_weights_make_the_same_file(tmp_path):
 
 def test_the_best_checkpoint_says_which_epoch_it_is_of(saved):
     with safe_open(saved.best, "pt") as file:
-        told = json.loads(file.metadata()["best"])
-    assert told | {"digest": ""} == {"stage": "train", "epoch": "3", "digest": ""}
+        shown = json.loads(file.metadata()["best"])
+    assert shown | {"digest": ""} == {"stage": "train", "epoch": "3", "digest": ""}
 
 
 @pytest.mark.parametrize("name", ["best", "last"])
@@ -119,7 +119,7 @@ def test_a_first_write_that_fails_leaves_nothing(tmp_path):
     assert names(tmp_path) == [] and "written before it" not in str(caught.value)
 
 
-def test_a_mistake_in_the_program_is_not_told_as_a_full_disk(tmp_path):
+def test_a_mistake_in_the_program_is_not_reported_as_a_full_disk(tmp_path):
     def wrong(path: Path) -> None:
         path.write_text("half")
         raise KeyError("x")
@@ -130,7 +130,7 @@ def test_a_mistake_in_the_program_is_not_told_as_a_full_disk(tmp_path):
 
 
 def test_room_is_asked_for_where_there_may_be_none(tmp_path):
-    def told(error: Exception) -> str:
+    def shown(error: Exception) -> str:
         def wrong(path: Path) -> None:
             raise error
 
@@ -138,11 +138,11 @@ def test_room_is_asked_for_where_there_may_be_none(tmp_path):
             write_whole(tmp_path / "file", wrong)
         return str(caught.value)
 
-    assert told(OSError(errno.ENOSPC, "No space left on device")).endswith("(No space left on device). Make room.")
-    assert told(OSError(errno.EACCES, "Permission denied")).endswith("could not be written (Permission denied).")
+    assert shown(OSError(errno.ENOSPC, "No space left on device")).endswith("(No space left on device). Make room.")
+    assert shown(OSError(errno.EACCES, "Permission denied")).endswith("could not be written (Permission denied).")
 
 
-def test_a_folder_that_is_gone_is_told_in_a_sentence(tmp_path):
+def test_a_folder_that_is_gone_is_reported_in_a_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="could not be written"):
         Checkpoints(tmp_path / "gone").save_last({})
     with pytest.raises(CheckpointError, match="could not be written"):
@@ -197,7 +197,7 @@ write_whole(Path({str(saved.last)!r}), write)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "cut late", "noise"])
-def test_a_damaged_checkpoint_is_told_in_a_sentence(saved, damage):
+def test_a_damaged_checkpoint_is_reported_in_a_sentence(saved, damage):
     for path, load in ((saved.last, lambda: saved.load_last(CPU)), (saved.best, lambda: saved.load_best(layer(0)))):
         whole = path.read_bytes()
         path.write_bytes(
@@ -215,7 +215,7 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence(saved, damage):
         assert "\n" not in message and "()" not in message
 
 
-def test_a_checkpoint_that_is_not_there_is_told_in_a_sentence(tmp_path):
+def test_a_checkpoint_that_is_not_there_is_reported_in_a_sentence(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(CheckpointError, match="nothing to continue from"):
         checkpoints.load_last(CPU)
@@ -251,6 +251,6 @@ def test_weights_of_another_model_are_refused_with_a_sentence(saved, other):
 
 
 @pytest.mark.parametrize("state", [{"a": 1}, {"position": {}, "model": 3}, {"position": {"x": 3}, "model": {}}])
-def test_a_state_that_is_none_of_a_run_is_told_in_a_sentence(state: dict):
+def test_a_state_that_is_none_of_a_run_is_reported_in_a_sentence(state: dict):
     with pytest.raises(CheckpointError, match=r"run/last\.pt: it is not the state of a run"):
         Position.of(state, Path("run/last.pt"))

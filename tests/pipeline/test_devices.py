@@ -46,7 +46,7 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(no_gpu):
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:0"])
-def test_a_gpu_that_is_not_there_is_told_in_a_sentence(no_gpu, wanted):
+def test_a_gpu_that_is_not_there_is_reported_in_a_sentence(no_gpu, wanted):
     with pytest.raises(
         ConfigError, match=f"device '{wanted}': this machine has no usable GPU; use --device cpu or auto"
     ):
@@ -54,7 +54,7 @@ def test_a_gpu_that_is_not_there_is_told_in_a_sentence(no_gpu, wanted):
 
 
 @pytest.mark.parametrize("wanted", ["banana", "", "cuda:", "cuda:x", "cuda:-1", "gpu", "CPU"])
-def test_what_is_no_device_is_told_in_a_sentence(three_gpus, wanted):
+def test_what_is_no_device_is_reported_in_a_sentence(three_gpus, wanted):
     with pytest.raises(ConfigError, match=f"device '{wanted}': write auto, cpu, cuda or cuda:<number>"):
         pick_device(wanted)
 
@@ -68,7 +68,7 @@ def test_a_gpu_is_picked_by_its_number(three_gpus):
     assert pick_device("cuda:2") == torch.device("cuda", 2)
 
 
-def test_a_number_past_the_last_gpu_is_told_in_a_sentence(three_gpus):
+def test_a_number_past_the_last_gpu_is_reported_in_a_sentence(three_gpus):
     with pytest.raises(ConfigError, match=r"this machine has 3 GPU\(s\), cuda:0 to cuda:2"):
         pick_device("cuda:3")
 

@@ -115,13 +115,13 @@ def test_metrics_are_those_of_each_kind_of_all_rows_and_the_mean_of_the_kinds(pa
 
 
 def test_a_model_that_knows_one_kind_is_right_for_that_kind_alone(part):
-    class Told(Plain):
+    class Fixed(Plain):
         def score(self, user: Tensor, item: Tensor) -> Tensor:
             x = part.interactions
             assert user.tolist() == x.user.tolist() and item.tolist() == x.item.tolist()
             return torch.from_numpy(np.where(x.kind == 0, x.label, -x.label))
 
-    got = Evaluator(["auc"]).measure(Told(), part)
+    got = Evaluator(["auc"]).measure(Fixed(), part)
     assert (got["auc/book"], got["auc/film"], got["auc"]) == (1.0, 0.0, 0.5)
 
 

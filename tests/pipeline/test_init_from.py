@@ -144,7 +144,7 @@ def test_parts_of_a_kind_are_matched_by_its_name(finished, new, tmp_path):
     source = finished("duration")
     model, _, _, said = started(config_of("duration", new, tmp_path, init_from=str(source)))
     theirs = load_finished(source, CPU).model
-    assert model.maps.number != theirs.maps.number
+    assert model.maps.index != theirs.maps.index
     for kind in ("book", "film"):
         weights = zip(model.maps[kind].parameters(), theirs.maps[kind].parameters(), strict=True)
         assert all(torch.equal(own, other) for own, other in weights)

@@ -31,7 +31,7 @@ def config_of(name: str, *overrides: str) -> LoadedConfig:
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "told"),
+    ("name", "overrides", "shown"),
     [
         ("popularity", ['metrics=["ndcg@1000000000000"]'], r"metrics: 'ndcg@1000000000000': .* GB"),
         ("popularity", ['metrics=["recall@' + "9" * 40 + '"]'], r"metrics: 'recall@9+': .* bytes of memory"),
@@ -47,8 +47,8 @@ def config_of(name: str, *overrides: str) -> LoadedConfig:
         ("duration", ["model.token_emb_size=100000000000"], r"model.token_emb_size=100,000,000,000: .* GB"),
     ],
 )
-def test_a_size_that_memory_cannot_hold_is_refused_by_name(name: str, overrides: list[str], told: str, tmp_path: Path):
-    with pytest.raises(TooLargeError, match=told):
+def test_a_size_that_memory_cannot_hold_is_refused_by_name(name: str, overrides: list[str], shown: str, tmp_path: Path):
+    with pytest.raises(TooLargeError, match=shown):
         run(config_of(name, f"path.output={tmp_path}", *overrides), show=False)
     assert not list(tmp_path.iterdir())
 

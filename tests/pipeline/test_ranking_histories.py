@@ -91,7 +91,7 @@ def test_candidates_are_sampled_within_the_kind_of_each_positive():
     drawn = ranking._drawn(parts.test, CPU)
     assert drawn is not None
     seen = {(int(u), int(i)) for u, i in zip(*ranking.hidden(parts.test), strict=True)}
-    liked = {divmod(key, 55) for key in ranking.relevant(parts.test).tolist()}
+    positive = {divmod(key, 55) for key in ranking.relevant(parts.test).tolist()}
     both = 0
     for user in range(40):
         of_user = set(drawn.item[drawn.offset[user] : drawn.offset[user + 1]].tolist())
@@ -100,7 +100,7 @@ def test_candidates_are_sampled_within_the_kind_of_each_positive():
         here = 0
         for start, stop in ((0, 30), (30, 55)):
             inside = {i for i in of_user if start <= i < stop}
-            own = {i for u, i in liked if u == user and start <= i < stop}
+            own = {i for u, i in positive if u == user and start <= i < stop}
             assert own <= inside and len(inside) == (len(own) + 4 if own else 0)
             here += bool(own)
         both += here == 2

@@ -68,24 +68,26 @@ OTHERS = {
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_values_are_those_of_torchmetrics(name: str, k: int):
     rng = np.random.default_rng(k)
-    score, liked = rng.random((50, 40)), rng.random((50, 40)) < 0.1
-    liked[:, 3] |= ~liked.any(1)
+    score, positive = rng.random((50, 40)), rng.random((50, 40)) < 0.1
+    positive[:, 3] |= ~positive.any(1)
     order = np.argsort(-score, axis=1)
-    ours = of_users(f"{name}@{k}", Lists(np.arange(50), order, np.take_along_axis(liked, order, 1), liked.sum(1)))
-    theirs = [float(OTHERS[name](torch.tensor(s), torch.tensor(t), top_k=k)) for s, t in zip(score, liked, strict=True)]
+    ours = of_users(f"{name}@{k}", Lists(np.arange(50), order, np.take_along_axis(positive, order, 1), positive.sum(1)))
+    theirs = [
+        float(OTHERS[name](torch.tensor(s), torch.tensor(t), top_k=k)) for s, t in zip(score, positive, strict=True)
+    ]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_map_over_the_whole_list_is_that_of_torchmetrics():
     """Cut off at k, theirs divides by the hits found; ours, like trec_eval, by what is relevant."""
     rng = np.random.default_rng(0)
-    score, liked = rng.random((30, 25)), rng.random((30, 25)) < 0.2
-    liked[:, 3] |= ~liked.any(1)
+    score, positive = rng.random((30, 25)), rng.random((30, 25)) < 0.2
+    positive[:, 3] |= ~positive.any(1)
     order = np.argsort(-score, axis=1)
-    ours = of_users("map@25", Lists(np.arange(30), order, np.take_along_axis(liked, order, 1), liked.sum(1)))
+    ours = of_users("map@25", Lists(np.arange(30), order, np.take_along_axis(positive, order, 1), positive.sum(1)))
     theirs = [
         float(retrieval.retrieval_average_precision(torch.tensor(s), torch.tensor(t)))
-        for s, t in zip(score, liked, strict=True)
+        for s, t in zip(score, positive, strict=True)
     ]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

@@ -51,7 +51,7 @@ def test_run_folders_made_in_the_same_second_have_names_of_their_own(tmp_path, m
     assert {path.name for path in made} == {stem, *(f"{stem}-{n}" for n in range(2, 25))}
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"cannot be made \(.*\); set path.output"):
         RunFolder.create(tmp_path / "file", "DMF")
@@ -67,7 +67,7 @@ def test_what_is_said_goes_to_the_log_and_to_the_terminal_where_shown(folder, ca
     assert capsys.readouterr().out == "loud\ntwo lines\n"
 
 
-def test_a_log_that_cannot_be_written_is_told_in_a_sentence(folder):
+def test_a_log_that_cannot_be_written_is_reported_in_a_sentence(folder):
     (folder.path / "log.txt").mkdir()
     (folder.path / "log.jsonl").mkdir()
     with pytest.raises(CheckpointError, match=r"log\.txt: could not be written"):
@@ -111,7 +111,7 @@ def test_a_half_written_last_line_is_passed_over(folder, kept):
 
 
 @pytest.mark.parametrize("line", [b'{"stage": "train", "ep', b"5", b"\xff\xfe", b"{}"])
-def test_a_damaged_line_in_the_middle_is_told(folder, line: bytes):
+def test_a_damaged_line_in_the_middle_is_reported(folder, line: bytes):
     folder.epoch(row("train", 1))
     whole = (folder.path / "log.jsonl").read_bytes()
     (folder.path / "log.jsonl").write_bytes(whole + line + b"\n" + whole)

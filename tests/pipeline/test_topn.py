@@ -79,15 +79,15 @@ SCORES = torch.tensor([[9.0, 1, 8, 3, 2], [5, 4, 3, 2, 1], [1, 2, 3, 4, 5]])
 
 def part(pairs: list[tuple[int, int]], label: list[float] | None = None) -> RecData:
     user, item = (np.array([p[i] for p in pairs], np.int32) for i in (0, 1))
-    liked = None if label is None else np.array(label, np.float32)
-    x = Interactions(user, item, (item >= 2).astype(np.int16), liked)
+    positive = None if label is None else np.array(label, np.float32)
+    x = Interactions(user, item, (item >= 2).astype(np.int16), positive)
     return TrainData(Table(3), {"book": Table(2), "film": Table(3, 2)}, x, "data")
 
 
 PARTS = Split(part(TRAIN), part(VALID), part(TEST))
 
 
-class Told(BaseModel):
+class Fixed(BaseModel):
     """Scores that are given."""
 
     def __init__(self, scores: Tensor = SCORES) -> None:
@@ -99,7 +99,7 @@ class Told(BaseModel):
 
 
 def measured(*metrics: str, parts: Split = PARTS, scores: Tensor = SCORES, **settings: object) -> dict[str, float]:
-    return Ranking(RankingSettings(**settings), metrics, parts).measure(Told(scores), parts.test)
+    return Ranking(RankingSettings(**settings), metrics, parts).measure(Fixed(scores), parts.test)
 
 
 def test_seen_items_are_no_candidates_and_recall_divides_by_what_the_user_likes():
@@ -160,7 +160,7 @@ def test_new_items_of_the_part_are_those_that_somebody_likes_there():
     assert got == got | {"recall@1": 1.0, "coverage@1": 1.0}
 
 
-def test_disliked_rows_are_not_relevant_and_a_part_without_users_has_no_value():
+def test_negative_rows_are_not_relevant_and_a_part_without_users_has_no_value():
     labels = Split(part(TRAIN), part(VALID), part(TEST, [1, 0, 0, 0, 1]))
     assert measured("recall@3", parts=labels)["recall@3"] == 1
     nothing = Split(part(TRAIN), part(VALID), part([]))
@@ -177,7 +177,7 @@ def test_all_equal_scores_recommend_the_first_items():
     assert measured("hit@1", scores=torch.zeros(3, 5))["hit@1"] == pytest.approx(2 / 3)  # 1, 0 and 0 come first
 
 
-def test_sampled_candidates_are_the_liked_and_that_many_unseen_ones_drawn_once():
+def test_sampled_candidates_are_the_positives_and_that_many_others_drawn_once():
     rng = np.random.default_rng(0)
     user, item = np.divmod(rng.permutation(40 * 60)[:600], 60)
     x = Interactions(user.astype(np.int32), item.astype(np.int32), np.zeros(600, np.int16))
@@ -186,10 +186,10 @@ def test_sampled_candidates_are_the_liked_and_that_many_unseen_ones_drawn_once()
     ranking = Ranking(RankingSettings(sampled=7), ["recall@3"], parts)
     drawn = ranking._drawn(parts.test, torch.device("cpu"))
     assert drawn is not None
-    liked, seen = set(ranking.relevant(parts.test).tolist()), set((user[:400] * 60 + item[:400]).tolist())
+    positive, seen = set(ranking.relevant(parts.test).tolist()), set((user[:400] * 60 + item[:400]).tolist())
     for u in range(40):
         of_user = drawn.item[drawn.offset[u] : drawn.offset[u + 1]].tolist()
-        own = [i for i in of_user if u * 60 + i in liked]
+        own = [i for i in of_user if u * 60 + i in positive]
         assert len(set(of_user)) == len(of_user) and not {u * 60 + i for i in of_user} & seen
         assert len(of_user) == (len(own) + 7 if own else 0)
     again = ranking._drawn(parts.test, torch.device("cpu"))
@@ -212,7 +212,7 @@ class Inner(InnerProductModel):
 @pytest.mark.parametrize("rows_at_once", [1, 2, 7, 16_384])
 def test_a_ranker_gives_what_score_gives(rows_at_once: int):
     user, item = torch.arange(3), torch.arange(5)
-    for model in (Told(), Inner()):
+    for model in (Fixed(), Inner()):
         model.rows_at_once = rows_at_once  # type: ignore[misc]
         with torch.no_grad():
             pairs = model.score(user.repeat_interleave(5), item.repeat(3)).view(3, 5)
@@ -236,12 +236,12 @@ def test_processes_that_share_the_users_measure_what_one_does(monkeypatch: pytes
 
         monkeypatch.setattr(torch.distributed, "all_gather_object", send)
         ranking = Ranking(RankingSettings(), metrics, PARTS, Processes(rank, world))
-        assert ranking.measure(Told(), PARTS.test) == pytest.approx(alone, nan_ok=True)
+        assert ranking.measure(Fixed(), PARTS.test) == pytest.approx(alone, nan_ok=True)
 
 
 def test_the_evaluator_measures_rows_and_lists_together():
     labelled = replace(PARTS, test=part(TEST, [1, 0, 1, 0, 1]))
-    got = Evaluator(["auc", "recall@2"], ranking=(RankingSettings(), labelled)).measure(Told(), labelled.test)
+    got = Evaluator(["auc", "recall@2"], ranking=(RankingSettings(), labelled)).measure(Fixed(), labelled.test)
     assert {"auc", "auc/pooled", "recall@2", "recall@2/film", "recall@2/warm_users"} <= got.keys()
     with pytest.raises(ValueError, match="recall@2 needs"):
         Evaluator(["recall@2"])
@@ -249,6 +249,6 @@ def test_the_evaluator_measures_rows_and_lists_together():
 
 def test_each_users_value_stands_at_the_users_number():
     only = replace(PARTS, test=part([(0, 1), (0, 3), (2, 0), (2, 3)]))
-    of_each = Ranking(RankingSettings(), ["recall@1", "coverage@1"], only).of_each_user(Told(), only.test)
+    of_each = Ranking(RankingSettings(), ["recall@1", "coverage@1"], only).of_each_user(Fixed(), only.test)
     assert of_each.keys() == {"recall@1"}
     np.testing.assert_array_equal(of_each["recall@1"], [1 / 2, np.nan, 1 / 2])

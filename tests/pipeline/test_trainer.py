@@ -23,7 +23,7 @@ from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Stage
 from hrec.models.general.dmf import DMF
-from hrec.models.layers.bags import Table as WeightTable
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.pipeline.checkpoints import Checkpoints
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.optimizers import Optimizers, RowWiseAdam, Scheduler, clip_gradients
@@ -263,12 +263,12 @@ def test_row_wise_adam_leaves_rows_that_are_not_used_bit_for_bit(decay):
 def test_adam_on_sparse_gradients_equals_torchs_adam_on_dense_ones(tiny, clip):
     ours, theirs = dmf(tiny), dmf(tiny)
     for module in theirs.modules():
-        if isinstance(module, WeightTable):
+        if isinstance(module, EmbeddingTable):
             module.weight.dense_up_to = math.inf
     hyper = {"lr": 0.01, "weight_decay": 1e-3}
     optimizers = Optimizers(ours.parameters(), StageSettings(hyper_params=hyper, clip_grad=clip))
     for module in ours.modules():
-        if isinstance(module, WeightTable):
+        if isinstance(module, EmbeddingTable):
             module.weight.dense_up_to = 0.0
     reference = torch.optim.Adam(theirs.parameters(), **hyper)
     for batch in Pointwise(tiny).epoch(Draw(512, torch.Generator().manual_seed(0), CPU)):
@@ -292,7 +292,7 @@ class Lookup(BaseModel):
 
     def __init__(self, rows: int) -> None:
         super().__init__(self.Config(), NOTHING)
-        self.table = WeightTable(rows, 2, 1.0)
+        self.table = EmbeddingTable(rows, 2, 1.0)
 
     def stages(self, data):
         yield Stage("train", self.loss, Drawn(data, self.draw), list(self.parameters()))
@@ -540,7 +540,7 @@ def test_a_stage_that_is_not_measured_trains_to_its_end_and_keeps_the_last_weigh
     assert same(model, plain) and not (tmp_path / "best.safetensors").exists()
 
 
-def test_a_scheduler_that_waits_for_a_metric_is_told_to_do_nothing_in_a_stage_that_is_not_measured():
+def test_a_scheduler_that_waits_for_a_metric_is_reported_to_do_nothing_in_a_stage_that_is_not_measured():
     def said(measured: bool) -> list[str]:
         model = Toy(("first",))
         (stage,) = model.stages(NOTHING)
@@ -712,7 +712,7 @@ def test_one_seed_gives_one_result_whatever_was_drawn_before(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_is_told_with_step_term_and_the_last_checkpoint(tmp_path, value):
+def test_a_loss_that_is_not_finite_is_reported_with_step_term_and_the_last_checkpoint(tmp_path, value):
     model = Toy()
     model.poison = (8, value)  # epoch 2, step 3
     with pytest.raises(DivergedError) as caught:
@@ -763,7 +763,7 @@ def test_the_step_that_diverged_is_counted_right_after_many_steps():
     assert "checkpoint" not in str(caught.value)
 
 
-def test_scores_that_are_nan_are_told_as_divergence(tiny):
+def test_scores_that_are_nan_are_reported_as_divergence(tiny):
     settings = opt(hyper_params={"lr": 1e30}, batch_size=5000)
     with pytest.raises(DivergedError, match=r"stage 'train', after epoch 1: .*NaN"):
         trainer(settings, measure=lambda m: Evaluator(["auc"]).measure(m, tiny)).fit(dmf(tiny), tiny)

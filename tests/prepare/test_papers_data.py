@@ -108,7 +108,7 @@ def test_a_source_without_a_download_says_where_its_files_are(capsys):
     assert "--from FOLDER" in said and "https://github.com/HKUDS/DiffMM" in said
 
 
-def test_unseen_users_of_food_and_kitchen_have_no_training_row(tmp_path):
+def test_unknown_users_of_food_and_kitchen_have_no_training_row(tmp_path):
     rows = [("train_A", "a", 3, "Food"), ("train_overlap", "b", 4, "Kitchen"), ("test", "c", 3, "Food")]
     made = [
         {"part": part, "user_id": user, "position": n, "item_id": f"{kind[0]}{n}", "domain": kind}

@@ -86,7 +86,7 @@ def test_epinions(tmp_path, capsys):
     assert settings("epinions").type == ("book", "film", "music")
     said = capsys.readouterr().out
     assert "1 of 6 rows repeat" in said
-    assert "items that stand in two kinds: 1;" in said
+    assert "items in two kinds: 1;" in said
 
 
 def test_epinions_zip_mats_and_parquet_give_the_same_tables(tmp_path):
@@ -385,7 +385,7 @@ def test_citeulike_splits_become_columns(tmp_path):
     assert citeulike.main(["--from", "raw"]) == 0
     rows = table("citeulike", "interactions")
     assert rows["p1"].tolist() == ["test", "train", "train", "test", "test", "train"]
-    assert [told if isinstance(told, str) else None for told in rows["cold"]] == [
+    assert [shown if isinstance(shown, str) else None for shown in rows["cold"]] == [
         *("train", "train", "valid", None, "test", "train")
     ]
     how = settings("citeulike-p1")

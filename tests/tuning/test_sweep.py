@@ -415,14 +415,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_space_is_told_with_file_key_and_remedy(
+def test_a_bad_space_is_reported_with_file_key_and_remedy(
     name: str, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture
 ):
     space, message = BAD[name]
     path = write(tmp_path / "space.json", space)
     assert sweep.main(words) == 2
-    told = capsys.readouterr().err
-    assert message in told and all(line.startswith(f"{path}: ") for line in told.splitlines())
+    shown = capsys.readouterr().err
+    assert message in shown and all(line.startswith(f"{path}: ") for line in shown.splitlines())
     assert not (tmp_path / "out").exists()
 
 
@@ -440,6 +440,6 @@ def test_a_bad_space_is_told_with_file_key_and_remedy(
         (["modle.alpha=1"], "modle"),
     ],
 )
-def test_a_bad_command_line_is_told(more: list[str], message: str, words: list[str], capsys: pytest.CaptureFixture):
+def test_a_bad_command_line_is_reported(more: list[str], message: str, words: list[str], capsys: pytest.CaptureFixture):
     assert sweep.main([*words, *more]) == 2
     assert message in capsys.readouterr().err

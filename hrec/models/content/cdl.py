@@ -7,10 +7,10 @@ al.; as printed there it makes x~ of x~). With x~ the content x with masking noi
     1/2 sum_ij c_ij (R_ij - u_i . v_j)^2 + l_u/2 sum_i |u_i|^2 + l_v/2 sum_j |v_j - enc(x~_j)|^2
         + l_n/2 sum_j |dec(enc(x~_j)) - x_j|^2 + l_w/2 |W|^2,   c_ij = a where R_ij = 1, b elsewhere.
 
-Before each epoch U and V are solved in closed form with the codes of the clean content as prior means of V; in the
-epoch the weights of the autoencoder descend on the last three terms, noise and dropout on. As in the authors' Matlab
-code all layers are sigmoids and the autoencoder is pretrained layer by layer; their MXNet demonstration has ReLU and no
-pretraining (``activation``). As in Wang and Blei's code, items without a training row have no cells: they weigh in no
+Before each epoch U and V are solved in closed form, with the codes of the clean content as prior means of V. In the
+epoch the weights of the autoencoder descend on the last three terms, with noise and dropout. As in the authors' Matlab
+code all layers are sigmoids and the autoencoder is pretrained layer by layer. Their MXNet demonstration has ReLU and no
+pretraining (``activation``). As in Wang and Blei's code, items without a training row have no cells. They count in no
 u_i, and their vector is their code.
 """
 
@@ -25,13 +25,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Rows
-from hrec.datasets.histories import liked_history, transposed
+from hrec.datasets.histories import positive_history, transposed
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Items
 from hrec.models.base import InnerProductModel, Reads, Stage
 from hrec.models.layers.bags import Cells, RaggedRows
-from hrec.models.layers.content import ContentSettings, content, told_of_all_items
+from hrec.models.layers.content import ContentSettings, content, describe_all_items
 from hrec.models.layers.least_squares import best_rows
 from hrec.models.layers.levels import Decoders, Levels, Shape
 from hrec.settings import CellWeights
@@ -83,14 +83,14 @@ class CDL(InnerProductModel):
         self._begin_at_the_mean()
         self.users = nn.Parameter(torch.randn(data.n_users, config.widths[-1]) * 0.01)
         self.items = nn.Parameter(torch.randn(data.n_items, config.widths[-1]) * 0.01)
-        liked = liked_history(data)
-        self.liked, self.liked_by = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
+        positive = positive_history(data)
+        self.positive, self.positive_by = RaggedRows.of(positive), RaggedRows.of(transposed(positive))
         known = torch.from_numpy(data.has_rows())
         self.register_buffer("known", known)
         self.walked = data.n_items if config.all_items else max(1, int(known.sum()))
         wide = self.encoder.first.wide
         self.remarks.append(f"the autoencoder reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
-        self.remarks += told_of_all_items(data, config.all_items)
+        self.remarks += describe_all_items(data, config.all_items)
 
     @torch.no_grad()
     def _begin_at_the_mean(self) -> None:
@@ -101,21 +101,21 @@ class CDL(InnerProductModel):
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
         sampler, last = Items(data, self.config.all_items), len(self.config.widths) - 1
-        for number in range(last + 1) if self.config.pretrain else ():
+        for level in range(last + 1) if self.config.pretrain else ():
             yield Stage(
-                f"pretrain/{number + 1}",
-                partial(self._layer_loss, number),
+                f"pretrain/{level + 1}",
+                partial(self._layer_loss, level),
                 sampler,
-                [*self.encoder.level_parts(number), *self.decoder.maps[number].parameters()],
+                [*self.encoder.level_parts(level), *self.decoder.maps[level].parameters()],
                 group="pretrain",
-                then=self._begin if number == last else lambda: None,
+                then=self._begin if level == last else lambda: None,
                 measured=False,
             )
-        moving = [*self.encoder.parameters(), *self.decoder.parameters()]
-        yield Stage("train", self.loss, sampler, moving, each_epoch=self.solve)
+        trainable = [*self.encoder.parameters(), *self.decoder.parameters()]
+        yield Stage("train", self.loss, sampler, trainable, each_epoch=self.solve)
 
-    def _layer_loss(self, number: int, batch: Rows) -> dict[str, Tensor]:
-        return {"reconstruction": self.decoder.loss(self.encoder, number, batch.row, self.config.noise)}
+    def _layer_loss(self, level: int, batch: Rows) -> dict[str, Tensor]:
+        return {"reconstruction": self.decoder.loss(self.encoder, level, batch.row, self.config.noise)}
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         """The terms that move the autoencoder, over the number of items that an epoch walks: a mean over the batch, and
@@ -149,20 +149,20 @@ class CDL(InnerProductModel):
     def solve(self) -> None:
         """U and V in closed form, in turns: each v_j given U and its code, then each u_i given V.
 
-        In this order each user's vector is the best beside the items as they are left, for a new user too.
+        In this order each user's vector is the best for the items in their final state, for a new user too.
         """
         self.eval()
         item = torch.arange(self.n_items, device=self.device)
         code = torch.cat([self._codes(some) for some in item.split(self.rows_at_once)])
         c, known = self.config, self.known[:, None]
         for _ in range(c.sweeps):
-            solved = best_rows(self.liked_by, self.users, (c.a, c.b), c.lambda_v, code)
+            solved = best_rows(self.positive_by, self.users, (c.a, c.b), c.lambda_v, code)
             self.items.copy_(torch.where(known, solved, code))
             self._solve_users()
 
     @torch.no_grad()
     def _solve_users(self) -> None:
-        self.users.copy_(self._best_users(self.liked))
+        self.users.copy_(self._best_users(self.positive))
 
     def _best_users(self, rows: RaggedRows) -> Tensor:
         c, seen = self.config, self.items * self.known[:, None]

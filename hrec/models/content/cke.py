@@ -6,10 +6,10 @@ Zhang, Yuan, Lian, Xie and Ma, Collaborative Knowledge Base Embedding for Recomm
     x_ui = u . e_i,   e_i = q_i + v_i + enc_text(t_i) + sum_m enc_m(f_im)
     minimise mean -ln sigmoid(x_ui - x_uj) + norms + the loss of TransR, which v is of, + the reconstruction of t and f
 
-Each part is a setting and is left out where the data lacks it. Without graph, texts and vectors CKE is BPRMF; with the
-graph alone it is what RecBole has. Departures: item vectors are read instead of pixels, by a denoising network of
-linear layers instead of a convolutional one; an item's vector holds its code, where the paper has a Gaussian around it;
-terms are means over their own rows, as in RecBole.
+Each part is a setting and is left out if the data lacks it. Without graph, texts and vectors CKE is BPRMF. With the
+graph alone it is RecBole's CKE. Departures: Item vectors replace pixels, and a denoising network of linear layers
+replaces the convolutional one. An item's vector holds its code; the paper has a Gaussian around it. Terms are means
+over their own rows, as in RecBole.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Items, Jointly, Pairwise, Triplewise
 from hrec.models.base import InnerProductModel, Reads
 from hrec.models.layers.autoencoders import Activation, VectorAutoencoder, WideAutoencoder
-from hrec.models.layers.bags import Cells, Table
-from hrec.models.layers.content import ContentSettings, Scale, content, text_columns, told_of_all_items
+from hrec.models.layers.bags import Cells, EmbeddingTable
+from hrec.models.layers.content import ContentSettings, Scale, content, describe_all_items, text_columns
 from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.layers.item_vectors import VectorSettings, coverage, item_vectors, once_each
 from hrec.models.layers.pairs import compared, items_of
@@ -100,12 +100,14 @@ class CKE(InnerProductModel):
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         size = config.embedding_size
-        self.users, self.items = (Table(n, size, (2 / (n + size)) ** 0.5) for n in (data.n_users, data.n_items))
+        self.users, self.items = (
+            EmbeddingTable(n, size, (2 / (n + size)) ** 0.5) for n in (data.n_users, data.n_items)
+        )
         self.graph, self.text = _graph(config, data), _text(config, data)
         found = item_vectors(data, config.vectors, "model.vectors.columns") if config.vectors else []
         hidden, std = config.vectors.hidden if config.vectors else 1, (2 / (data.n_items + size)) ** 0.5
         self.vectors = nn.ModuleList(VectorAutoencoder(v, hidden, size, config.noise, std) for v in found)
-        self.remarks += [*_parts(self), *coverage(found), *told_of_all_items(data, config.all_items)]
+        self.remarks += [*_parts(self), *coverage(found), *describe_all_items(data, config.all_items)]
 
     def sampler(self, data: TrainData) -> Jointly:
         items = Items(data, self.config.all_items) if self.text is not None or len(self.vectors) else None

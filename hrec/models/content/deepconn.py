@@ -33,7 +33,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise, Pointwise, positive_rows
 from hrec.datasets.tokens import chosen_texts, rows_by, texts_of
 from hrec.models.base import InnerProductModel, Needs, Reads
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.pairs import compared, items_of
 from hrec.models.layers.rows import Rows, declare_rows
 from hrec.models.layers.text_cnn import NO_WORD, TextCNN
@@ -81,7 +81,7 @@ class DeepCoNN(InnerProductModel):
         super().__init__(config, data)
         column = chosen_texts(data, config.column)
         vocabulary = texts_of(data, column).vocabulary
-        self.words = Table(max(len(vocabulary), 1), config.word_size, config.init_std)
+        self.words = EmbeddingTable(max(len(vocabulary), 1), config.word_size, config.init_std)
         declare_rows(self.words.weight, [Rows(f"word of {column}", len(self.words.weight), None, vocabulary, 0)])
         rows = _rows_of_loss(config, data)
         of_rating = config.loss == "rating"
@@ -205,7 +205,7 @@ class Side(nn.Module):
         self.factors = nn.Parameter(config.init_std * torch.randn(config.latent_size, config.factors))
         self.first_order = nn.Parameter(torch.zeros(config.latent_size)) if first_order else None
 
-    def forward(self, words: Table, owner: Tensor, row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, words: EmbeddingTable, owner: Tensor, row: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(V^T z float[B, factors], own(z) float[B, 1]) of these owners, without the reviews ``row`` int64[B]."""
         z = F.relu(self.latent(self.dropout(self.cnn(words, self.documents(owner, row)))))
         vectors = z @ self.factors

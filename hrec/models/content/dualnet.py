@@ -4,14 +4,14 @@ Xiong, Lin, Niu, Cheng and Li, Collaborative Deep Embedding via Dual Networks (s
 4. R is 1 where a user likes an item in the training part and 0 elsewhere, in histories too. Items without a training
 row are in no batch: nothing is known of their cells, and they are encoded afterwards like all others.
 
-What the paper leaves open, and what is done here: c_ij is a where R is 1 and b elsewhere, with CDL's a = 1 and b = 0.01
-as first values; the branches are linear maps that begin as the identity; the top level is linear, its tanh a setting;
-both networks begin small; words are weighed by tf-idf; the loss is a mean over cells, on a scale that ``loss`` names.
+Choices where the paper is silent: c_ij is a where R is 1 and b elsewhere. CDL's a = 1 and b = 0.01 are the first
+values. The branches are linear maps that begin as the identity. The top level is linear, its tanh a setting. Both
+networks begin small. Words are weighed by tf-idf. The loss is a mean over cells, on a scale that ``loss`` names.
 
-A user's history holds the item that is being predicted, as in the paper, whose remedy is noise on the history: the
-more of it, the more often the cell to be predicted is not there. ``hide_block`` is the stricter way: the items of a
-block are taken out of the histories of its users for that step, so that no cell of a block ever sees itself, at no
-cost. It changes what is learnt from "say again what you read" to "say what was left out", which is what is tested.
+As in the paper, a user's history holds the item that is being predicted. The paper's remedy is noise on the history:
+with more noise, the cell to be predicted is absent more often. ``hide_block`` is stricter. It removes the items of a
+block from the histories of its users for that step, so no cell of a block ever sees itself, at no cost. The networks
+then learn to predict what was left out, which is what is tested, and not to repeat their input.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Block, Rows
-from hrec.datasets.histories import History, liked_history, transposed
+from hrec.datasets.histories import History, positive_history, transposed
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Dual, Items
 from hrec.models.base import InnerProductModel, Reads, Stage
 from hrec.models.layers.bags import Cells
-from hrec.models.layers.content import ContentSettings, Scale, content, told_of_all_items
+from hrec.models.layers.content import ContentSettings, Scale, content, describe_all_items
 from hrec.models.layers.histories import POWER
 from hrec.models.layers.levels import ACTIVATIONS, Decoders, Levels, Shape
 from hrec.models.layers.wide import Ones, Wide
@@ -56,7 +56,7 @@ class DualNet(InnerProductModel):
         """Widths of both networks from the bottom up."""
         design: Literal["basic", "multi_level", "branching"] = "branching"
         """basic: the top levels are matched; multi_level: every level with its dual, dot products summed; branching:
-        each level but the top through a map of its own (Figure 1 a, b, c)."""
+        each level but the top through its own map (Figure 1 a, b, c)."""
         top: Literal["linear", "tanh"] = "linear"
         """What stands behind the sum of the top level."""
         loss: Literal["squared", "logistic"] = "squared"
@@ -126,15 +126,15 @@ class DualNet(InnerProductModel):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        liked = liked_history(data)
-        beside = transposed(liked) if config.item_history else None
-        history = _scaled(liked, POWER[config.history_scale])
+        positive = positive_history(data)
+        users = transposed(positive) if config.item_history else None
+        history = _scaled(positive, POWER[config.history_scale])
         shape = partial(Shape, config.levels, dropout=config.dropout, batch_norm=config.batch_norm)
-        self.item_net = Levels(content(data, config, beside), shape(gain=config.item_gain))
+        self.item_net = Levels(content(data, config, users), shape(gain=config.item_gain))
         self.user_net = Levels(Wide(history), shape(gain=config.user_gain))
         self.matches = nn.ModuleDict({side: _Match(config) for side in ("user", "item")})
         self.decoders = Decoders(self.item_net) if config.pretrain else None
-        self.ones = Ones(liked)
+        self.ones = Ones(positive)
         x = data.interactions
         cells = len(np.unique(x.user)) * len(np.unique(x.item))
         self.cost_of_nothing = config.a * max(len(self.ones.rows.index), 1) / max(cells, 1)
@@ -148,39 +148,39 @@ class DualNet(InnerProductModel):
         """The levels that a score is made of: while the networks are refined, those that are there."""
         wide = self.item_net.first.wide
         self.remarks.append(f"the item network reads {wide.width:,} inputs, {len(wide.rows.index):,} cells of them")
-        self.remarks += told_of_all_items(data, config.all_items)
+        self.remarks += describe_all_items(data, config.all_items)
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
         config, levels = self.config, len(self.config.levels)
-        for number in range(levels if self.decoders else 0):
-            yield self._pretraining(number, data)
+        for level in range(levels if self.decoders else 0):
+            yield self._pretraining(level, data)
         sampler = Dual(data, None if config.all_pairs else self.block_items, config.skip_empty_blocks)
         for depth in range(1, levels + 1) if config.refine else ():
             self.depth = depth
-            yield Stage(f"refine/{depth}", self.loss, sampler, self._moving(depth), group="refine")
+            yield Stage(f"refine/{depth}", self.loss, sampler, self._trainable(depth), group="refine")
         self.depth = levels
-        yield Stage("train", self.loss, sampler, self._moving(levels))
+        yield Stage("train", self.loss, sampler, self._trainable(levels))
 
-    def _pretraining(self, number: int, data: TrainData) -> Stage:
-        """Level ``number`` of the item network, counted from 0, as a denoising autoencoder."""
+    def _pretraining(self, level: int, data: TrainData) -> Stage:
+        """Level ``level`` of the item network, counted from 0, as a denoising autoencoder."""
         assert self.decoders is not None
-        moving = [*self.item_net.level_parts(number), *self.decoders.maps[number].parameters()]
+        trainable = [*self.item_net.level_parts(level), *self.decoders.maps[level].parameters()]
         return Stage(
-            f"pretrain/{number + 1}",
-            partial(self._reconstruction, number),
+            f"pretrain/{level + 1}",
+            partial(self._reconstruction, level),
             Items(data, self.config.all_items),
-            moving,
+            trainable,
             group="pretrain",
             measured=False,
         )
 
-    def _moving(self, depth: int) -> list[nn.Parameter]:
+    def _trainable(self, depth: int) -> list[nn.Parameter]:
         nets = [*self.user_net.parts(depth), *self.item_net.parts(depth)]
         return nets + [p for match in self.matches.values() for p in match.parts(depth)]  # type: ignore[operator]
 
-    def _reconstruction(self, number: int, batch: Rows) -> dict[str, Tensor]:
+    def _reconstruction(self, level: int, batch: Rows) -> dict[str, Tensor]:
         assert self.decoders is not None
-        return {"reconstruction": self.decoders.loss(self.item_net, number, batch.row, self.config.pretrain_noise)}
+        return {"reconstruction": self.decoders.loss(self.item_net, level, batch.row, self.config.pretrain_noise)}
 
     def loss(self, batch: Block) -> dict[str, Tensor]:
         """Eq. 4 as the mean cost of a cell over the mean cost where all scores are 0: at 1 nothing is learnt yet.

@@ -26,7 +26,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
-from hrec.datasets.histories import History, liked_history
+from hrec.datasets.histories import History, positive_history
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import positive_rows
 from hrec.models.base import Reads, Stage
@@ -163,4 +163,4 @@ class _Edges:
     def left(self, share: float, seed: int) -> History:
         """This share of the edges, at least one, by user."""
         at = chosen_edges(self.chance, max(1, int(share * len(self))), seed).numpy()
-        return liked_history(self.data.with_interactions(self.data.interactions.take(self.row[at])))
+        return positive_history(self.data.with_interactions(self.data.interactions.take(self.row[at])))

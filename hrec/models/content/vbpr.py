@@ -21,7 +21,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
-from hrec.models.layers.bags import Cells, Table
+from hrec.models.layers.bags import Cells, EmbeddingTable
 from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.layers.item_vectors import VectorSettings, coverage, once_each, required_vectors
 from hrec.models.layers.pairs import compared, items_of
@@ -62,12 +62,12 @@ class VBPR(InnerProductModel):
         self.vectors = nn.ModuleList(required_vectors(data, config, "VBPR"))
         self.remarks += coverage(list(self.vectors))  # type: ignore[arg-type]
         width = sum(v.width for v in self.vectors)  # type: ignore[misc]
-        self.users = Table(data.n_users, config.embedding_size, self._std(data.n_users, config.embedding_size))
-        self.items = Table(data.n_items, config.embedding_size, self._std(data.n_items, config.embedding_size))
-        self.tastes = Table(data.n_users, config.visual_size, self._std(data.n_users, config.visual_size))
+        self.users = EmbeddingTable(data.n_users, config.embedding_size, self._std(data.n_users, config.embedding_size))
+        self.items = EmbeddingTable(data.n_items, config.embedding_size, self._std(data.n_items, config.embedding_size))
+        self.tastes = EmbeddingTable(data.n_users, config.visual_size, self._std(data.n_users, config.visual_size))
         self.visual = nn.Parameter(torch.empty(width, config.visual_size))  # E transposed
         nn.init.normal_(self.visual, std=self._std(width, config.visual_size))
-        self.bias = Table(data.n_items, 1, 0.0) if config.item_bias else None
+        self.bias = EmbeddingTable(data.n_items, 1, 0.0) if config.item_bias else None
         self.visual_bias = nn.Parameter(torch.zeros(width, 1)) if config.visual_bias else None
 
     def _std(self, rows: int, width: int) -> float:

@@ -17,8 +17,8 @@ from hrec.models.layers.context import ContextSettings
 class AFM(ContextModel):
     """score = w_0 + sum_f w_f + p^T sum_{f < g} a_fg (v_f * v_g) (Eq. 6).
 
-    a_fg = softmax over the pairs of h^T ReLU(W (v_f * v_g) + b) (Eq. 5). In Eq. 8 lambda |W|^2 stands beside a sum over
-    the training rows, so beside their mean, which is taken here, it is divided by their number. Dropout is on the
+    a_fg = softmax over the pairs of h^T ReLU(W (v_f * v_g) + b) (Eq. 5). In Eq. 8 lambda |W|^2 is added to a sum over
+    the training rows, so for their mean, which is taken here, it is divided by their number. Dropout is on the
     pooled vector, as in the authors' code; the paper has it on the pairs.
     """
 

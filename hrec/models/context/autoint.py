@@ -18,7 +18,7 @@ from hrec.models.layers.mlp import MLP
 
 
 class AutoInt(ContextModel):
-    """score = first order + w^T [e_1^Res, ..., e_F^Res] + b (Eq. 9); with an MLP beside it AutoInt+ (section 5.5).
+    """score = first order + w^T [e_1^Res, ..., e_F^Res] + b (Eq. 9); with an MLP added, AutoInt+ (section 5.5).
 
     The first order, LR's weights of the fields, is in all models of this folder but DSSM; Eq. 9 does not have it.
     """
@@ -32,7 +32,7 @@ class AutoInt(ContextModel):
         n_layers: PositiveInt = 3
         num_heads: PositiveInt = 2
         mlp_hidden_size: tuple[PositiveInt, ...] = (128, 128)
-        """Of the MLP beside the attention; empty for none."""
+        """Of the MLP added to the attention; empty for none."""
         dropout_probs: tuple[float, float, float] = (0.2, 0.2, 0.2)
         """Of the attention's weights, of the MLP's inputs, and of the vectors."""
 
@@ -52,8 +52,8 @@ class AutoInt(ContextModel):
         weights, inputs, vectors = config.dropout_probs
         self.layers = nn.Sequential(
             *(
-                FieldAttention(width if number == 0 else of_heads, of_heads, config.num_heads, weights)
-                for number in range(config.n_layers)
+                FieldAttention(width if layer == 0 else of_heads, of_heads, config.num_heads, weights)
+                for layer in range(config.n_layers)
             )
         )
         self.last = nn.Linear(fields * of_heads, 1)

@@ -1,4 +1,4 @@
-"""DCN: explicit crosses of bounded degree beside a multilayer perceptron.
+"""DCN: explicit crosses of bounded degree and a multilayer perceptron.
 
 Wang, Fu, Fu and Wang, Deep & Cross Network for Ad Click Predictions, ADKDD 2017.
 """
@@ -16,7 +16,7 @@ from hrec.models.layers.mlp import MLP
 
 
 class DCN(ContextModel):
-    """x_{l+1} = x_0 (x_l^T w_l) + b_l + x_l (Eq. 3) beside an MLP (Eq. 4), joined by a last linear layer (Eq. 5).
+    """x_{l+1} = x_0 (x_l^T w_l) + b_l + x_l (Eq. 3) and an MLP (Eq. 4), joined by a last linear layer (Eq. 5).
 
     As in all models of this folder but DSSM, the weights of the fields (LR) are added, which the paper does not have.
     """

@@ -27,7 +27,7 @@ class DIN(RankingModel):
     v are the fields of an item one after another, a the activation unit: an MLP of v_i, v_j, v_i - v_j and v_i * v_j
     (section 4.3), not normalised as in the paper, or with ``softmax``. In training the history of a pair is of the
     user's positive rows, earlier and later ones, without the pair's own item. A pair whose item is not in it loses an
-    item drawn at random, or the length would tell the label.
+    item drawn at random, or the length would reveal the label.
     """
 
     class Config(RankingModelSettings):

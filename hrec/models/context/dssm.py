@@ -90,6 +90,6 @@ class DSSM(InnerProductModel):
         vector = self._direction("item", item)
         return torch.cat([vector, self.constant.expand(len(vector), 1)], 1)
 
-    def _direction(self, side: str, number: Tensor) -> Tensor:
+    def _direction(self, side: str, index: Tensor) -> Tensor:
         """float[B, width], of length 1."""
-        return F.normalize(self.towers[side](self.fields.of(side, number).flatten(1)), dim=1)
+        return F.normalize(self.towers[side](self.fields.of(side, index).flatten(1)), dim=1)

@@ -21,7 +21,7 @@ class FinalMLP(RankingModel):
 
     g_s = 2 sigmoid(MLP(the fields of context s)), of each number of x ("stream-specific feature selection"); without a
     context, of a trained vector. The sum over heads k is "stream-level interaction aggregation". In FuxiCTR a gate has
-    a table of its own for the fields of its context; here it reads the vectors in x.
+    its own table for the fields of its context; here it reads the vectors in x.
     """
 
     class Config(RankingModelSettings):
@@ -74,8 +74,8 @@ class FinalMLP(RankingModel):
         known = [*self.fields.names["user"], *self.fields.names["item"]]
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"model.{setting}: no field '{unknown[0]}'. Fields: {', '.join(known)}")
-        number = [i for i, name in enumerate(known) if name in names]
-        return Gate(number, self.fields.width, self.config.gate_hidden_size, self.width)
+        fields = [i for i, name in enumerate(known) if name in names]
+        return Gate(fields, self.fields.width, self.config.gate_hidden_size, self.width)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         x = self.pairs(user, item)
@@ -86,14 +86,14 @@ class FinalMLP(RankingModel):
 class Gate(nn.Module):
     """x float[B, width] -> 2 sigmoid(MLP(some fields of x)), float[B, width]; between 0 and 2, about 1 at first.
 
-    number: which fields, of ``size`` numbers each; none: a trained vector of ``size``.
+    fields: which fields, of ``size`` numbers each; none: a trained vector of ``size``.
     """
 
     at: Tensor
 
-    def __init__(self, number: list[int], size: int, hidden: tuple[int, ...], width: int) -> None:
+    def __init__(self, fields: list[int], size: int, hidden: tuple[int, ...], width: int) -> None:
         super().__init__()
-        at = [place for field in number for place in range(field * size, (field + 1) * size)]
+        at = [place for field in fields for place in range(field * size, (field + 1) * size)]
         self.register_buffer("at", torch.tensor(at, dtype=torch.int64), persistent=False)
         self.vector = None if at else nn.Parameter(torch.empty(size).normal_())
         self.mlp = Deep([len(at) or size, *hidden])

@@ -1,4 +1,4 @@
-"""WideDeep: a linear model beside a multilayer perceptron.
+"""WideDeep: a linear model and a multilayer perceptron.
 
 Cheng et al., Wide & Deep Learning for Recommender Systems, DLRS 2016.
 """

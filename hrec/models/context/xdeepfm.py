@@ -1,4 +1,4 @@
-"""xDeepFM: crosses of whole vectors by a compressed interaction network, beside a multilayer perceptron.
+"""xDeepFM: crosses of whole vectors by a compressed interaction network, and a multilayer perceptron.
 
 Lian, Zhou, Zhang, Chen, Xie and Sun, xDeepFM: Combining Explicit and Implicit Feature Interactions for Recommender
 Systems, KDD 2018.
@@ -74,10 +74,10 @@ class CompressedInteraction(nn.Module):
         self.weights = nn.ParameterList()
         self.kept: list[int] = []  # maps of each layer that go on to the next
         before = fields
-        for number, size in enumerate(sizes):
+        for index, size in enumerate(sizes):
             weight = torch.empty(before, size, fields)
             self.weights.append(nn.Parameter(nn.init.normal_(weight, std=(before * fields) ** -0.5)))
-            last = number == len(sizes) - 1
+            last = index == len(sizes) - 1
             before = 0 if last else size if direct else size // 2
             self.kept.append(before)
         self.direct = direct

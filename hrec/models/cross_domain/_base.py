@@ -22,7 +22,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise, positive_rows
 from hrec.datasets.sequences import Sequences
 from hrec.models.base import InnerProductModel, Ranker, Reads
-from hrec.models.layers.bags import Cells, Table
+from hrec.models.layers.bags import Cells, EmbeddingTable
 from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.layers.kinds import ByKind, Kinds
 from hrec.models.layers.pairs import items_of, pair_terms
@@ -35,7 +35,7 @@ class KindSettings(Settings):
     embedding_size: PositiveInt = 64
     """Width of the vectors of users and items in each kind."""
     negatives: NegativeSettings = NegativeSettings()
-    """The unseen items of the same kind that a positive is compared with."""
+    """Negatives of the same kind drawn for each positive."""
     reg_weight: NonNegativeFloat = 0.05
     """lambda of lambda / 2 (|p_u|^2 + |q_i|^2 + |q_j|^2), mean over the batch."""
     init_std: PositiveFloat = 0.01
@@ -67,8 +67,8 @@ class KindVectors(InnerProductModel):
         super().__init__(config, data)
         self.kinds = Kinds(data)
         width, std = config.embedding_size, config.init_std
-        self.users = ByKind({kind: Table(data.n_users, width, std) for kind in data.kinds})
-        self.items = ByKind({kind: Table(table.count, width, std) for kind, table in data.kinds.items()})
+        self.users = ByKind({kind: EmbeddingTable(data.n_users, width, std) for kind in data.kinds})
+        self.items = ByKind({kind: EmbeddingTable(table.count, width, std) for kind, table in data.kinds.items()})
         self.register_buffer("present", presence(data), persistent=False)
 
     @abstractmethod
@@ -100,9 +100,7 @@ class KindVectors(InnerProductModel):
     def of_histories(self, history: Sequences) -> OfKinds:
         """The vectors that fit the histories best, items fixed, in each kind by the positives of that kind."""
         kinds = enumerate(self.kinds.names)
-        found = [
-            self._folded(kind, history.where((history.kind == number) & history.positive)) for number, kind in kinds
-        ]
+        found = [self._folded(kind, history.where((history.kind == index) & history.positive)) for index, kind in kinds]
         return OfKinds(torch.stack([v for v, _ in found], 1), torch.stack([there for _, there in found], 1))
 
     def _folded(self, kind: str, history: Sequences) -> tuple[Tensor, Tensor]:
@@ -141,9 +139,9 @@ class KindVectors(InnerProductModel):
         width, n = self.config.embedding_size, len(self.kinds.names)
 
         def of_kind(kind: str, here: Tensor) -> Tensor:
-            number = self.kinds.names.index(kind)
+            index = self.kinds.names.index(kind)
             rows = self.items[kind].rows(self.kinds.row(kind, item[here]))
-            return F.pad(rows, (number * width, (n - 1 - number) * width))
+            return F.pad(rows, (index * width, (n - 1 - index) * width))
 
         return self.kinds.each(item, of_kind, n * width)
 

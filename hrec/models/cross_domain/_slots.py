@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt, field_validator
 from torch import Tensor
 
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
@@ -64,7 +64,7 @@ class SlotModel(InnerProductModel):
         return Pairwise(data, self.config.negatives, self.device)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return (self.user_part(user, self.kinds.number(item)) * self.item_part(item)).sum(1)
+        return (self.user_part(user, self.kinds.index(item)) * self.item_part(item)).sum(1)
 
     def user_parts(self, user: Tensor) -> Tensor:
         """[h^1, ..., h^n], float[B, n, d]"""
@@ -78,7 +78,7 @@ class SlotModel(InnerProductModel):
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """q_i in the part of its kind, zeros in the others."""
-        slot = F.one_hot(self.kinds.number(item), len(self.kinds.names))
+        slot = F.one_hot(self.kinds.index(item), len(self.kinds.names))
         q = self.item_part(item)
         return (slot.to(q.dtype)[:, :, None] * q[:, None]).flatten(1)
 
@@ -98,7 +98,7 @@ class SlotModel(InnerProductModel):
 
 def positives_by_kind(data: TrainData) -> Tensor:
     """float32[n_users, n]: how many items of each kind a user likes."""
-    history = liked_history(data)
+    history = positive_history(data)
     owner = torch.repeat_interleave(torch.arange(len(history)), torch.from_numpy(history.offset).diff())
     starts = torch.tensor([table.start for table in data.kinds.values()])
     kind = torch.searchsorted(starts, torch.from_numpy(history.index).long(), right=True) - 1

@@ -30,7 +30,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
-from hrec.datasets.histories import History, liked_history
+from hrec.datasets.histories import History, positive_history
 from hrec.datasets.recdata import TrainData
 from hrec.models.cross_domain._slots import SlotModel, SlotSettings, squared_norms
 from hrec.models.layers.graph import Graph
@@ -82,7 +82,7 @@ class BiTGCF(SlotModel):
     def of_pairs(self, batch: Pairs) -> tuple[Tensor, Tensor]:
         """Vectors of the users and of ``items_of(batch)``, with one walk over the graphs for both."""
         layers = self.layers()
-        user = self._rows(layers.users, self._user_row(batch.user, self.kinds.number(batch.positive)))
+        user = self._rows(layers.users, self._user_row(batch.user, self.kinds.index(batch.positive)))
         return user, self._rows(layers.items, items_of(batch))
 
     def user_part(self, user: Tensor, kind: Tensor) -> Tensor:
@@ -178,5 +178,5 @@ def _vectors(rows: int, width: int) -> nn.Embedding:
 
 def _likes(data: TrainData, kind: str) -> History:
     """The positives of one kind by user, with the kind's items counted from 0."""
-    history, table = liked_history(data.only(kind)), data.kinds[kind]
+    history, table = positive_history(data.only(kind)), data.kinds[kind]
     return History(history.offset, history.index - table.start, history.value, table.count)

@@ -37,7 +37,7 @@ from hrec.datasets.samplers import Users
 from hrec.models.base import Needs, Stage
 from hrec.models.cross_domain._base import KindSettings, OfKinds
 from hrec.models.cross_domain.smf import Factors
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.contrastive import ContrastiveAutoencoder, one_of
 from hrec.models.layers.kinds import ByKind
 from hrec.models.layers.transfer import Transfer
@@ -100,7 +100,7 @@ class CATART(Factors):
         if self.lends:
             self.cat = ContrastiveAutoencoder(n, width, config.missing == "pad", config.init_std)
             shape = (n, width, config.sources, config.dropout, config.zero_start)
-            self.transfers = ByKind({kind: Transfer(number, *shape) for number, kind in enumerate(data.kinds)})
+            self.transfers = ByKind({kind: Transfer(index, *shape) for index, kind in enumerate(data.kinds)})
         self.copies = self._copies(data) if self.lends and config.variant == "released" else None
         if config.missing == "row":
             self.present.fill_(True)
@@ -109,12 +109,14 @@ class CATART(Factors):
         self.carried = set(self.trained_kinds(data))
         """The kinds whose h has more than e: none before stage 3, and in the end all with a positive."""
 
-    def _copies(self, data: TrainData) -> ByKind[ByKind[Table]]:
+    def _copies(self, data: TrainData) -> ByKind[ByKind[EmbeddingTable]]:
         """For each target kind a table of the users of each other kind."""
 
-        def tables(target: str) -> ByKind[Table]:
+        def tables(target: str) -> ByKind[EmbeddingTable]:
             others = [kind for kind in data.kinds if kind != target]
-            return ByKind({k: Table(data.n_users, self.config.embedding_size, self.config.init_std) for k in others})
+            return ByKind(
+                {k: EmbeddingTable(data.n_users, self.config.embedding_size, self.config.init_std) for k in others}
+            )
 
         return ByKind({kind: tables(kind) for kind in data.kinds})
 
@@ -129,9 +131,9 @@ class CATART(Factors):
             yield replace(stage, then=self._begin_copies)
         for kind, sampler in self.samplers(data):
             self.carried.add(kind)
-            yield self.stage_of("art", kind, partial(self.enhance, kind), sampler, self._moving(kind))
+            yield self.stage_of("art", kind, partial(self.enhance, kind), sampler, self._trainable(kind))
 
-    def _moving(self, kind: str) -> list[nn.Parameter]:
+    def _trainable(self, kind: str) -> list[nn.Parameter]:
         """The weights of stage 3 of a kind."""
         parts: list[nn.Module] = [] if self.config.freeze_items else [self.items[kind]]
         parts += [self.transfers[kind]] if self.lends else []

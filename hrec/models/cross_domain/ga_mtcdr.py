@@ -13,10 +13,10 @@ obtained. What is here is read from the authors' code of GA-DTCDR, so tables cal
 
 Our reading: w_u^tk = softmax over k of free vectors of the user, one of each pair of kinds, -inf for a kind in which
 the user has no positive. In the code for two domains w_u^tt is free around 0 without a softmax, the other weight is
-1 - w_u^tt, and it has vectors of common users only. Departures: the graphs have the positives alone (there is no text
-to join users by); without ratings r / R is 1; weights of the MLPs begin as in He et al. (N(0, .01) there, over six
-layers); y is at most 1 - 1e-6; skip-gram's negatives are shared by the contexts of a node. The code reads node2vec's
-vectors in the order of frequency, so that a user has those of another node; here they are the user's own.
+1 - w_u^tt, and it has vectors of common users only. Departures: The graphs have the positives alone, as no text
+joins users. Without ratings r / R is 1. Weights of the MLPs begin as in He et al. (N(0, .01) there, over six
+layers). The largest y is 1 - 1e-6. The contexts of a node share skip-gram's negatives. The code reads node2vec's
+vectors in the order of frequency, so a user has those of another node; here they are the user's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.walks import RandomWalks, WalkSettings
 from hrec.models.base import Stage
 from hrec.models.cross_domain._slots import SlotModel, SlotSettings
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.kinds import ByKind
 from hrec.models.layers.mlp import MLP
 from hrec.models.layers.nodes import WalkVectors
@@ -75,14 +75,14 @@ class GAMTCDR(SlotModel):
         )
         linear, mlp = partial(nn.Linear, k, k, bias=False), partial(MLP, [k, *(k * h for h in config.hidden)])
         self.user_inputs, self.item_inputs = (ByKind({kind: linear() for kind in kinds}) for _ in range(2))
-        self.attention = ByKind({kind: Table(data.n_users, len(kinds) * k, 0.01) for kind in kinds})
+        self.attention = ByKind({kind: EmbeddingTable(data.n_users, len(kinds) * k, 0.01) for kind in kinds})
         self.user_mlps, self.item_mlps = (ByKind({kind: mlp(last_relu=True) for kind in kinds}) for _ in range(2))
         self.register_buffer("target", torch.from_numpy(_targets(data, config.by_rating)), persistent=False)
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
         """The walks of each kind that has a positive, and then all other weights."""
-        for number, kind in enumerate(data.kinds):
-            if bool(self.degree[:, number].any()):
+        for index, kind in enumerate(data.kinds):
+            if bool(self.degree[:, index].any()):
                 walks = RandomWalks(data.only(kind), self.config.walk)
                 loss, params = partial(self._walk_loss, kind), list(self.walks[kind].parameters())
                 yield Stage(f"walk/{kind}", loss, walks, params, group="walk", measured=False)
@@ -95,7 +95,7 @@ class GAMTCDR(SlotModel):
     def loss(self, batch: Pairs) -> dict[str, Tensor]:
         """Normalised cross-entropy and the lengths of the outputs, mean over the positives and negatives."""
         pool = batch.negative.shape[1]
-        user = self._users(batch.user, self.kinds.number(batch.positive))
+        user = self._users(batch.user, self.kinds.index(batch.positive))
         item, place = torch.unique(torch.cat([batch.positive[:, None], batch.negative], 1), return_inverse=True)
         items = self._items(item)
         cosine = (F.normalize(user, dim=1)[:, None] * F.normalize(items, dim=1)[place]).sum(2)
@@ -123,7 +123,7 @@ class GAMTCDR(SlotModel):
             logit = self.attention[t].rows(user[here]).view(len(here), *z.shape[1:])
             return self.user_mlps[t](attended(z[here], logit, present[here]))
 
-        return self.kinds.each_number(kind, of_kind, self._width, every=self.training)
+        return self.kinds.each_of(kind, of_kind, self._width, every=self.training)
 
     def _items(self, item: Tensor) -> Tensor:
         """The output of the items before its length is set to 1."""

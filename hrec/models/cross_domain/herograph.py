@@ -1,15 +1,15 @@
 """HeroGRAPH: vectors of each kind, and shared ones that a graph of all kinds makes from a node's neighbours.
 
 Cui, Wei, Zhang and Zhang, HeroGRAPH: A Heterogeneous Graph Framework for Multi-Target Cross-Domain Recommendation,
-ORSUM at RecSys 2020. Of the paper only the summary and the README of its repository (no code) could be obtained: users
-and items have vectors of their own in each domain and shared ones on the graph of all domains, a "recurrent attention"
-collects the neighbours, the score has both, and each step has a batch of every domain whose losses are summed. So
-tables call the model "HeroGRAPH-style".
+ORSUM at RecSys 2020. Only the summary of the paper and the README of its repository (no code) could be obtained, so
+tables call the model "HeroGRAPH-style". They say: Users and items have their own vectors in each domain, and shared
+ones on the graph of all domains. A "recurrent attention" collects the neighbours. The score has both. Each step has a
+batch of every domain, and their losses are summed.
 
-Our reading is the rest: the score is u^k . i^k + u^g . i^g, with tables of each kind for the first part and for the
-second ``Neighbours`` (hrec/models/layers/neighbours.py), where "recurrent" means that all hops share their weights; the
-loss is BPR over pairs of all kinds in one batch, with negatives of the same kind. There the batch sizes of the domains
-are such that each has as many batches; a batch of all kinds has them in the same proportions.
+Our reading is the rest. The score is u^k . i^k + u^g . i^g. The first part has tables of each kind, the second
+``Neighbours`` (hrec/models/layers/neighbours.py), where "recurrent" means that all hops share their weights. The loss
+is BPR over pairs of all kinds in one batch, with negatives of the same kind. There, the batch sizes of the domains give
+each the same number of batches; here, a batch of all kinds has them in the same proportions.
 
 ``light``, in tables "HeroGRAPH-L-style", stands for the row HeroGRAPH-L of the CAT-ART slides, which they do not
 explain: the shared vectors are those of LightGCN (He et al., SIGIR 2020) on the same graph.
@@ -22,10 +22,10 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
-from hrec.datasets.histories import History, liked_history
+from hrec.datasets.histories import History, positive_history
 from hrec.datasets.recdata import TrainData
 from hrec.models.cross_domain._slots import SlotModel, SlotSettings, squared_norms
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.graph import Graph, smoothed
 from hrec.models.layers.kept import Kept
 from hrec.models.layers.kinds import ByKind
@@ -54,9 +54,9 @@ class HeroGRAPH(SlotModel):
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         d, std = config.embedding_size, config.init_std
-        self.users = ByKind({kind: Table(data.n_users, d, std) for kind in data.kinds})
-        self.items = ByKind({kind: Table(table.count, d, std) for kind, table in data.kinds.items()})
-        likes = liked_history(data)
+        self.users = ByKind({kind: EmbeddingTable(data.n_users, d, std) for kind in data.kinds})
+        self.items = ByKind({kind: EmbeddingTable(table.count, d, std) for kind, table in data.kinds.items()})
+        likes = positive_history(data)
         self.shared: Light | Neighbours = (
             Light(likes, d, config.hops, std)
             if config.light
@@ -79,7 +79,7 @@ class HeroGRAPH(SlotModel):
         item = items_of(batch)
         shared = self._of_graph(torch.cat([batch.user, item + self.n_users]))
         of_user, of_item = shared.split([len(batch), len(item)])
-        user = torch.cat([self._user_table(batch.user, self.kinds.number(batch.positive)), of_user], 1)
+        user = torch.cat([self._user_table(batch.user, self.kinds.index(batch.positive)), of_user], 1)
         return user, torch.cat([self._item_table(item), of_item], 1)
 
     def user_part(self, user: Tensor, kind: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class HeroGRAPH(SlotModel):
         def of_kind(name: str, at: Tensor) -> Tensor:
             return self.users[name].rows(user[at])
 
-        return self.kinds.each_number(kind, of_kind, self.config.embedding_size, every=self.training)
+        return self.kinds.each_of(kind, of_kind, self.config.embedding_size, every=self.training)
 
     def _item_table(self, item: Tensor) -> Tensor:
         def of_kind(kind: str, at: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import WithSecondPair
 from hrec.models.base import Stage
 from hrec.models.cross_domain._base import KindSettings, KindVectors, OfKinds
-from hrec.models.layers.bags import Cells, Table
+from hrec.models.layers.bags import Cells, EmbeddingTable
 from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.layers.pairs import items_of, pair_terms
 
@@ -39,7 +39,7 @@ class MPF(KindVectors):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        self.shared = Table(data.n_users, config.embedding_size, config.init_std)
+        self.shared = EmbeddingTable(data.n_users, config.embedding_size, config.init_std)
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
         """One stage, over all vectors but those of kinds without a positive."""

@@ -15,7 +15,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
-from hrec.models.layers.bags import Cells, Table
+from hrec.models.layers.bags import Cells, EmbeddingTable
 from hrec.models.layers.fold_in import best_by_pairs
 from hrec.models.layers.pairs import items_of, pair_terms
 from hrec.settings import NegativeSettings, Settings
@@ -32,7 +32,7 @@ class BPRMF(InnerProductModel):
         item_bias: bool = False
         """Add a number of the item's own to its score."""
         negatives: NegativeSettings = NegativeSettings()
-        """The unseen items that a liked one is set against."""
+        """Negatives drawn for each positive."""
         reg_weight: NonNegativeFloat = 0.0
         """lambda of lambda / 2 (|p_u|^2 + |q_i|^2 + |q_j|^2), mean over the batch: the norms of BPR-Opt with one lambda
         for all; q_j is the negative that counts."""
@@ -45,10 +45,10 @@ class BPRMF(InnerProductModel):
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         self.users, self.items = (
-            Table(n, config.embedding_size, config.init_std or (2 / (n + config.embedding_size)) ** 0.5)
+            EmbeddingTable(n, config.embedding_size, config.init_std or (2 / (n + config.embedding_size)) ** 0.5)
             for n in (data.n_users, data.n_items)
         )
-        self.bias = Table(data.n_items, 1, 0.0) if config.item_bias else None
+        self.bias = EmbeddingTable(data.n_items, 1, 0.0) if config.item_bias else None
 
     def sampler(self, data: TrainData) -> Pairwise:
         return Pairwise(data, self.config.negatives, self.device)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.memory import require_memory
@@ -50,11 +50,11 @@ class EASE(BaseModel):
         if needed > config.memory_mb * 10**6:
             raise ValueError(
                 f"EASE compares every item with every other: {data.n_items:,} items need {needed / 1e6:,.0f} MB, and "
-                f"model.memory_mb allows {config.memory_mb:,}. Raise it where there is that much, or use ItemKNN"
+                f"model.memory_mb allows {config.memory_mb:,}. Raise it if there is that much memory, or use ItemKNN"
             )
         what = f"three matrices of {data.n_items:,} items by as many"
         require_memory(needed, f"model.memory_mb={config.memory_mb:,}", what)
-        self.history = liked_history(data)
+        self.history = positive_history(data)
         self.rows = RaggedRows.of(self.history)
         self.weight = nn.Parameter(torch.zeros(data.n_items, data.n_items))
 
@@ -78,7 +78,7 @@ class EASE(BaseModel):
         torch.linalg.cholesky_ex(gram, out=(gram, failed))
         # the square of a pivot is l2 at least; below what was rounded off it is none
         if int(failed) or float(gram.diagonal().min()) ** 2 <= rounding:
-            raise self._unsolved("the counts of items that are liked together are too near to singular for float32")
+            raise self._unsolved("the co-occurrence counts of items are too near to singular for float32")
         inverse = torch.cholesky_inverse(gram, out=self.weight.data)
         diagonal = inverse.diagonal().clone()
         squares = torch.linalg.vector_norm(inverse, dim=0).square()
@@ -95,13 +95,13 @@ class EASE(BaseModel):
         )
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        liked = self.rows(user)
-        pair = liked.owner
-        return self.weight.new_zeros(len(user)).index_add(0, pair, self.weight[liked.column.long(), item[pair]])
+        positive = self.rows(user)
+        pair = positive.owner
+        return self.weight.new_zeros(len(user)).index_add(0, pair, self.weight[positive.column.long(), item[pair]])
 
     def ranker(self) -> Ranker:
         def scores_of_all(queries: Queries) -> Tensor:
-            liked = self.rows.of_queries(queries, positives=True)
-            return F.embedding_bag(liked.column, self.weight, liked.start.to(liked.column.dtype), mode="sum")
+            positive = self.rows.of_queries(queries, positives=True)
+            return F.embedding_bag(positive.column, self.weight, positive.start.to(positive.column.dtype), mode="sum")
 
         return scores_of_all

@@ -1,4 +1,4 @@
-"""FISM: items are alike as the product of two small matrices, and a user is the items in the user's history.
+"""FISM: the similarity of items is the product of two small matrices, and a user is the items in the user's history.
 
 Kabbur, Ning and Karypis, FISM: Factored Item Similarity Models for Top-N Recommender Systems, KDD 2013, section 4;
 hyper-parameters of DURation's Table 6. As there, the loss is binary cross-entropy of labelled pairs; the 2013 paper
@@ -19,7 +19,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
 from hrec.models.base import InnerProductModel, Needs, Reads
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.histories import HistoryLinear, HistorySettings, mean_squared_norm
 from hrec.models.losses import bce
 from hrec.settings import Settings
@@ -44,7 +44,7 @@ class FISM(InnerProductModel):
         j over the user's history: Eq. 9 with the rows that a pair moves, as in the paper's Algorithm 1."""
         global_bias: bool = False
         """Add one number for all pairs, without a penalty. The paper has none: then the biases of users and items have
-        to learn the share of liked rows first, those of rare ones last, which shuffles them (docs/log)."""
+        to learn the share of positives first, those of rare ones last, which shuffles them (docs/log)."""
         max_history: PositiveInt | None = None
         """At most this many cells of a user, chosen once at random; null: all."""
         init_std: PositiveFloat = 0.01
@@ -62,8 +62,8 @@ class FISM(InnerProductModel):
         plain = HistorySettings(summary=False, dropout=0.0, init_std=config.init_std)
         history = thinned(user_history(data), config.max_history)
         self.users = HistoryLinear(history, config.embedding_size, plain, power=config.alpha)
-        self.items = Table(data.n_items, config.embedding_size, config.init_std)
-        self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
+        self.items = EmbeddingTable(data.n_items, config.embedding_size, config.init_std)
+        self.user_bias, self.item_bias = EmbeddingTable(data.n_users, 1, 0.0), EmbeddingTable(data.n_items, 1, 0.0)
         self.bias = nn.Parameter(torch.zeros(1)) if config.global_bias else None
 
     def sampler(self, data: TrainData) -> Pointwise:

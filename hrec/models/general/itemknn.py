@@ -1,8 +1,8 @@
 """ItemKNN: an item is scored by how much it is like the items that the user likes.
 
 Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, TOIS 2004, section 4: cosines of the columns of the
-0/1 matrix, a few neighbours kept. There the neighbours kept are those of each item of the history; here, as in RecBole,
-those of each item that is scored, which is then never without any. ``shrink`` lowers cosines that rest on few users
+0/1 matrix, a few neighbours kept. There the neighbours kept are those of each item of the history. Here, as in RecBole,
+they are those of each item that is scored, so every scored item has some. ``shrink`` lowers cosines of few users
 (Bell and Koren, ICDM 2007).
 """
 
@@ -15,7 +15,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.models.base import BaseModel, Ranker, Reads, Stage
@@ -24,7 +24,7 @@ from hrec.models.layers.cooccurrence import cooccurrences, largest
 from hrec.settings import Settings
 
 USERS = 64
-"""Users that are ranked at once: each liked item brings a row of neighbours."""
+"""Users that are ranked at once: each positive brings a row of neighbours."""
 
 
 class ItemKNN(BaseModel):
@@ -37,7 +37,7 @@ class ItemKNN(BaseModel):
         """Settings of ItemKNN."""
 
         neighbours: PositiveInt = 100
-        """Items kept for each item: those most like it, of equally alike ones the first."""
+        """Items kept for each item: the most similar; of equally similar ones the first."""
         shrink: NonNegativeFloat = 0.0
         """Added to the divisor."""
 
@@ -50,7 +50,7 @@ class ItemKNN(BaseModel):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        self.history = h = liked_history(data)
+        self.history = h = positive_history(data)
         self.rows = RaggedRows.of(h)
         keys = np.repeat(np.arange(len(h)), np.diff(h.offset)) * data.n_items + h.index  # ascending, as h is
         self.register_buffer("keys", torch.from_numpy(keys), persistent=False)
@@ -84,17 +84,17 @@ class ItemKNN(BaseModel):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         wanted = user[:, None] * self.n_items + self.neighbour[item]
         place = torch.searchsorted(self.keys, wanted).clamp_(max=max(len(self.keys) - 1, 0))
-        liked = self.keys[place] == wanted if len(self.keys) else torch.zeros_like(wanted, dtype=torch.bool)
-        return (self.similarity[item] * liked).sum(1)
+        positive = self.keys[place] == wanted if len(self.keys) else torch.zeros_like(wanted, dtype=torch.bool)
+        return (self.similarity[item] * positive).sum(1)
 
     def ranker(self) -> Ranker:
         similar = self._by_neighbour()
 
-        def scores_of(liked: Cells) -> Tensor:
-            near = similar(liked.column.long())
-            queries = len(liked.length)
+        def scores_of(positive: Cells) -> Tensor:
+            near = similar(positive.column.long())
+            queries = len(positive.length)
             out = near.value.new_zeros(queries * self.n_items)
-            place = liked.owner[near.owner] * self.n_items + near.column
+            place = positive.owner[near.owner] * self.n_items + near.column
             return out.index_add_(0, place, near.value).view(queries, self.n_items)
 
         def scores_of_all(queries: Queries) -> Tensor:

@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
@@ -38,10 +38,10 @@ class LightGCN(InnerProductModel):
         n_layers: PositiveInt = 3
         """K."""
         reg_weight: NonNegativeFloat = 1e-4
-        """lambda of lambda / 2 |e^(0)|^2 for the user, the liked and the unseen item of a pair, mean over the batch:
+        """lambda of lambda / 2 |e^(0)|^2 for the user, the positive and the negative of a pair, mean over the batch;
         Eq. 15 with the rows that a pair uses, as in the authors' code."""
         negatives: NegativeSettings = NegativeSettings()
-        """The unseen items that a liked one is set against."""
+        """Negatives drawn for each positive."""
 
     reads = Reads(user={"id"}, item={"id"})
     config: Config
@@ -49,7 +49,7 @@ class LightGCN(InnerProductModel):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        history = liked_history(data)
+        history = positive_history(data)
         self.graph = Graph(history)
         count = torch.bincount(torch.from_numpy(history.index).long(), minlength=data.n_items).float()
         self.register_buffer("users_of_item", count, persistent=False)

@@ -21,7 +21,7 @@ from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Needs, Ranker, Reads
 from hrec.models.layers.attention import Cells, attend_concat, attend_product, pool
 from hrec.models.layers.bags import Cells as History
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.bags import EmbeddingTable, RaggedRows
 from hrec.models.losses import bce
 from hrec.settings import Settings
 
@@ -39,7 +39,7 @@ class NAIS(BaseModel):
     a_ij = exp f(p_i, q_j) / [sum_j exp f(p_i, q_j)]^beta (Eq. 9), with f = h . ReLU(W (p_i * q_j) + b), or of
     [p_i; q_j] in place of the product (Eq. 7); v_uj is what a cell holds, 1 in the paper (data.inter_matrix_type
     "01"). In training the cell of the pair itself is left out, so n is one less. Where negatives are drawn, or
-    disliked rows have no cells, a pair without one of its own loses one at random, or their number tells the label.
+    negatives have no cells, a pair without one of its own loses one at random, or their number reveals the label.
     """
 
     class Config(Settings):
@@ -75,12 +75,12 @@ class NAIS(BaseModel):
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
         history = user_history(data)
-        # a pair with a cell loses it, so a pair without one must lose a cell too, or their number tells the label
+        # a pair with a cell loses it, so a pair without one must lose a cell too, or their number reveals the label
         self.pairs_without_cell = data.feedback.negatives > 0 or len(history.index) < len(data.interactions)
         self.rows = RaggedRows.of(thinned(history, config.max_history))
-        self.targets = Table(data.n_items, config.embedding_size, config.init_std)
-        self.history = Table(data.n_items, config.embedding_size, config.init_std)
-        self.user_bias, self.item_bias = Table(data.n_users, 1, 0.0), Table(data.n_items, 1, 0.0)
+        self.targets = EmbeddingTable(data.n_items, config.embedding_size, config.init_std)
+        self.history = EmbeddingTable(data.n_items, config.embedding_size, config.init_std)
+        self.user_bias, self.item_bias = EmbeddingTable(data.n_users, 1, 0.0), EmbeddingTable(data.n_items, 1, 0.0)
         self.bias = nn.Parameter(torch.zeros(1)) if config.global_bias else None
         both = 1 if config.algorithm == "prod" else 2
         self.hidden = nn.Linear(both * config.embedding_size, config.weight_size)
@@ -175,7 +175,7 @@ class NAIS(BaseModel):
         return own if self.bias is None else own + self.bias
 
     def _cells(self, history: History, item: Tensor, leave_out: bool) -> tuple[Cells, Tensor, Tensor]:
-        """The cells of each pair, their values float[E], and the items that stand in them, int64[k] ascending."""
+        """The cells of each pair, their values float[E], and the items in them, int64[k] ascending."""
         length, column, value = history
         pair = history.owner
         if leave_out:

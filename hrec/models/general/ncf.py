@@ -17,7 +17,7 @@ from hrec.datasets.batches import Points
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pointwise
 from hrec.models.base import BaseModel, Needs, Reads, Stage
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.mlp import MLP
 from hrec.models.losses import bce
 from hrec.settings import Settings
@@ -28,7 +28,7 @@ Part = Literal["gmf", "mlp"]
 class NCF(BaseModel):
     """Logit h_gmf . (p_u * q_i) + h_mlp . tower([p'_u; q'_i]) (Eq. 8-10, 12), or one of the two alone.
 
-    Each part has embeddings of its own. The output layer over both, h of Eq. 12, is the sum of one output layer per
+    Each part has its own embeddings. The output layer over both, h of Eq. 12, is the sum of one output layer per
     part, so the weights of Eq. 13, alpha h_gmf and (1 - alpha) h_mlp, are a factor on each; so are their biases.
     The loss is Eq. 7.
     """
@@ -56,7 +56,7 @@ class NCF(BaseModel):
             if len(set(self.parts)) < len(self.parts):
                 raise ValueError(f"parts names each part once, got {list(self.parts)}")
             if self.pretrain and len(self.parts) < 2:
-                raise ValueError(f"pretrain trains gmf and mlp apart first, and parts has only {self.parts[0]}")
+                raise ValueError(f"pretrain trains gmf and mlp separately first, and parts has only {self.parts[0]}")
             return self
 
     reads = Reads(user={"id"}, item={"id"})
@@ -71,7 +71,7 @@ class NCF(BaseModel):
         """The parts that a score is made of: while one is pretrained, that one."""
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
-        """All parts together; with pretrain, each by itself before that."""
+        """All parts together; with pretrain, each alone before that."""
         for name in self.config.parts if self.config.pretrain else ():
             self.scored_by = (name,)
             part = self.parts[name]
@@ -106,8 +106,8 @@ class _Part(nn.Module):
 
     def __init__(self, config: NCF.Config, data: TrainData, width: int) -> None:
         super().__init__()
-        self.users = Table(data.n_users, config.embedding_size, config.init_std)
-        self.items = Table(data.n_items, config.embedding_size, config.init_std)
+        self.users = EmbeddingTable(data.n_users, config.embedding_size, config.init_std)
+        self.items = EmbeddingTable(data.n_items, config.embedding_size, config.init_std)
         self.out = nn.Linear(width, 1)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.models.base import InnerProductModel, Reads, Stage
@@ -36,7 +36,7 @@ class Popularity(InnerProductModel):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        count = np.bincount(liked_history(data).index, minlength=data.n_items).astype(np.float64)
+        count = np.bincount(positive_history(data).index, minlength=data.n_items).astype(np.float64)
         if config.per_kind:
             for table in data.kinds.values():
                 count[table.start : table.stop] /= max(count[table.start : table.stop].sum(), 1)

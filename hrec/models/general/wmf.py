@@ -1,4 +1,4 @@
-"""WMF: matrix factorisation of all cells, those that are liked with more weight, solved exactly in turns.
+"""WMF: matrix factorisation of all cells, positives with more weight, solved exactly in turns.
 
 Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008, with the two weights of Xiong
 et al., Collaborative Deep Embedding via Dual Networks, 2017 (DualNet), Eq. 1, where WMF is a baseline. As a setting,
@@ -14,11 +14,11 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from hrec.datasets.histories import liked_history, transposed
+from hrec.datasets.histories import positive_history, transposed
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.models.base import InnerProductModel, Reads, Stage
-from hrec.models.layers.bags import Cells, RaggedRows, Table
+from hrec.models.layers.bags import Cells, EmbeddingTable, RaggedRows
 from hrec.models.layers.least_squares import best_rows, cost_of_all
 from hrec.settings import CellWeights
 
@@ -29,7 +29,7 @@ class WMF(InnerProductModel):
     sum_ij c_ij (R_ij - u_i . v_j)^2 + l_u |U|^2 + l_v |V|^2, c_ij = a where R_ij = 1 and b where it is 0.
 
     One sweep solves for all items, then for all users (Eq. 2), in this order so that each user's vector is the best
-    beside the items as they are left, for a new user too. Who has no row in the training part gets the vector 0.
+    for the items in their final state, for a new user too. Who has no row in the training part gets the vector 0.
     """
 
     class Config(CellWeights):
@@ -42,8 +42,8 @@ class WMF(InnerProductModel):
         l_v: PositiveFloat = 1.0
         """The same of the items."""
         l_exponent: NonNegativeFloat = 0.0
-        """Row i's norm weighs l (c_i / c)^l_exponent, c_i the sum of the weights of its cells and c the mean of these
-        over rows with a liked one. 0 in Hu et al.; 1 weighs a norm as its row's cells are weighed (Rendle et al.)."""
+        """Row i's norm has the weight l (c_i / c)^l_exponent. c_i is the sum of the weights of its cells, c the mean of
+        c_i over rows with a positive. 0 in Hu et al.; 1 weighs a norm as its row's cells (Rendle et al.)."""
         cg_steps: PositiveInt | None = None
         """null: Cholesky, exact; else so many steps of conjugate gradients for each vector in each sweep. Users
         unknown to training are solved exactly either way."""
@@ -57,10 +57,10 @@ class WMF(InnerProductModel):
 
     def __init__(self, config: Config, data: TrainData) -> None:
         super().__init__(config, data)
-        liked = liked_history(data)
-        self.of_user, self.of_item = RaggedRows.of(liked), RaggedRows.of(transposed(liked))
-        self.users = Table(data.n_users, config.embedding_size, config.init_std)
-        self.items = Table(data.n_items, config.embedding_size, config.init_std)
+        positive = positive_history(data)
+        self.of_user, self.of_item = RaggedRows.of(positive), RaggedRows.of(transposed(positive))
+        self.users = EmbeddingTable(data.n_users, config.embedding_size, config.init_std)
+        self.items = EmbeddingTable(data.n_items, config.embedding_size, config.init_std)
         if config.l_exponent:  # saved, as the mean of new users is another
             of_both = (self._weights(self.of_user, data.n_items), self._weights(self.of_item, data.n_users))
             self.register_buffer("mean_weight", torch.stack([weight.nanmean() for weight in of_both]))
@@ -76,7 +76,7 @@ class WMF(InnerProductModel):
         return self.objective()
 
     def solve_users(self) -> None:
-        """The best U beside V, or a U nearer to it."""
+        """The best U for fixed V, or a U nearer to it."""
         self._solve_users(self.config.cg_steps)
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class WMF(InnerProductModel):
 
     @torch.no_grad()
     def solve_items(self) -> None:
-        """The best V beside U, or a V nearer to it."""
+        """The best V for fixed U, or a V nearer to it."""
         c, u, v = self.config, self.users.weight, self.items.weight
         v.copy_(best_rows(self.of_item, u, (c.a, c.b), self._l_of_items(), start=v, cg_steps=c.cg_steps))
 

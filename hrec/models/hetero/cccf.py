@@ -13,11 +13,10 @@ from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Points
-from hrec.datasets.recdata import Table as RecTable
-from hrec.datasets.recdata import TrainData
+from hrec.datasets.recdata import Table, TrainData
 from hrec.datasets.samplers import PerKind
 from hrec.models.base import InnerProductModel, Needs, Reads
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.kinds import ByKind, Kinds, joined, split, summed_bce
 from hrec.models.layers.mlp import mlp_or_constant
@@ -27,13 +26,13 @@ from hrec.models.layers.towers import TowerWidths
 class CCCF(InnerProductModel):
     """Score of user u and item i of kind k: <p_u, q_i> + <f(a_u), g_k(a_i)> + b_u + b_i.
 
-    p_u and b_u are shared by all kinds, and so is f, the tower over the user's columns a_u: through them the kinds help
-    each other. g_k is the tower over the columns of kind k. Departures from the paper: labels and cross-entropy in
-    place of ratings and squared error, summed over the kinds as in DURation; a ReLU between the layers of a tower;
-    biases are learnt, also the one of each kind that the paper takes from the mean rating, which is in the towers' last
-    layers; the penalty on the weights is the optimiser's weight decay.
+    All kinds share p_u, b_u and f, the tower over the user's columns a_u: through them the kinds help each other. g_k
+    is the tower over the columns of kind k. Departures from the paper: Labels and cross-entropy replace ratings and
+    squared error, summed over the kinds as in DURation. A ReLU is between the layers of a tower. Biases are learnt. The
+    bias of each kind, which the paper takes from the mean rating, is in the towers' last layers. The penalty on the
+    weights is the optimiser's weight decay.
 
-    Where users, or the items of a kind, have no columns, one trained vector stands for f or g_k.
+    If users, or the items of a kind, have no columns, one trained vector replaces f or g_k.
     """
 
     class Config(TowerWidths, FieldSettings):
@@ -61,8 +60,8 @@ class CCCF(InnerProductModel):
         super().__init__(config, data)
         self.kinds = Kinds(data)
         # the last number of each row is its bias
-        self.users = Table(data.n_users, config.user_emb_size + 1, config.init_std)
-        self.items = Table(data.n_items, config.item_emb_size + 1, config.init_std)
+        self.users = EmbeddingTable(data.n_users, config.user_emb_size + 1, config.init_std)
+        self.items = EmbeddingTable(data.n_items, config.item_emb_size + 1, config.init_std)
         self.user_content = _content(data.users, config, user=True)
         self.item_content = ByKind({kind: _content(table, config) for kind, table in data.kinds.items()})
 
@@ -94,7 +93,7 @@ class CCCF(InnerProductModel):
         return self.kinds.each(item, describe, self.config.item_hidden_size_list[-1])
 
 
-def _content(table: RecTable, config: CCCF.Config, user: bool = False) -> nn.Sequential:
+def _content(table: Table, config: CCCF.Config, user: bool = False) -> nn.Sequential:
     """A tower over columns: row int64[B] -> float[B, d']"""
     fields = Fields(table, config.token_emb_size, config.init_std, buckets=config.buckets)
     widths = config.user_hidden_size_list if user else config.item_hidden_size_list

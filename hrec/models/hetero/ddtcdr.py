@@ -17,7 +17,7 @@ from hrec.datasets.batches import Points
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import PerKind
 from hrec.models.base import BaseModel, Needs, Reads
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.fields import Fields, FieldSettings
 from hrec.models.layers.kinds import ByKind, Kinds, summed_bce
 from hrec.models.layers.mlp import MLP, mlp_or_constant
@@ -30,11 +30,11 @@ class DDTCDR(BaseModel):
     X_lk = X_kl^T. The latents are w_uk = e_uk + A_k(a_u) and v_i = e_i + B_k(a_i), with an embedding e and a linear
     layer on the columns a; where a table has no columns, one trained vector stands for the layer.
 
-    Departures from the paper: labels and cross-entropy in place of ratings and squared error; the latents are learnt
-    with the rest, not by an autoencoder beforehand; the map is linear without a bias, else its transpose would not be
-    its inverse; dropout stands before every linear layer. In the published code the dual loss is detached: here it
-    reaches the maps. Ours too: a user without training rows in kind k takes as w_uk the mean of X_lk w_ul over the
-    kinds l in which the user has some, since e_uk was never trained; a user without any keeps w_uk.
+    Departures from the paper: Labels and cross-entropy replace ratings and squared error. The latents are learnt with
+    the rest, not by an autoencoder beforehand. The map is linear without a bias, else its transpose would not be its
+    inverse. Dropout comes before every linear layer. In the published code the dual loss is detached: here it reaches
+    the maps. If a user has no training rows in kind k, e_uk was never trained. Then w_uk is the mean of X_lk w_ul over
+    the kinds l in which the user has rows. A user without any rows keeps w_uk.
     """
 
     class Config(FieldSettings):
@@ -63,8 +63,8 @@ class DDTCDR(BaseModel):
         super().__init__(config, data)
         self.kinds = Kinds(data)
         d, std = config.latent_dim, config.init_std
-        self.users = ByKind({kind: Table(data.n_users, d, std) for kind in data.kinds})
-        self.items = Table(data.n_items, d, std)
+        self.users = ByKind({kind: EmbeddingTable(data.n_users, d, std) for kind in data.kinds})
+        self.items = EmbeddingTable(data.n_items, d, std)
         fields_of = partial(Fields, width=config.token_emb_size, init_std=std, buckets=config.buckets)
         self.user_fields = fields_of(data.users)
         self.user_maps = ByKind({kind: mlp_or_constant([self.user_fields.width, d]) for kind in data.kinds})
@@ -73,7 +73,7 @@ class DDTCDR(BaseModel):
         self.item_maps = ByKind({kind: mlp_or_constant([f.width, d]) for kind, f in fields.items()})
         widths = [2 * d, *config.layers, 1]
         self.networks = ByKind({kind: MLP(widths, config.dropout) for kind in data.kinds})
-        self.pair = {pair: number for number, pair in enumerate(combinations(data.kinds, 2))}
+        self.pair = {pair: index for index, pair in enumerate(combinations(data.kinds, 2))}
         self.maps = nn.Parameter(torch.stack([nn.init.orthogonal_(torch.empty(d, d)) for _ in self.pair]))
         seen = torch.zeros(data.n_users, len(data.kinds), dtype=torch.bool)
         x = data.interactions
@@ -114,10 +114,10 @@ class DDTCDR(BaseModel):
         if not len(here):  # always so in training
             return own
         total = torch.zeros_like(own[here])
-        for number, other in enumerate(self.kinds.names):
+        for index, other in enumerate(self.kinds.names):
             if other != kind:
                 moved = self.carried(self._own_latent(other, user[here]), other, kind)
-                total = total + seen[here, number, None] * moved
+                total = total + seen[here, index, None] * moved
         return own.index_copy(0, here, total / seen[here].sum(1, keepdim=True))
 
     def item_latent(self, kind: str, item: Tensor) -> Tensor:

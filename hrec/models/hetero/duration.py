@@ -34,13 +34,13 @@ class DURation(InnerProductModel):
 
     L = C + alpha A + beta T (Eq. 8): cross-entropy (Eq. 7), alignment of the mapped attributes of the kinds (Eq. 4),
     topology of each kind's attributes before and after its map (Eq. 5-6). Departures from the paper, each a setting:
-    no ReLU on the last layer of the towers and a bias (with the ReLU an inner product is never negative, so no
-    probability falls below one half); no ReLU on the last layer of the maps f_p, which section 3.2 calls an MLP like
-    the towers (map_last_relu); the target's own cell leaves its history in training. Attribute embeddings are trained
-    (or not: frozen_attributes); topology takes them as given (no gradient), or it could be met by shrinking them.
+    No ReLU on the last layer of the towers, and a bias. With the ReLU an inner product is never negative, so no
+    probability falls below one half. No ReLU on the last layer of the maps f_p (map_last_relu), which section 3.2 calls
+    an MLP like the towers. The target's own cell leaves its history in training. Attribute embeddings are trained
+    unless frozen_attributes. Topology has no gradient with respect to them: shrinking them would lower it.
 
-    A kind without columns has nothing to map: its mapped attributes are one trained vector, and it takes no part in
-    the alignment and topology losses. A kind whose columns come to one number takes none in topology: the covariance of
+    A kind without columns has nothing to map. Its mapped attributes are one trained vector, and it has no part in the
+    alignment and topology losses. A kind whose columns are a single number has none in topology: the covariance of
     Eq. 5 is over the features of an item.
     """
 
@@ -67,12 +67,12 @@ class DURation(InnerProductModel):
         published code sums m = 128 pairs, and Douban has n = 150,955, 102,571 and 50,299, which gives 2.8 within
         books, 6.1 within music, 25 within films and 4.1 to 12 across kinds."""
         beta: NonNegativeFloat = 0.001
-        """Weight of the topology loss; 0 leaves it out. As published; with it and alpha 1 the three terms are far from
-        the one order of magnitude that section 5.3 asks for, as heavier ones did not help
+        """Weight of the topology loss; 0 leaves it out. As published. With it and alpha 1 the three terms differ by
+        more than the one order of magnitude of section 5.3, as larger weights did not help
         (docs/log/alignment-topology.md)."""
         relative_topology: bool = False
-        """Topology over its value for a map to zero, between 0 and about 1 on any data. false: as in the paper a sum
-        over pairs of rows divided by N, which grows with the batch size and the features; 0.001 belongs to 1,024."""
+        """Topology over its value for a map to zero, between 0 and about 1 on any data. False: as in the paper a sum
+        over pairs of rows divided by N. It grows with the batch size and the features; 0.001 belongs to 1,024."""
 
         # the published kernel: exp(-|x - y|^2 / 2)
         paper = TwoTowerSettings.paper | {"gamma": 0.5, "map_last_relu": True}
@@ -114,8 +114,8 @@ class DURation(InnerProductModel):
         """One stage, over all weights but frozen attribute embeddings."""
         (stage,) = super().stages(data)
         attributes = [*self.user_fields.parameters(), *self.fields.parameters()]
-        still = {id(p) for p in attributes if self.config.frozen_attributes}
-        yield replace(stage, params=[p for p in stage.params if id(p) not in still])
+        frozen = {id(p) for p in attributes if self.config.frozen_attributes}
+        yield replace(stage, params=[p for p in stage.params if id(p) not in frozen])
 
     def sampler(self, data: TrainData) -> PerKind:
         return PerKind(data)

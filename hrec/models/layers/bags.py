@@ -92,7 +92,7 @@ DENSE_UP_TO = 8.0
 """Rows of a table, for each entry read, up to which a dense gradient is quicker than one of the rows used."""
 
 
-class Table(nn.Module):
+class EmbeddingTable(nn.Module):
     """A weight [rows, width] read by ``bags`` or ``rows``, initialised N(0, std).
 
     The gradient is dense where the table has at most ``weight.dense_up_to`` rows for each entry read, else sparse;

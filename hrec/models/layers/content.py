@@ -1,4 +1,4 @@
-"""What is known of items as one wide input: the columns of every kind side by side, each in a block of its own."""
+"""What is known of items as one wide input: the columns of every kind side by side, each in its own block."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class ContentSettings(Settings):
     columns: tuple[str, ...] | None = None
     """The columns of items to read; null: all of them."""
     scale: Scale = "max"
-    """What a cell of a sparse vector, a list or a category holds: its value over the largest of its place, as CDL does;
-    1; its value with the cells of an item scaled to length 1; or value * log(items / items with the place), scaled so.
-    Numbers and dense vectors are brought to the range from 0 to 1."""
+    """What a cell of a sparse vector, a list or a category holds. max: its value over the largest of its entry, as in
+    CDL; binary: 1; unit: its value, the cells of an item scaled to length 1; tfidf: value * log(items / items with the
+    entry), scaled likewise. Numbers and dense vectors are scaled to the range from 0 to 1."""
 
 
 def content(
-    data: TrainData, settings: ContentSettings, beside: Sparse | None = None, setting: str = "model.columns"
+    data: TrainData, settings: ContentSettings, extra: Sparse | None = None, setting: str = "model.columns"
 ) -> Wide:
     """The content of all items, rows in the order of their numbers.
 
     A column that several kinds have is one block where their vocabularies can be joined, else a block of each. Kinds
-    without a column have zeros there. beside: cells of all items that go along with those of the columns. setting: the
+    without a column have zeros there. extra: cells of all items that go along with those of the columns. setting: the
     name of ``settings.columns`` for messages.
-    Raises ValueError where there is nothing to read, or for a name that no kind has.
+    Raises ValueError if there is nothing to read, or for a name that no kind has.
     """
-    cells: list[tuple[np.ndarray, Sparse]] = [] if beside is None else [(np.arange(data.n_items), beside)]
+    cells: list[tuple[np.ndarray, Sparse]] = [] if extra is None else [(np.arange(data.n_items), extra)]
     numbers = []
     for row, column in _blocks(data, settings.columns, setting):
         if isinstance(column, Numeric | Dense):
@@ -53,19 +53,19 @@ def content(
         raise ValueError(
             f"the model needs columns of items to read, and '{data.name}' has none: name some in data.feat"
         )
-    beside_each_other = _side_by_side(cells, data.n_items)
-    return Wide(SCALES[settings.scale](beside_each_other), np.concatenate(numbers, 1) if numbers else None)
+    joined = _side_by_side(cells, data.n_items)
+    return Wide(SCALES[settings.scale](joined), np.concatenate(numbers, 1) if numbers else None)
 
 
-def told_of_all_items(data: TrainData, all_items: bool) -> list[str]:
+def describe_all_items(data: TrainData, all_items: bool) -> list[str]:
     """What to say where content is learnt from of items without a training row: out-matrix figures must not."""
     new = int((~data.has_rows()).sum())
-    told = f"all_items: learns from the content of {new:,} items without a training row too"
-    return [told] if all_items and new else []
+    text = f"all_items: learns from the content of {new:,} items without a training row too"
+    return [text] if all_items and new else []
 
 
 def _blocks(data: TrainData, names: Sequence[str] | None, setting: str) -> Iterator[tuple[np.ndarray, Column]]:
-    """(numbers of the items, column that tells of them), one after another."""
+    """(numbers of the items, their column), one after another."""
     known = list(dict.fromkeys(name for table in data.kinds.values() for name in table.columns))
     if unknown := [name for name in names or () if name not in known]:
         raise ValueError(f"{setting}: no kind of item has a column '{unknown[0]}'. Columns: {', '.join(known)}")
@@ -117,7 +117,7 @@ def text_columns(data: TrainData) -> tuple[str, ...]:
 
 
 def _side_by_side(blocks: Sequence[tuple[np.ndarray, Sparse]], n: int) -> Sparse:
-    """One CSR of n rows out of blocks of columns, each with the rows that it tells of."""
+    """One CSR of n rows out of blocks of columns, each with its rows."""
     rows, places, values, width = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
     for row, block in blocks:
         rows.append(np.repeat(row, np.diff(block.offset)))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, Tokens, joined
 from hrec.datasets.recdata import TrainData
 from hrec.models.layers import entries
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.bags import EmbeddingTable, RaggedRows
 from hrec.models.layers.entries import Entries
 from hrec.models.layers.own_row import Numbers, OwnRowOut
 from hrec.models.layers.rows import Rows, declare_rows, rows_of_column
@@ -47,7 +47,7 @@ class PairFields(nn.Module):
 
     One matrix serves the fields of both sides, offset by field; its last column is the weight of first order. With
     ``first_order`` False it has none, and ``of`` gives the vectors. A list is the mean of its entries; every field has
-    rows of its own for missing and unseen values. A column of dense vectors is a VectorField, after the other fields of
+    its own rows for missing and unknown values. A column of dense vectors is a VectorField, after the other fields of
     its side. Of several kinds of item the columns that all kinds share are fields; of one kind, all of its columns.
     ``remarks`` says which.
     """
@@ -69,7 +69,7 @@ class PairFields(nn.Module):
         self.names = {side: [*(name for name, _ in sides[side]), *dense[side]] for side in sides}
         _require_fields(self.names)
         self.remarks = [f"fields of {side}s: {', '.join(names)}" for side, names in self.names.items()]
-        self.remarks += [f"left out: {told}" for told in _by_reason(left_out)]
+        self.remarks += [f"left out: {reason}" for reason in _by_reason(left_out)]
         self.width = settings.embedding_size
         user_rows, item_rows = (sum(field.size for _, field in fields) for fields in sides.values())
         first = {"user": 0, "item": user_rows}
@@ -78,7 +78,7 @@ class PairFields(nn.Module):
         )
         self.id_rows = first if settings.ids else {}
         """Row of the matrix where the users themselves begin, and where the items do."""
-        self.table = Table(user_rows + item_rows, self.width + first_order, settings.init_std)
+        self.table = EmbeddingTable(user_rows + item_rows, self.width + first_order, settings.init_std)
         of_sides = [_declared(side, sides[side], columns[side], settings.ids) for side in sides]
         declare_rows(self.table.weight, chain.from_iterable(of_sides))
         self.in_table = {side: len(fields) for side, fields in sides.items()}
@@ -100,34 +100,34 @@ class PairFields(nn.Module):
         both = self._look_up({"user": user, "item": item})
         return both[:, :, :-1], both[:, :, -1].sum(1)
 
-    def of(self, side: str, number: Tensor) -> Tensor:
+    def of(self, side: str, index: Tensor) -> Tensor:
         """The vectors of the fields of one side, 'user' or 'item', int64[B] -> [B, F_side, d]."""
-        return self._look_up({side: number})[:, :, : self.width]
+        return self._look_up({side: index})[:, :, : self.width]
 
-    def _look_up(self, numbers: Mapping[str, Tensor]) -> Tensor:
+    def _look_up(self, indices: Mapping[str, Tensor]) -> Tensor:
         """[B, F, d + 1] (d without first order), the sides given one behind the other; the matrix is read once."""
         parts, shapes, start = [], [], 0
-        for side, number in numbers.items():
+        for side, index in indices.items():
             rows, fields = (self.users if side == "user" else self.items), self.in_table[side]
-            cells = rows((number[:, None] * fields + torch.arange(fields, device=number.device)).flatten())
+            cells = rows((index[:, None] * fields + torch.arange(fields, device=index.device)).flatten())
             parts.append((cells.column, cells.start + start, cells.value))
-            shapes.append((len(number), fields))
+            shapes.append((len(index), fields))
             start += len(cells.column)
-        index, offset, value = (torch.cat(list(part)) for part in zip(*parts, strict=True))
-        found = self.table.bags(index, offset, value).split([n * fields for n, fields in shapes])
+        column, offset, value = (torch.cat(list(part)) for part in zip(*parts, strict=True))
+        found = self.table.bags(column, offset, value).split([n * fields for n, fields in shapes])
         out = []
-        for (side, number), of_side, shape in zip(numbers.items(), found, shapes, strict=True):
+        for (side, index), of_side, shape in zip(indices.items(), found, shapes, strict=True):
             out.append(of_side.view(*shape, self.table.weight.shape[1]))
-            out += [field(number)[:, None] for field in self.vectors[side]]  # type: ignore[attr-defined]
+            out += [field(index)[:, None] for field in self.vectors[side]]  # type: ignore[attr-defined]
         return torch.cat(out, 1)
 
 
 def _refuse(left_out: Mapping[str, str]) -> None:
     """Raises ValueError where a column is left out."""
     if left_out:
-        told = "; ".join(_by_reason(left_out))
+        reasons = "; ".join(_by_reason(left_out))
         raise ValueError(
-            f"{told}. The model cannot use such columns: take them out of data.feat (data.feat.NAME=null), or set "
+            f"{reasons}. The model cannot use such columns: take them out of data.feat (data.feat.NAME=null), or set "
             "model.refuse_columns to false"
         )
 
@@ -208,7 +208,7 @@ def _fields(
 ) -> list[tuple[str, Entries]]:
     """The fields of one side that are rows of the matrix, with their names, the side's own id first.
 
-    A list, as a column may have any name: one called 'user' stays beside the id of the user.
+    A list, as a column may have any name: one called 'user' does not replace the id of the user.
     """
     fields = [(f"{side} id", entries.of_codes(np.arange(count), count))] if settings.ids else []
     for name, column in columns.items():

@@ -31,7 +31,7 @@ class ContrastiveAutoencoder(nn.Module):
         return self.encode(self.filled(vectors, present))
 
     def filled(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """The vectors with what stands in the slots of kinds that are absent."""
+        """The vectors with the values in the slots of kinds that are absent."""
         return torch.where(present[:, :, None], vectors, self.mask if self.pad else torch.zeros_like(self.mask))
 
     def encode(self, x: Tensor) -> Tensor:

@@ -110,8 +110,8 @@ def _logits(
     """(which, float[rows, U]), -inf for the anchor's own items."""
     starts = range(0, len(anchor), rows)
     edges = torch.searchsorted(owner, torch.tensor([*starts, len(anchor)], device=owner.device)).tolist()
-    for number, start in enumerate(starts):
-        here, its = slice(start, start + rows), slice(edges[number], edges[number + 1])
+    for index, start in enumerate(starts):
+        here, its = slice(start, start + rows), slice(edges[index], edges[index + 1])
         logit = torch.addmm(bias, anchor[here], vectors.T)
         logit[owner[its] - start, column[its]] = -torch.inf
         yield here, logit

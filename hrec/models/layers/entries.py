@@ -109,9 +109,9 @@ def side_by_side(fields: Sequence[Entries], first: int = 0) -> tuple[np.ndarray,
     np.cumsum(lengths.ravel(), out=offset[1:])
     index, weight = np.empty(offset[-1], np.int64), np.empty(offset[-1], np.float32)
     base = first
-    for number, field in enumerate(fields):
-        start = offset[:-1].reshape(n, -1)[:, number]
-        at = np.arange(len(field.code)) + np.repeat(start - field.offset[:-1], lengths[:, number])
+    for place, field in enumerate(fields):
+        start = offset[:-1].reshape(n, -1)[:, place]
+        at = np.arange(len(field.code)) + np.repeat(start - field.offset[:-1], lengths[:, place])
         index[at] = field.code.astype(np.int64) + base
         weight[at] = field.weight
         base += field.size

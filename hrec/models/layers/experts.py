@@ -22,7 +22,7 @@ class ExpertSettings(Settings):
 
 
 class Experts(nn.Module):
-    """``count`` perceptrons, in - hidden - out with GELU between, each with weights of its own."""
+    """``count`` perceptrons, in - hidden - out with GELU between, each with its own weights."""
 
     def __init__(self, count: int, widths: tuple[int, int, int], dropout: float) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Adapter(nn.Module):
         self.register_buffer("scale", torch.rsqrt(square).nan_to_num(1.0, 1.0, 1.0), persistent=False)
         widths, own = (vectors.width, hidden, size), experts.of_kind if experts else 0
         self.shared = Experts(experts.shared if experts else 1, widths, dropout)
-        there = kinds.number(vectors.known.nonzero().squeeze(1)).unique().tolist() if experts else []
+        there = kinds.index(vectors.known.nonzero().squeeze(1)).unique().tolist() if experts else []
         names = [kinds.names[number] for number in there]
         self.own = ByKind({kind: Experts(own, widths, dropout) for kind in names})
         self.gates = ByKind({kind: nn.Linear(vectors.width, own + self.shared.count) for kind in names})

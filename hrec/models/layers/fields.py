@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hrec.datasets.columns import Categorical, CategoricalList, Column, Dense, Numeric, Sparse, Tokens, behind_missing
 from hrec.datasets.queries import Queries
-from hrec.datasets.recdata import Table as RecTable
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.datasets.recdata import Table
+from hrec.models.layers.bags import EmbeddingTable, RaggedRows
 from hrec.models.layers.entries import (
     Entries,
     of_buckets,
@@ -44,16 +44,16 @@ class FieldSettings(Settings):
 class Fields(nn.Module):
     """Rows of a user or item table -> float[B, width].
 
-    One embedding matrix serves all categorical fields, offset by field; every field has rows of its own for missing
-    and unseen values. A list or a text is the mean of its entries, a sparse vector their mean weighted by its values.
-    Numbers and dense vectors are standardised over the table, 0 where missing, with a 0/1 column beside each number
+    One embedding matrix serves all categorical fields, offset by field; every field has its own rows for missing
+    and unknown values. A list or a text is the mean of its entries, a sparse vector their mean weighted by its values.
+    Numbers and dense vectors are standardised over the table, 0 where missing, with a 0/1 column for each number
     that is missing somewhere. They are cut off at ``clip`` deviations, so that one price of a million does not drown
     the rest. With ``buckets`` numbers are categories too, of nearly equal count.
     """
 
     def __init__(
         self,
-        table: RecTable,
+        table: Table,
         width: int,
         init_std: float,
         columns: Iterable[str] | None = None,
@@ -71,7 +71,7 @@ class Fields(nn.Module):
         if tokens:
             self.rows = OwnRowOut(self._token_rows, tokens)
             of_tokens = _all_entries(tokens, buckets)
-            self.table = Table(sum(e.size for e in of_tokens), width, init_std)
+            self.table = EmbeddingTable(sum(e.size for e in of_tokens), width, init_std)
             rows = (rows_of_column(name, entries, tokens) for name, entries in zip(tokens, of_tokens, strict=True))
             declare_rows(self.table.weight, rows)
         self.numbers = OwnRowOut(partial(self._number_rows, count=table.count), plain)

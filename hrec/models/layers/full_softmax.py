@@ -14,7 +14,7 @@ CELLS = 2**22
 def full_softmax(query: Tensor, item: Tensor, target: Tensor, cells: int = CELLS) -> Tensor:
     """-log softmax(query . item)_target over all rows of ``item``, mean over the queries, in float32 at least.
 
-    query float[M, d]; item float[n, d]; target int64[M], rows of ``item``. 0 where there is no query. The gradients are
+    query float[M, d]; item float[n, d]; target int64[M], rows of ``item``. 0 if there is no query. The gradients are
     computed with the loss, chunk by chunk, so that the memory is that of the inputs and of ``cells`` logits.
     """
     with torch.autocast(query.device.type, enabled=False):

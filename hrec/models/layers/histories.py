@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.histories import History
 from hrec.datasets.queries import Queries
-from hrec.models.layers.bags import Cells, RaggedRows, Table
+from hrec.models.layers.bags import Cells, EmbeddingTable, RaggedRows
 from hrec.settings import Settings
 
 
@@ -50,7 +50,7 @@ class HistoryLinear(nn.Module):
     def __init__(self, history: History, size: int, settings: HistorySettings, power: float | None = None) -> None:
         super().__init__()
         self.rows = RaggedRows.of(history)
-        self.table = Table(history.width, size, settings.init_std)
+        self.table = EmbeddingTable(history.width, size, settings.init_std)
         self.settings = settings
         self.power = POWER[settings.scale] if power is None else power
         self.width = size + 2 * settings.summary
@@ -76,8 +76,8 @@ class HistoryLinear(nn.Module):
                 torch.cat([kept, -own.kept]),
             )
             sums, minus = joined.split([len(unique), len(row)])
-            # A pair without a cell of its own (a drawn negative) would keep one cell more than a pair that lost its
-            # own, and that count would tell the label: it loses an average cell instead.
+            # A pair without its own cell (a drawn negative) would keep one cell more than a pair that lost its
+            # own, and that count would reveal the label: it loses an average cell instead.
             rest = torch.where(own.there > 0, 1.0, (n - 1).clamp(min=0) / n.clamp(min=1))
             pooled = sums.index_select(0, inverse) * rest[:, None] + minus
             n, total = (n - 1).clamp(min=0), total * rest - own.value
@@ -106,10 +106,10 @@ class HistoryLinear(nn.Module):
         )
 
 
-def mean_squared_norm(rows: RaggedRows, table: Table, row: Tensor) -> Tensor:
+def mean_squared_norm(rows: RaggedRows, table: EmbeddingTable, row: Tensor) -> Tensor:
     """Mean over the batch of the sum of |table[j]|^2 over the cells j of each row; row int64[B] -> float[].
 
-    Each row of the table is read once, with the number of times it stands in the batch.
+    Each row of the table is read once, with the number of times it is in the batch.
     """
     unique, times = torch.unique(row, return_counts=True)
     cells = rows(unique)
@@ -128,7 +128,7 @@ class _Own(NamedTuple):
 
 
 def _own_cells(cells: Cells, kept: Tensor, inverse: Tensor, column: Tensor, width: int) -> _Own:
-    """The cells (row ``inverse[b]`` of ``cells``, ``column[b]``), zeros where there is none; ``kept`` is what dropout
+    """The cells (row ``inverse[b]`` of ``cells``, ``column[b]``), zeros if there is none; ``kept`` is what dropout
     has left of their values."""
     if not len(cells.column):
         nothing = torch.zeros(len(column), device=column.device)

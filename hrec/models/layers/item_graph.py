@@ -39,10 +39,10 @@ def item_graph(vectors: Sequence[ItemVectors], k: int, weights: Sequence[float])
     known = np.stack([v.known.numpy() for v in vectors], 1) * np.asarray(weights, np.float64)
     share = known / np.maximum(known.sum(1, keepdims=True), np.finfo(np.float64).tiny)
     pairs, values = [], []
-    for number, modality in enumerate(vectors):
+    for index, modality in enumerate(vectors):
         item, near = nearest(modality, k)
         pairs.append((item[:, None] * n + near).ravel())
-        values.append(np.repeat(share[item, number] / max(near.shape[1], 1), near.shape[1]))
+        values.append(np.repeat(share[item, index] / max(near.shape[1], 1), near.shape[1]))
     pair, place = np.unique(np.concatenate(pairs), return_inverse=True)
     value = np.bincount(place, np.concatenate(values), len(pair)).astype(np.float32)
     row, column = np.divmod(pair, max(n, 1))

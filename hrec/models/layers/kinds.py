@@ -1,4 +1,4 @@
-"""What models that keep the kinds apart share: parts of their own, the kind of an item, batches of every kind."""
+"""What models of separate kinds share: their own parts, the kind of an item, batches of every kind."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Part = TypeVar("Part", bound=nn.Module)
 class ByKind(nn.Module, Generic[Part]):
     """A module for each kind, found by the kind's name: ``parts[kind]``.
 
-    An ``nn.ModuleDict`` refuses names such as "type", "keys" or "a.b"; here a weight goes by its kind's number.
+    An ``nn.ModuleDict`` refuses names such as "type", "keys" or "a.b"; here a weight goes by its kind's index.
     """
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
         super().__init__()
-        self.number = {kind: number for number, kind in enumerate(parts)}
+        self.index = {kind: index for index, kind in enumerate(parts)}
         self.parts = nn.ModuleList(parts.values())
 
     def __getitem__(self, kind: str) -> Part:
-        return self.parts[self.number[kind]]  # type: ignore[return-value]
+        return self.parts[self.index[kind]]  # type: ignore[return-value]
 
 
 class Kinds(nn.Module):
@@ -48,23 +48,24 @@ class Kinds(nn.Module):
     def each(self, item: Tensor, part: Callable[[str, Tensor], Tensor], *width: int, every: bool = False) -> Tensor:
         """What ``part`` gives for the items of each kind, in the order of ``item``, int64[B] of any kinds.
 
-        ``part(kind, here)`` gives float[b, *width] for the positions ``here``, int64[b], at which items of the kind
-        stand; it is called once for each kind that is there. ``every``: for the others too, with no position, so that
-        each kind's weights have a gradient in each process. -> float[B, *width], at least single precision.
+        ``part(kind, here)`` gives float[b, *width] for the positions ``here``, int64[b], of the items of the kind. It
+        is called once for each kind in ``item``. With ``every`` it is called for the other kinds too, without a
+        position, so that each kind's weights have a gradient in each process. Returns float[B, *width], at least single
+        precision.
         """
-        return self.each_number(self.number(item), part, *width, every=every)
+        return self.each_of(self.index(item), part, *width, every=every)
 
-    def number(self, item: Tensor) -> Tensor:
+    def index(self, item: Tensor) -> Tensor:
         """The position in ``names`` of the kind of each item, int64[B] -> int64[B]."""
         return torch.searchsorted(self.starts, item.contiguous(), right=True) - 1
 
-    def each_number(
-        self, number_of: Tensor, part: Callable[[str, Tensor], Tensor], *width: int, every: bool = False
+    def each_of(
+        self, kind_of: Tensor, part: Callable[[str, Tensor], Tensor], *width: int, every: bool = False
     ) -> Tensor:
         """As ``each``, for rows whose kinds are given by their positions in ``names``, int64[B]."""
-        out = torch.zeros(len(number_of), *width, device=number_of.device)
-        for number, kind in enumerate(self.names):
-            here = (number_of == number).nonzero().squeeze(1)
+        out = torch.zeros(len(kind_of), *width, device=kind_of.device)
+        for index, kind in enumerate(self.names):
+            here = (kind_of == index).nonzero().squeeze(1)
             if every or len(here):
                 values = part(kind, here)
                 out = out.to(torch.promote_types(values.dtype, out.dtype))

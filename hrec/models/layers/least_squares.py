@@ -1,4 +1,4 @@
-"""One half of alternating least squares: the best vector of every row while those of the columns stand still.
+"""One half of alternating least squares: the best vector of every row while those of the columns are fixed.
 
 Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008, section 4, with a confidence
 ``a`` where a row has a cell and ``b`` elsewhere, and the prior mean f_i of Wang and Blei, KDD 2011, Eq. 9. For row i
@@ -13,7 +13,7 @@ or as the row has cells, whichever is smaller. Both are exact, and rows of simil
 Cholesky factorisation. Conjugate gradients need y_i -> W_S^T W_S y_i alone, which is two products of all rows with
 their cells, and no row of W is copied for it.
 
-Where each row has a weight l_i of its own, so has G; but all have the eigenvectors Q of b V^T V = Q diag(s) Q^T. So
+Where each row has its own weight l_i, so has G; but all have the eigenvectors Q of b V^T V = Q diag(s) Q^T. So
 L_i = Q diag(s + l_i)^1/2: the columns are turned by Q once, and scaled for each row.
 """
 
@@ -78,12 +78,14 @@ def best_rows(
     start: Tensor | None = None,
     cg_steps: int | None = None,
 ) -> Tensor:
-    """float[rows, d]: for each row the vector that is best beside ``columns`` float[n, d].
+    """float[rows, d]: for each row the best vector for fixed ``columns`` float[n, d].
 
-    confidence: (a, b), 0 <= b <= a. l2: l > 0 of all rows, or float[rows]. prior: f float[rows, d], None for 0; a row
-    without cells gets l G^-1 f. cg_steps: None solves exactly; else each row takes so many steps of conjugate gradients
-    from ``start`` float[rows, d] (None: from 0), preconditioned by G, which lower the objective at each step and are
-    exact after d of them, or after as many as the row has cells.
+    confidence: (a, b), 0 <= b <= a.
+    l2: l > 0 of all rows, or float[rows].
+    prior: f float[rows, d], None for 0. A row without cells gets l G^-1 f.
+    cg_steps: None solves exactly; else each row takes this many steps of conjugate gradients, preconditioned by G. Each
+    step lowers the objective, and the result is exact after d steps, or after as many as the row has cells.
+    start: float[rows, d], where the steps begin; None: at 0.
     """
     a, b = confidence
     root, n = _Root.of(columns, b, l2), len(rows.offset) - 1
@@ -220,7 +222,7 @@ def _conjugate_gradients(
     y = start
     rest = cells.sums(a - c * cells.dots(own + y)) - y
     way, squared = rest, rest.square().sum(1, keepdim=True)
-    tiny = torch.finfo(y.dtype).tiny  # a row that is solved stands still
+    tiny = torch.finfo(y.dtype).tiny  # a row that is solved no longer changes
     for step in range(steps):
         bent = times(way)
         length = squared / (way * bent).sum(1, keepdim=True).clamp(min=tiny)

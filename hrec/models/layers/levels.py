@@ -59,29 +59,29 @@ class Levels(nn.Module):
 
     def _upwards(self, lowest: Tensor, depth: int) -> list[Tensor]:
         sums = [self.norms[0](lowest)]
-        for number in range(1, depth):
-            sums.append(self.sum_above(number, self.dropout(self.activation(sums[-1]))))
+        for level in range(1, depth):
+            sums.append(self.sum_above(level, self.dropout(self.activation(sums[-1]))))
         return sums
 
     def clean(self, row: Tensor, depth: int) -> Tensor:
         """The activations of level ``depth``, counted from 1, without noise and dropout, [B, width]."""
         code = self.activation(self.norms[0](self.first(row)))
-        for number in range(1, depth):
-            code = self.activation(self.sum_above(number, code))
+        for level in range(1, depth):
+            code = self.activation(self.sum_above(level, code))
         return code
 
-    def sum_above(self, number: int, below: Tensor) -> Tensor:
-        """The sum of level ``number``, counted from 0, at least 1, out of the activations below it."""
-        return self.norms[number](self.above[number - 1](below))
+    def sum_above(self, level: int, below: Tensor) -> Tensor:
+        """The sum of level ``level``, counted from 0, at least 1, out of the activations below it."""
+        return self.norms[level](self.above[level - 1](below))
 
     def parts(self, depth: int) -> list[nn.Parameter]:
         """The weights of the lowest ``depth`` levels."""
-        return [p for number in range(depth) for p in self.level_parts(number)]
+        return [p for level in range(depth) for p in self.level_parts(level)]
 
-    def level_parts(self, number: int) -> list[nn.Parameter]:
+    def level_parts(self, level: int) -> list[nn.Parameter]:
         """The weights of one level, counted from 0."""
-        layer = self.above[number - 1] if number else self.first
-        return [*layer.parameters(), *self.norms[number].parameters()]
+        layer = self.above[level - 1] if level else self.first
+        return [*layer.parameters(), *self.norms[level].parameters()]
 
 
 class Decoders(nn.Module):
@@ -96,25 +96,25 @@ class Decoders(nn.Module):
         self.maps = nn.ModuleList(_linear(b, a) for a, b in pairwise((levels.first.wide.width, *levels.widths)))
         self.output = ACTIVATIONS[output]
 
-    def loss(self, levels: Levels, number: int, row: Tensor, noise: float) -> Tensor:
-        """Squared error of level ``number``, counted from 0, summed over what it reads, mean over the rows int64[B].
+    def loss(self, levels: Levels, level: int, row: Tensor, noise: float) -> Tensor:
+        """Squared error of level ``level``, counted from 0, summed over what it reads, mean over the rows int64[B].
 
-        The levels below stand still, and what they say is wanted as it is: noise and dropout are on the way there.
+        The levels below are frozen. The target is their clean output: noise and dropout are applied to the input only.
         """
-        if number == 0:
+        if level == 0:
             wanted, out = levels.first.wide.dense(row), self.output
             (here,) = levels(row, 1, noise)
         else:
             with torch.no_grad():
-                wanted, out = levels.clean(row, number), levels.activation
-            here = levels.sum_above(number, levels.dropout(masked(wanted, noise)))
-        made = out(self.maps[number](levels.dropout(levels.activation(here))))
+                wanted, out = levels.clean(row, level), levels.activation
+            here = levels.sum_above(level, levels.dropout(masked(wanted, noise)))
+        made = out(self.maps[level](levels.dropout(levels.activation(here))))
         return (made - wanted).square().sum() / len(row)
 
     def forward(self, levels: Levels, code: Tensor) -> Tensor:
         """From the activations of the top level all the way down, [B, widths[-1]] -> [B, width of the input]."""
-        for number in range(len(self.maps) - 1, 0, -1):
-            code = levels.activation(self.maps[number](levels.dropout(code)))
+        for level in range(len(self.maps) - 1, 0, -1):
+            code = levels.activation(self.maps[level](levels.dropout(code)))
         return self.output(self.maps[0](levels.dropout(code)))
 
 

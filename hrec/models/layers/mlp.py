@@ -36,7 +36,7 @@ class MLP(nn.Module):
 
 
 class Constant(nn.Module):
-    """One trained vector for every row, in the place of an MLP where there is nothing to read.
+    """One trained vector for every row, in the place of an MLP if there is nothing to read.
 
     std: deviation of its first numbers. The product of two vectors that are 0 gives neither a gradient.
     """

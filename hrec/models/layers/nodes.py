@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Walks
 from hrec.datasets.recdata import Table as ItemTable
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 
 
 class NodeTable(nn.Module):
@@ -16,7 +16,7 @@ class NodeTable(nn.Module):
 
     def __init__(self, n_users: int, items: ItemTable, width: int, std: float) -> None:
         super().__init__()
-        self.users, self.items = Table(n_users, width, std), Table(items.count, width, std)
+        self.users, self.items = EmbeddingTable(n_users, width, std), EmbeddingTable(items.count, width, std)
         self.first_item = n_users + items.start
 
     def rows(self, node: Tensor) -> Tensor:
@@ -35,8 +35,8 @@ def skip_gram(center: Tensor, context: Tensor, negative: Tensor, window: int) ->
     """
     length = center.shape[1]
     place = torch.arange(length, device=center.device)
-    apart = (place[:, None] - place).abs()
-    inside = ((apart > 0) & (apart <= window)).to(center.dtype)
+    distance = (place[:, None] - place).abs()
+    inside = ((distance > 0) & (distance <= window)).to(center.dtype)
     near = F.softplus(-(center @ context.mT)) * inside
     far = F.softplus(torch.einsum("bld,blkd->blk", center, negative)).sum(2) * inside.sum(1)
     return (near.sum() + far.sum()) / (len(center) * inside.sum()).clamp(min=1)

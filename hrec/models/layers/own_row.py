@@ -1,4 +1,4 @@
-"""Stored columns of which a training row reads another version: one that tells of the other rows alone."""
+"""Stored columns of which a training row reads another version: one that is computed from the other rows alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OwnRowOut(nn.Module):
     """
 
     stays_in_training = True
-    """Not put into evaluation mode with frozen weights: the rows of a batch are training rows still."""
+    """Not put into evaluation mode with frozen weights: the rows of a batch remain training rows."""
 
     def __init__(self, make: Callable[[Mapping[str, Column]], nn.Module], columns: Mapping[str, Column]) -> None:
         super().__init__()

@@ -22,8 +22,8 @@ class PretrainedSettings(Settings):
     column: str
     """A column of vectors of items."""
     mode: Literal["init", "sum", "concat"] = "concat"
-    """init: the trained vectors of items begin as these, reduced to their principal components where those are wider;
-    sum: e_i + W v_i; concat: [e_i, W v_i], with e_i the trained vector of the item, v_i the given one, W trained."""
+    """init: the trained vectors of items begin as these, reduced to their principal components if those are wider.
+    sum: e_i + W v_i. concat: [e_i, W v_i]. Here e_i is the item's trained vector, v_i the given one, and W trained."""
     scale: Scale = "unit"
     """For sum and concat. unit: each vector has length 1; standard: each number has mean 0 and deviation 1; max:
     numbers over the largest; raw: as in the file."""

@@ -12,7 +12,7 @@ from hrec.datasets.batches import ItemPairs
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import positive_rows
 from hrec.datasets.sequence_samplers import WithinSequence
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.settings import NegativeSettings, Settings
 
 
@@ -42,8 +42,8 @@ class SkipGram(nn.Module):
 
     def __init__(self, data: TrainData, size: int) -> None:
         super().__init__()
-        self.inputs = Table(data.n_items, size, 12**-0.5 / size)
-        self.outputs = Table(data.n_items, size, 0.0)
+        self.inputs = EmbeddingTable(data.n_items, size, 12**-0.5 / size)
+        self.outputs = EmbeddingTable(data.n_items, size, 0.0)
         self.register_buffer("known", torch.from_numpy(_counts(data) > 0), persistent=False)
 
     def loss(self, batch: ItemPairs) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 
 NO_WORD = -1
 """In the place of a word where a document has none."""
@@ -32,7 +32,7 @@ class TextCNN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(kernels))
         nn.init.trunc_normal_(self.weight, std=0.1, a=-0.2, b=0.2)
 
-    def forward(self, words: Table, document: Tensor) -> Tensor:
+    def forward(self, words: EmbeddingTable, document: Tensor) -> Tensor:
         """document int64[B, L], rows of ``words`` or NO_WORD -> float[B, kernels]"""
         if not document.numel():
             return self.bias.new_zeros(len(document), len(self.bias))

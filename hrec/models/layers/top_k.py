@@ -34,7 +34,7 @@ def _ties_in_order(value: Tensor, place: Tensor) -> Tensor:
 def _with_first_of_tied(best: Tensor, value: Tensor, scores: Tensor) -> Tensor:
     """``best`` [B, width] with the first places in ``scores`` [B, n] of those that equal the last of ``value``."""
     bar, (n, width) = value[:, -1:], (scores.shape[1], value.shape[1])
-    # float32 tells whole numbers apart up to 2^24
+    # float32 represents whole numbers exactly up to 2^24
     earlier_is_larger = torch.arange(
         n, 0, -1, dtype=torch.float32 if n < 2**24 else torch.float64, device=scores.device
     )

@@ -1,4 +1,4 @@
-"""Two-tower models: their settings, and a tower, an MLP with a number of its own that is added to the score."""
+"""Two-tower models: their settings, and a tower, an MLP with its own number that is added to the score."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TwoTowerSettings(TowerWidths):
     last_relu: bool = False
     """ReLU on the last layer of both towers; then no score without a bias is negative."""
     bias: bool = True
-    """Each tower adds a number of its own to the score."""
+    """Each tower adds its own number to the score."""
     history: HistorySettings = HistorySettings()
 
     paper: ClassVar[dict[str, Any]] = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import Triples
 from hrec.datasets.relations import Relations
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 
 
 class TransR(nn.Module):
@@ -44,6 +44,6 @@ class TransR(nn.Module):
         return F.softplus(near - far).mean(), norm.mean()
 
 
-def _xavier(rows: int, width: int) -> Table:
+def _xavier(rows: int, width: int) -> EmbeddingTable:
     """A table whose gradient is dense: a step reads it twice."""
-    return Table(rows, width, math.sqrt(2 / (rows + width)), math.inf)
+    return EmbeddingTable(rows, width, math.sqrt(2 / (rows + width)), math.inf)

@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.sequences import SequenceBatch
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.rows import Rows, declare_rows
 from hrec.settings import Settings
 
@@ -46,7 +46,7 @@ class UserView(nn.Module):
         super().__init__()
         self.heads, self.bound = settings.num_heads, settings.bound
         std, part = settings.init_std, size // settings.num_heads
-        self.items = Table(n_items, size, std)
+        self.items = EmbeddingTable(n_items, size, std)
         self.positions = nn.Parameter(torch.empty(max_length, size).normal_(std=std))
         self.kinds = nn.Parameter(torch.empty(n_kinds, size).normal_(std=std))
         declare_rows(self.positions, [Rows("position", max_length)])

@@ -17,7 +17,7 @@ Scale = Literal["unit", "standard", "max", "raw"]
 class VectorAdapter(nn.Module):
     """item int64[...] -> float[..., width]: W v of the item's vector v, a trained vector for an item without one.
 
-    Kinds whose vectors have other widths have a W of their own. std: the deviation of the numbers of the first W v.
+    Kinds whose vectors have other widths have their own W. std: the deviation of the numbers of the first W v.
     """
 
     def __init__(self, vectors: list[ItemVectors], width: int, std: float) -> None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from hrec.datasets.columns import Sparse
-from hrec.models.layers.bags import DENSE_UP_TO, Cells, RaggedRows, Table
+from hrec.models.layers.bags import DENSE_UP_TO, Cells, EmbeddingTable, RaggedRows
 
 
 class Wide(nn.Module):
-    """Rows of a matrix X: cells as CSR, and beside them a few dense columns. It has no weights.
+    """Rows of a matrix X: cells as CSR, and a few dense columns. It has no weights.
 
     cells: CSR of n rows. numbers: float32[n, d], the dense columns, which stand behind those of the cells; None: none.
     """
@@ -51,14 +51,14 @@ class WideLinear(nn.Module):
     """``X[row] W + b``, [B, size]; the cost of a row is that of its cells.
 
     gain: the first weights give sums whose deviation is about this. sparse_gradient False: for a loss that reads the
-    whole of W beside.
+    whole of W as well.
     """
 
     def __init__(self, wide: Wide, size: int, gain: float = 1.0, sparse_gradient: bool = True) -> None:
         super().__init__()
         self.wide = wide
         std = gain / wide.deviation()
-        self.table = Table(wide.cell_width, size, std, DENSE_UP_TO if sparse_gradient else math.inf)
+        self.table = EmbeddingTable(wide.cell_width, size, std, DENSE_UP_TO if sparse_gradient else math.inf)
         self.of_numbers = nn.Linear(wide.width - wide.cell_width, size, bias=False) if wide.numbers.shape[1] else None
         if self.of_numbers is not None:
             nn.init.normal_(self.of_numbers.weight, std=std)
@@ -92,10 +92,10 @@ def masked(x: Tensor, noise: float) -> Tensor:
 class Ones(nn.Module):
     """Where R is 1, as CSR of users by items."""
 
-    def __init__(self, liked: Sparse) -> None:
+    def __init__(self, positive: Sparse) -> None:
         super().__init__()
-        self.rows = RaggedRows(liked.offset, liked.index, np.ones(len(liked.index), np.float32))
-        self.width = liked.width
+        self.rows = RaggedRows(positive.offset, positive.index, np.ones(len(positive.index), np.float32))
+        self.width = positive.width
 
     def cells(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """(row in ``user``, row in ``item``) of each 1 of these users, int64 both; user, item without repeats.

@@ -17,7 +17,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.sequence_samplers import NextItem
 from hrec.datasets.sequences import SequenceBatch
 from hrec.models.base import InnerProductModel, Reads
-from hrec.models.layers.bags import DENSE_UP_TO, Table
+from hrec.models.layers.bags import DENSE_UP_TO, EmbeddingTable
 from hrec.models.layers.full_softmax import full_softmax
 from hrec.models.layers.user_sequences import UserSequences
 from hrec.models.layers.vector_adapter import Scale, VectorAdapter
@@ -28,7 +28,7 @@ class ItemSettings(Settings):
     """How a model of sequences reads an item."""
 
     ids: bool = True
-    """Each item has a trained vector of its own."""
+    """Each item has its own trained vector."""
     item_vectors: str | None = None
     """A column of vectors of items (of a text, an image), which a trained matrix maps to the model's width; added to
     the trained vectors, or with ids false in their place. null: none."""
@@ -149,7 +149,7 @@ class ItemTable(nn.Module):
         super().__init__()
         std, column = settings.init_std, settings.item_vectors
         dense = math.inf if whole else DENSE_UP_TO
-        self.table = Table(data.n_items, width, std, dense) if settings.ids else None
+        self.table = EmbeddingTable(data.n_items, width, std, dense) if settings.ids else None
         self.adapter = None
         if column is not None:
             scale = settings.vector_scale

@@ -18,7 +18,7 @@ class GRU4Rec(SequentialModel):
 
     A session is a user's sequence. The paper's losses are "bpr" and "top1", with the items of the other sessions of a
     batch for negatives: drawn ones with negatives.popularity 1 have the same chances. There, the input is a one-hot
-    vector of the item and the output has weights of its own; here, both are one table (shared_items), as in later
+    vector of the item and the output has its own weights; here, both are one table (shared_items), as in later
     versions, and "ce" is the default loss. The reset gate is applied to U h, as in torch and cuDNN, not to h (Eq. 3).
     """
 

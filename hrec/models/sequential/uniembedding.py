@@ -15,7 +15,7 @@ What the paper leaves open, and what is done here: an expert is a perceptron of 
 mean over the entries; E_ua has length 1 (``normalise_view``); items that the user has are no negatives; the loss is a
 mean over anchors. Departures: the Transformer reads no item that is an anchor or a positive of the step, and what it
 adds is bounded (``view``). An item lacking a modality has another one of equal width in its place, as in the paper;
-where there is none of equal width, the mean is over those that it has.
+if there is none of equal width, the mean is over those that it has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.batches import ItemPairs
 from hrec.datasets.excerpts import Excerpt, Excerpts
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.recdata import TrainData
 from hrec.models.base import Reads, Stage
 from hrec.models.layers.bags import RaggedRows
@@ -99,7 +99,7 @@ class UniEmbedding(ItemToItem):
         c, n_kinds = config, len(data.kinds)
         found = required_vectors(data, config, "UniEmbedding")
         self.remarks += coverage(found)
-        self.kinds, self.own = Kinds(data), RaggedRows.of(liked_history(data))
+        self.kinds, self.own = Kinds(data), RaggedRows.of(positive_history(data))
         size = (c.hidden, c.embedding_size, c.dropout)
         self.adapters = nn.ModuleList(Adapter(v, self.kinds, c.experts, *size) for v in filled(found))
         known = torch.stack([v.known for v in found]).any(0)
@@ -147,7 +147,7 @@ class UniEmbedding(ItemToItem):
     def _viewed(self, view: UserView, batch: Excerpt, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(E_ua float[B, m, d] (Eq. 3); mean square of |E_ua - E_a| before it is bounded). A user without an entry to
         read has no view: M is 0."""
-        added = view.added(view.encode(batch.context), vectors, self.kinds.number(batch.item), mask)
+        added = view.added(view.encode(batch.context), vectors, self.kinds.index(batch.item), mask)
         square = (added.square().sum(2) * mask).sum() / mask.sum().clamp(min=1)
         seen = vectors + view.bounded(added)
         return (F.normalize(seen, dim=2) if self.config.normalise_view else seen), square

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.bags import EmbeddingTable, RaggedRows
 from hrec.models.layers.rows import Rows, declare_rows
 
 NONE = -1
@@ -28,12 +28,12 @@ class Edges(nn.Module):
         offset = np.concatenate([[0], np.cumsum(degree)])
         self.rows = RaggedRows(offset, np.argsort(node, kind="stable"), np.ones(len(node), np.float32))
         self.register_buffer("entity", torch.from_numpy(entity.astype(np.int32)), persistent=False)
-        self.weight = Table(len(node), 1, 0.0)
+        self.weight = EmbeddingTable(len(node), 1, 0.0)
         declare_rows(self.weight.weight, [Rows("edge", len(node))])
         with torch.no_grad():
             self.weight.weight[:, 0] = torch.from_numpy(1 / degree[node])
 
-    def forward(self, node: Tensor, entities: Table, fixed: bool = False) -> Tensor:
+    def forward(self, node: Tensor, entities: EmbeddingTable, fixed: bool = False) -> Tensor:
         """int64[B] -> [B, K]; 0 for a node without an edge. fixed: the entities get no gradient.
 
         Each node is computed once. Memory grows with the edges of the nodes, not with edges times K.
@@ -49,7 +49,7 @@ class Edges(nn.Module):
             summed = entities.bags(entity, start, value)
         return rows_of(summed, place)
 
-    def one(self, edge: Tensor, entities: Table, fixed: bool = False) -> Tensor:
+    def one(self, edge: Tensor, entities: EmbeddingTable, fixed: bool = False) -> Tensor:
         """w_e entity(e) of some edges, int64[B] -> [B, K]; 0 for NONE."""
         if not len(self.entity):
             return entities.weight.new_zeros(len(edge), entities.weight.shape[1])

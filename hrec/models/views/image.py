@@ -66,7 +66,7 @@ class ImageView(ItemView):
 
 
 def _vectors(name: str, config: ImageSettings, data: TrainData) -> ItemVectors:
-    """The vectors of the view. Raises ValueError where there are none, or several columns of them."""
+    """The vectors of the view. Raises ValueError if there are none, or several columns of them."""
     columns = None if config.column is None else (config.column,)
     found = item_vectors(data, VectorSettings(columns=columns, scale=config.scale), f"model.views.{name}.column")
     if len(found) != 1:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hrec.datasets.batches import Pairs
 from hrec.datasets.recdata import TrainData
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.pairs import items_of
 from hrec.models.views.edges import NONE, Edges
 from hrec.models.views.view import Shared, View, ViewSettings, masked, positives, required_row
@@ -34,7 +34,7 @@ class ItemView(View):
         self.register_buffer("edge", torch.from_numpy(edge), persistent=False)
         self.entities = shared.table(data.n_items)
         self.to_user = Edges(user[has], data.n_users, item[has])
-        self.to_item = Table(data.n_items, 1, 0.0)
+        self.to_item = EmbeddingTable(data.n_items, 1, 0.0)
         torch.nn.init.ones_(self.to_item.weight)
 
     def user_vectors(self, user: Tensor) -> Tensor:

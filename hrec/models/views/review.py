@@ -99,7 +99,7 @@ def texts_of(data: TrainData) -> dict[str, Tokens]:
 
 
 def _texts(name: str, config: ReviewSettings, data: TrainData) -> Tokens:
-    """The reviews, one for each training row. Raises ValueError where there are none, or several columns of them."""
+    """The reviews, one for each training row. Raises ValueError if there are none, or several columns of them."""
     columns = texts_of(data)
     wanted = config.column or (next(iter(columns)) if len(columns) == 1 else "")
     if wanted in columns:
@@ -140,7 +140,7 @@ class Connection(nn.Module, ABC):
         """Sum of -L_1 over these reviews, int64[B] each."""
 
     def vectors_of(self, batch: Pairs, document: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``View.vectors_of``; document int64[B] are the pairs' own reviews, NONE where there is none."""
+        """As ``View.vectors_of``; document int64[B] are the pairs' own reviews, NONE if there is none."""
         user, items = self.users(batch.user), self.items(items_of(batch))
         return (user.detach(), items.detach()) if self.shared.fixed else (user, items)
 

@@ -51,7 +51,7 @@ class TitleView(ItemView):
 
 
 def _texts(name: str, config: TitleSettings, data: TrainData) -> Tokens:
-    """The texts of all items; empty for kinds without the column. Raises ValueError where there are none."""
+    """The texts of all items; empty for kinds without the column. Raises ValueError if there are none."""
     columns = {key: None for t in data.kinds.values() for key, c in t.columns.items() if isinstance(c, Tokens)}
     wanted = config.column or (next(iter(columns)) if len(columns) == 1 else "")
     if wanted not in columns:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hrec.datasets.batches import Pairs
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import positive_rows
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.pairs import items_of
 from hrec.settings import Settings
 
@@ -48,9 +48,9 @@ class Shared:
         """Whether the ranking loss leaves the entities as they are (Eq. 9 taken literally)."""
         return self.entity_gradient == "own_loss"
 
-    def table(self, rows: int) -> Table:
+    def table(self, rows: int) -> EmbeddingTable:
         """Vectors of width K, uniform around 0."""
-        table = Table(rows, self.size, 0.0)
+        table = EmbeddingTable(rows, self.size, 0.0)
         nn.init.uniform_(table.weight, -self.half_width, self.half_width)
         return table
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrec.datasets.columns import Tokens
-from hrec.models.layers.bags import RaggedRows, Table
+from hrec.models.layers.bags import EmbeddingTable, RaggedRows
 
 POWER = 0.75
 """Of a word's count, in the distribution P_V of negative words."""
@@ -23,7 +23,7 @@ class Words(nn.Module):
 
     share: Tensor
 
-    def __init__(self, texts: Tokens, vectors: Table, negatives: int, noise: int) -> None:
+    def __init__(self, texts: Tokens, vectors: EmbeddingTable, negatives: int, noise: int) -> None:
         super().__init__()
         self.documents = RaggedRows(texts.offset, texts.word, np.ones(len(texts.word), np.float32))
         self.vectors, self.negatives, self.noise = vectors, negatives, noise

@@ -98,8 +98,8 @@ def _with_baseline(models: Sequence[str]) -> list[str]:
 
 def _how(options: Options) -> str:
     return (
-        f"Full ranking over the items of the kind, training items masked; {options.told_seeds}. A gain or loss: the "
-        "95 % bootstrap interval over users excludes 0 and all seeds agree in sign. Models that start from SMF share "
-        "its split and seeds. W_o and W_g start at zero, so stage 3 starts at SMF. With early stopping that makes "
-        "losses rare: transfer is claimed only against both controls."
+        f"Full ranking over the items of the kind, training items masked; {options.described_seeds}. A gain or loss: "
+        "the 95 % bootstrap interval over users excludes 0 and all seeds agree in sign. Models that start from SMF "
+        "share its split and seeds. W_o and W_g start at zero, so stage 3 starts at SMF. With early stopping that "
+        "makes losses rare: transfer is claimed only against both controls."
     )

@@ -22,7 +22,7 @@ CONFIGS = {
     "DualNet+users": "dualnet",
     "DualNet-config": "dualnet",
 }
-"""DualNet+users: its item network reads who an item's users are, beside the content. DualNet-config: DualNet with the
+"""DualNet+users: its item network reads who an item's users are, besides the content. DualNet-config: DualNet with the
 noise of its config, whatever trial the search chooses."""
 DUALNETS = tuple(name for name, config in CONFIGS.items() if config == "dualnet")
 UNLABELLED = 'data.label={"negatives": 0}'
@@ -70,7 +70,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "DualNet+users": ("model.item_history=true",),
     "DualNet-config": ("model.item_history=false",),
 }
-"""What every run of a model gets, beside the trial."""
+"""What every run of a model gets, besides the trial."""
 
 TRIALS: dict[str, list[tuple[str, ...]]] = {
     "ItemKNN": [("model.neighbours=100",), ("model.neighbours=300",)],
@@ -84,7 +84,7 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
     "DualNet": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
     "DualNet+users": [("model.item_noise=0.1",), ("model.item_noise=0.3",)],
 }
-"""What is tried of each model on the validation part, with seed 0, unless its source has trials of its own: the first
+"""What is tried of each model on the validation part, with seed 0, unless its source has its own trials: the first
 ``--trials``. DualNet's other settings were chosen on the validation part of CiteULike2 (docs/log)."""
 
 
@@ -104,9 +104,9 @@ def _citeulike(name: str, text: str, **more: tuple[str, ...]) -> Source:
     kept = (f"data={name}", UNLABELLED)
     own = {"CDL": "cdl-citeulike"} | dict.fromkeys(DUALNETS, "dualnet-citeulike")
     wide = ("model.embedding_size=1000", "model.l_exponent=2", "model.l_u=1.3", "model.l_v=1.3")
-    told = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
+    described = f"The content is a bag of words of {text}; the paper's is of titles and abstracts."
     splits = {**more, "CiteULike2": (*kept, *IN_MATRIX, NOT_OF_VALIDATION)}
-    return Source(splits, (*kept, *OUT_MATRIX), own, told, of_paper=True, trials={"WMF": [wide, TRIALS["WMF"][0]]})
+    return Source(splits, (*kept, *OUT_MATRIX), own, described, of_paper=True, trials={"WMF": [wide, TRIALS["WMF"][0]]})
 
 
 SOURCES = {
@@ -170,7 +170,7 @@ def written(
     report.dots(found, "test recall in per cent")
     tuned = lists.tuned(options, rows, recall(cuts[-1]), "hrec/papers/dualnet/runs.py")
     report.say(
-        f"Test recall in per cent over all users with a test row, {options.told_seeds} of weights and batches; "
+        f"Test recall in per cent over all users with a test row, {options.described_seeds} of weights and batches; "
         f"one split. {lists.candidates(runs)} {tuned}"
     )
     if options.source.text:
@@ -178,6 +178,6 @@ def written(
     return report
 
 
-def claim(report: Report, told: str, better: Sequence[Done], worse: Sequence[Done], k: int, ours: bool = False) -> None:
+def claim(report: Report, text: str, better: Sequence[Done], worse: Sequence[Done], k: int, ours: bool = False) -> None:
     """Whether one is above the other at k, by a Wilcoxon test over users; ``ours``: the paper does not claim it."""
-    lists.claim(report, told, better, worse, recall(k), ours)
+    lists.claim(report, text, better, worse, recall(k), ours)

@@ -44,8 +44,8 @@ def table1(options: Options) -> None:
     by_label = {row.labels: done for row, done in zip(rows, runs, strict=True)}
     for split in options.source.splits:
         for order in CLAIMS["table1"]:
-            for number, k in enumerate(cuts) if {order.better, order.worse} <= set(models) else ():
-                printed = _as_printed(split, order, number)
+            for index, k in enumerate(cuts) if {order.better, order.worse} <= set(models) else ():
+                printed = _as_printed(split, order, index)
                 runs_of = by_label[split, printed.better], by_label[split, printed.worse]
                 claim(report, f"{printed}, {split}", *runs_of, k, ours=order.ours)
     report.close([d for done in runs for d in done])
@@ -118,9 +118,9 @@ def noise(options: Options) -> None:
     if model == "DualNet":
         splits["out-matrix"] = (*options.source.out_matrix, NO_LEAK)
     rows = [
-        Row((split, told), model, (*settings, *_noise(share)), PAPER_NOISE[split, told])
+        Row((split, with_noise), model, (*settings, *_noise(share)), PAPER_NOISE[split, with_noise])
         for split, settings in splits.items()
-        for told, share in (("without", 0.0), ("with", NOISE))
+        for with_noise, share in (("without", 0.0), ("with", NOISE))
     ]
     # the noise is what is compared, so no trial may set it
     options = replace(options, trials=0)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from hrec.datasets.histories import liked_history
+from hrec.datasets.histories import positive_history
 from hrec.datasets.recdata import TrainData
 from hrec.experiments.lists import percent
 from hrec.experiments.runs import Done, best_of, split_of, try_all
@@ -80,7 +80,7 @@ def tactics(options: Options) -> None:
         f"DualNet+users, basic design, seed 0; each way with the best of {len(rates)} learning rate(s) by validation "
         f"{watched}, the small blocks with the first alone. 's an epoch' is without evaluation where there are epochs "
         "without one; 'reached' is 98 % of the lower best of the ways that are compared, on the validation part, and "
-        "'after' tells the epochs and the training time until then."
+        "'after' gives the epochs and the training time until then."
     )
     report.say(f"Of the blocks of {SIDE} users and {SIDE} items {100 * empty_share(train, SIDE):.1f} % hold no 1.")
     for k in cuts:
@@ -109,9 +109,9 @@ def _row_of_way(way: str, run: Done, cuts: Sequence[int], target: float) -> list
 def empty_share(train: TrainData, side: int) -> float:
     """Share of the blocks of ``side`` users by ``side`` items, both shuffled, in which nobody likes anything; only
     users and items with a like are walked."""
-    liked, rng = liked_history(train), np.random.default_rng(0)
-    owner = np.repeat(np.arange(len(liked)), np.diff(liked.offset))
-    (users, row), (items, column) = (np.unique(a, return_inverse=True) for a in (owner, liked.index))
+    positive, rng = positive_history(train), np.random.default_rng(0)
+    owner = np.repeat(np.arange(len(positive)), np.diff(positive.offset))
+    (users, row), (items, column) = (np.unique(a, return_inverse=True) for a in (owner, positive.index))
     wide, high = -(-len(items) // side), -(-len(users) // side)
     block = rng.permutation(len(users))[row] // side * wide + rng.permutation(len(items))[column] // side
     return 1 - len(np.unique(block)) / (wide * high)

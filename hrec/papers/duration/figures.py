@@ -86,7 +86,7 @@ def known_pairs(options: Options, data: RecData) -> tuple[str, str, np.ndarray]:
     common = [(len(np.intersect1d(_ids(data, a), _ids(data, b))), a, b) for a, b in combinations(kinds, 2)]
     count, a, b = max(common, default=(0, "", ""))
     if not count:
-        raise ConfigError(f"no item of '{data.name}' stands in two kinds: figure 2 has nothing to show on it")
+        raise ConfigError(f"no item of '{data.name}' is in two kinds: figure 2 has nothing to show on it")
     _, left, right = np.intersect1d(_ids(data, a), _ids(data, b), return_indices=True)
     return a, b, np.stack([left, right], axis=1)
 
@@ -116,7 +116,7 @@ def figure2(options: Options) -> None:
     report.table(table)
     report.say(
         f"{len(pairs):,} pairs of {a} and {b}; rank of the partner among the {data.kinds[b].count:,} of {b} by cosine, "
-        f"1 is the nearest. 'mapped' is f_p(columns), 'vector' the item tower's output; {options.told_models}."
+        f"1 is the nearest. 'mapped' is f_p(columns), 'vector' the item tower's output; {options.described_models}."
     )
     items = items_of(runs["with alignment"][0])
     picture = report.folder / "figure2.png"
@@ -124,13 +124,13 @@ def figure2(options: Options) -> None:
     report.picture(picture, "cosine similarity of ten pairs")
     for name in ("mapped", "vector"):
         with_, without = (ranks[way, name] for way in ("with alignment", "without alignment"))
-        for told, near, far in (
+        for text, near, far in (
             (f"partners are nearer than chance ({name}, ranks", with_, np.full_like(with_, chance)),
             (f"alignment brings partners nearer ({name}, ranks", with_, without),
         ):
             test = compare(far.mean(1), near.mean(1), far.mean(0), near.mean(0))
-            report.claim(f"{told}, t-test over seeds)", test.difference, test.p_seeds)
-            report.claim_of_users(f"{told}; Wilcoxon over pairs, for the trained models alone)", test, ours=True)
+            report.claim(f"{text}, t-test over seeds)", test.difference, test.p_seeds)
+            report.claim_of_users(f"{text}; Wilcoxon over pairs, for the trained models alone)", test, ours=True)
     report.close([d for done in runs.values() for d in done])
 
 
@@ -186,25 +186,28 @@ def figure3(options: Options) -> None:
     measured: dict[str, dict[str, np.ndarray]] = {}
     for way, done in runs.items():
         samples = [sampled(items_of(d), data) for d in done]
-        mixed = {"mmd": np.array([mean_mmd(s) for s in samples]), "told": np.array([told_apart(s) for s in samples])}
+        mixed = {
+            "mmd": np.array([mean_mmd(s) for s in samples]),
+            "accuracy": np.array([separability(s) for s in samples]),
+        }
         measured[way] = mixed
         largest = max(len(rows) for rows in samples[0].values()) / sum(len(rows) for rows in samples[0].values())
-        table.append([way, cell(mixed["mmd"]), cell(mixed["told"]), f"{largest:.4f}"])
+        table.append([way, cell(mixed["mmd"]), cell(mixed["accuracy"]), f"{largest:.4f}"])
     report.table(table)
     report.say(
         "On f_p(columns), standardised together. MMD: maximum mean discrepancy, RBF kernel with the mean squared "
         "distance for width, mean over pairs of kinds. Accuracy: logistic regression, five folds. "
-        f"At most {SAMPLE:,} items of each kind; {options.told_models}."
+        f"At most {SAMPLE:,} items of each kind; {options.described_models}."
     )
     picture = report.folder / "figure3.png"
     _tsne({way: sampled(items_of(done[0]), data, size=400) for way, done in runs.items()}, picture)
     report.picture(picture, "t-SNE of f_p, without and with alignment")
-    for key, told in (
+    for key, text in (
         ("mmd", "alignment brings the kinds together (MMD)"),
-        ("told", "alignment makes kinds harder to tell apart (accuracy)"),
+        ("accuracy", "alignment makes kinds harder to tell apart (accuracy)"),
     ):
         test = compare(measured["without alignment"][key], measured["with alignment"][key])
-        report.claim(told, test.difference, test.p_seeds)
+        report.claim(text, test.difference, test.p_seeds)
     report.close([d for done in runs.values() for d in done])
 
 
@@ -220,7 +223,7 @@ def mean_mmd(samples: dict[str, np.ndarray]) -> float:
     return float(np.mean(out))
 
 
-def told_apart(samples: dict[str, np.ndarray]) -> float:
+def separability(samples: dict[str, np.ndarray]) -> float:
     """Accuracy of a linear classifier of kinds, mean of five folds."""
     rows = StandardScaler().fit_transform(np.concatenate(list(samples.values())))
     kind = np.repeat(np.arange(len(samples)), [len(s) for s in samples.values()])
@@ -233,8 +236,8 @@ def _tsne(ways: dict[str, dict[str, np.ndarray]], path: Path) -> None:
         rows = StandardScaler().fit_transform(np.concatenate(list(samples.values())))
         placed = TSNE(init="pca", random_state=0, perplexity=min(30, len(rows) // 4)).fit_transform(rows)
         parts = np.split(placed, np.cumsum([len(s) for s in samples.values()])[:-1])
-        for number, (kind, part) in enumerate(zip(samples, parts, strict=True)):
-            color = f"C{number}"
+        for index, (kind, part) in enumerate(zip(samples, parts, strict=True)):
+            color = f"C{index}"
             axes.scatter(*part.T, s=4, color=color, alpha=0.5, label=kind)
             _contours(axes, part, color)
         axes.set_title(way)
@@ -279,8 +282,8 @@ def figure4(options: Options) -> None:
     report.say(
         "K-means on the raw columns (categories as random vectors, never trained, one draw for all rows of the table) "
         "and on f_p(columns) of the same items; F1 of 'in one cluster' and of 'in two', "
-        f"mean of both, mean over the kinds. At most {SAMPLE:,} items of each kind; {options.told_seeds}. By chance: "
-        "the items of f_p(columns) in another order."
+        f"mean of both, mean over the kinds. At most {SAMPLE:,} items of each kind; {options.described_seeds}. "
+        "By chance: the items of f_p(columns) in another order."
     )
     picture = report.folder / "figure4.png"
     _lines(f1, picture)

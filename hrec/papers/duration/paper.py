@@ -7,7 +7,7 @@ from hrec.papers.duration.table3 import table3
 from hrec.papers.duration.tables import table2, table5
 from hrec.papers.paper import Experiment, Paper, Rows
 
-OF_SETTINGS = "rows of table3: all kinds together (He), each kind by itself (Ho)"
+OF_SETTINGS = "rows of table3: all kinds together (He), each kind alone (Ho)"
 
 DURATION = Paper(
     name="duration",

@@ -39,8 +39,8 @@ CLAIMS = {
     # the paper removes both losses
     "table5": (
         Order("DURation", "without A and T", "alignment and topology help"),
-        Order("DURation", "without A", "alignment helps beside topology", ours=True),
-        Order("DURation", "without T", "topology helps beside alignment", ours=True),
+        Order("DURation", "without A", "alignment helps with topology", ours=True),
+        Order("DURation", "without T", "topology helps with alignment", ours=True),
     ),
     "figure4": (
         Order(TOPOLOGY, NO_TOPOLOGY, f"{TOPOLOGY} keeps clusters better than none"),

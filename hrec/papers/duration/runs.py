@@ -22,8 +22,14 @@ NOT_THE_PAPERS = (
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its name in configs/data/, settings that every model gets on it, those of models of columns, and of
-    what Table 5 runs from a cold start. note: stands over the paper's own numbers, where Table 3 shows them."""
+    """A data set.
+
+    name: Its name in configs/data/.
+    overrides: Settings of every model on it.
+    of_columns: Those of models of columns.
+    cold: Those of Table 5's cold start.
+    note: Printed above the paper's own numbers if Table 3 shows them.
+    """
 
     name: str
     overrides: tuple[str, ...] = ()
@@ -62,7 +68,7 @@ TESTS_OF_USERS = (
 
 
 SETTINGS = ("He", "Ho")
-"""All kinds together, with the columns that they share; and each kind by itself, with all of its columns."""
+"""All kinds together, with the columns that they share; and each kind alone, with all of its columns."""
 
 GENERAL = {"NAIS": "nais", "DMF": "deepmf", "FISM": "fism", "NCF": "ncf"}
 CONTEXT = {
@@ -120,7 +126,7 @@ def tune(options: Options, rows: Sequence[Row], later: int) -> dict[Row, tuple[s
 
 
 def short_trial(trial: Sequence[str]) -> str:
-    """Its values without where they stand in the settings."""
+    """Its values without their keys in the settings."""
     return " ".join(word.removeprefix("opt.hyper_params.") for word in trial)
 
 

@@ -1,4 +1,4 @@
-"""Table 3 of the DURation paper: AUC of every model, all kinds together and each by itself."""
+"""Table 3 of the DURation paper: AUC of every model, all kinds together and each alone."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def table3(options: Options) -> None:
     columns = [*kinds, "macro"]
     report.dots({" ".join(row): {c: v[c] for c in columns if c in v} for row, v in values.items()}, "test AUC")
     report.say(
-        f"Test AUC, {options.told_seeds}; the macro mean is over the kinds, 'all' is pooled. "
-        f"{ONE_SPLIT} {TESTS_OF_USERS} {told_trials(options.trials)}:"
+        f"Test AUC, {options.described_seeds}; the macro mean is over the kinds, 'all' is pooled. "
+        f"{ONE_SPLIT} {TESTS_OF_USERS} {describe_trials(options.trials)}:"
     )
     heading = [["model", "setting", "kind", "chosen"]]
     report.table(heading + [[r.model, r.setting, r.kind or "all", short_trial(best[r])] for r in rows])
@@ -85,7 +85,7 @@ def by_model(runs: dict[Row, list[Done]], kinds: Sequence[str]) -> Values:
     return out
 
 
-def told_trials(trials: int) -> str:
+def describe_trials(trials: int) -> str:
     """How every row came to its settings."""
     if trials == 1:
         return "No row was tuned; all have the first of TRIALS in hrec/papers/duration/runs.py"
@@ -121,7 +121,7 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
     }
     report.table(tests_table(tests))
     if any(setting == "Ho" for _, setting in others):
-        report.say("A user's AUC beside a model in the setting Ho is taken within each kind, and their mean is tested.")
+        report.say("Against a model in the setting Ho, a user's AUC is the mean of the AUC within each kind.")
 
     def best(among: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
         return max(among, key=lambda key: others[key].mean(), default=None)
@@ -131,9 +131,9 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
     for top, of in tops.items():
         if top is None:
             continue
-        told, test = f"DURation above the best {of}, {' '.join(top)} (macro", tests[top]
-        report.claim(f"{told}, t-test over seeds)", test.difference, test.p_seeds)
-        report.claim_of_users(f"{told}, Wilcoxon over users)", test)
+        text, test = f"DURation above the best {of}, {' '.join(top)} (macro", tests[top]
+        report.claim(f"{text}, t-test over seeds)", test.difference, test.p_seeds)
+        report.claim_of_users(f"{text}, Wilcoxon over users)", test)
     for kind in kinds:
         of_kind = {key: v[kind] for key, v in values.items() if key != OURS and kind in v}
         top = max(of_kind, key=lambda key: of_kind[key].mean())
@@ -152,7 +152,7 @@ def _claims_of_table3(report: Report, values: Values, runs: dict[Row, list[Done]
         report.claim("contextual models better in the setting Ho than in He", test.difference, test.p_seeds)
 
 
-def _claim_of_groups(report: Report, values: Values, better: dict[str, str], worse: dict[str, str], told: str) -> None:
+def _claim_of_groups(report: Report, values: Values, better: dict[str, str], worse: dict[str, str], text: str) -> None:
     means = [
         [
             v["macro"]
@@ -164,7 +164,7 @@ def _claim_of_groups(report: Report, values: Values, better: dict[str, str], wor
     if all(means):
         test = compare(np.mean(means[0], axis=0), np.mean(means[1], axis=0))
         names = [", ".join(m for m in group if (m, "He") in values and m != OURS[0]) for group in (better, worse)]
-        report.claim(f"{told} (He; the means of {names[0]} and of {names[1]})", test.difference, test.p_seeds)
+        report.claim(f"{text} (He; the means of {names[0]} and of {names[1]})", test.difference, test.p_seeds)
 
 
 def auc_by_setting(runs: dict[Row, list[Done]], kinds: Sequence[str], setting: str) -> dict[str, np.ndarray]:

@@ -34,9 +34,9 @@ def table2(options: Options) -> None:
     train, rows = parts.train, [["kind", "items", "rows", "users", "columns", "rows / (items x users)"]]
     every = [p.interactions for p in (parts.train, parts.valid, parts.test)]
     users, kinds = (np.concatenate([getattr(x, name) for x in every]) for name in ("user", "kind"))
-    for number, (kind, table) in enumerate(train.kinds.items()):
-        here = np.unique(users[kinds == number])
-        count = int((kinds == number).sum())
+    for index, (kind, table) in enumerate(train.kinds.items()):
+        here = np.unique(users[kinds == index])
+        count = int((kinds == index).sum())
         density = count / max(table.count * len(here), 1)
         rows.append(
             [kind, f"{table.count:,}", f"{count:,}", f"{len(here):,}", str(len(table.columns)), f"{density:.2e}"]
@@ -80,8 +80,8 @@ def table5(options: Options) -> None:
     report.table(table)
     report.dots({", ".join(c): {k: v[k] for k in (*kinds, "macro")} for c, v in values.items()}, "test AUC")
     of_cold = f", with {' '.join(options.source.cold)} from a cold start" if options.source.cold else ""
-    told = f"{short_trial(best)} for all rows{of_cold}"
-    report.say(f"Test AUC, {options.told_seeds}; {told}. {ONE_SPLIT} {TESTS_OF_USERS}")
+    chosen = f"{short_trial(best)} for all rows{of_cold}"
+    report.say(f"Test AUC, {options.described_seeds}; {chosen}. {ONE_SPLIT} {TESTS_OF_USERS}")
     for split in splits:
         users = {way: users_auc(runs[split, way]) for way in WAYS}
         for claim in CLAIMS["table5"]:

@@ -51,7 +51,7 @@ def table3(options: Options) -> None:
     runs = lists.measured(options, rows, METRICS, WATCHED)
     by_model = {row.model: done for row, done in zip(rows, runs, strict=True)}
     text = (
-        f"Test values in per cent over users with a test row, {options.told_seeds}. {lists.candidates(runs)} "
+        f"Test values in per cent over users with a test row, {options.described_seeds}. {lists.candidates(runs)} "
         + lists.tuned(options, rows, WATCHED[0], "hrec/papers/jrl/runs.py")
     )
     paper = "Paper: NDCG / Recall / HT / Precision @10." if published else ""
@@ -88,7 +88,7 @@ def figure4(options: Options) -> None:
 
 def _sweep(options: Options, name: str, heading: Sequence[str], rows: Sequence[Row]) -> None:
     runs = lists.measured(options, rows, METRICS, WATCHED)
-    text = f"Test values in per cent, {options.told_seeds}. {lists.candidates(runs)}"
+    text = f"Test values in per cent, {options.described_seeds}. {lists.candidates(runs)}"
     lists.write_table(options, name, (heading, rows, runs, METRICS), [text, options.source.text])
 
 

@@ -57,4 +57,5 @@ def _table(options: Options, name: str, rows: Sequence[Row]) -> None:
 
 def _how(options: Options, rows: Sequence[Row], runs: list[list[Done]], metric: str) -> str:
     tuned = lists.tuned(options, rows, metric, "hrec/papers/uniembedding/runs.py")
-    return f"Test values in per cent over users with a test row, {options.told_seeds}. {lists.candidates(runs)} {tuned}"
+    what = f"Test values in per cent over users with a test row, {options.described_seeds}."
+    return f"{what} {lists.candidates(runs)} {tuned}"

@@ -1,4 +1,4 @@
-"""Unseen items: never a seen one, each with the chance that its weight says, for every user and kind."""
+"""Candidates: never an item that the user has seen, each with the chance of its weight, for every user and kind."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from hrec.datasets import candidates as candidates_module
 from hrec.datasets import samplers
-from hrec.datasets import unseen as unseen_module
 from hrec.datasets.batches import Draw, Pairs
+from hrec.datasets.candidates import Candidates, candidate_items, distinct_ranks
 from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.datasets.samplers import Pairwise, PerKind
-from hrec.datasets.unseen import Unseen, distinct_ranks, unseen_items
 from hrec.settings import NegativeSettings
 
 CPU = torch.device("cpu")
@@ -34,28 +34,30 @@ def seen(of: RecData) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("same_kind", [True, False])
-def test_each_rank_is_one_unseen_item_in_order(same_kind: bool):
+def test_each_rank_is_one_candidate_in_order(same_kind: bool):
     given = data()
-    unseen = unseen_items(given, 0.0, same_kind, CPU)
+    candidates = candidate_items(given, 0.0, same_kind, CPU)
     spans = [(0, BOOKS), (BOOKS, BOOKS + FILMS)] if same_kind else [(0, BOOKS + FILMS)]
     for user in range(USERS):
-        for number, (start, stop) in enumerate(spans):
+        for index, (start, stop) in enumerate(spans):
             free = [i for i in range(start, stop) if (user, i) not in seen(given)]
-            u, s = torch.full((len(free),), user), torch.full((len(free),), number)
-            assert unseen.left[user * len(spans) + number] == len(free)
-            assert unseen.at(u, s, torch.arange(len(free))).tolist() == free
+            u, s = torch.full((len(free),), user), torch.full((len(free),), index)
+            assert candidates.left[user * len(spans) + index] == len(free)
+            assert candidates.at(u, s, torch.arange(len(free))).tolist() == free
 
 
-@pytest.mark.parametrize(("popularity", "bits_up_to"), [(0.0, unseen_module.BITS_UP_TO), (0.0, 0), (0.75, 0), (2.0, 0)])
+@pytest.mark.parametrize(
+    ("popularity", "bits_up_to"), [(0.0, candidates_module.BITS_UP_TO), (0.0, 0), (0.75, 0), (2.0, 0)]
+)
 def test_draws_have_the_chances_of_their_weights(popularity: float, bits_up_to: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(unseen_module, "BITS_UP_TO", bits_up_to)
+    monkeypatch.setattr(candidates_module, "BITS_UP_TO", bits_up_to)
     given, n = data(), 200_000
     count = np.maximum(np.bincount(given.interactions.item, minlength=BOOKS + FILMS), 1.0) ** popularity
-    unseen = unseen_items(given, popularity, True, CPU)
-    assert (unseen.bits is not None) == (bits_up_to > 0)
+    candidates = candidate_items(given, popularity, True, CPU)
+    assert (candidates.bits is not None) == (bits_up_to > 0)
     for user in (0, 5, USERS - 1):
         u = torch.full((n,), user)
-        drawn = unseen.draw(u, torch.ones_like(u), torch.Generator().manual_seed(user)).numpy()
+        drawn = candidates.draw(u, torch.ones_like(u), torch.Generator().manual_seed(user)).numpy()
         free = [i for i in range(BOOKS, BOOKS + FILMS) if (user, i) not in seen(given)]
         expected = np.zeros(BOOKS + FILMS)
         expected[free] = count[free] / count[free].sum()
@@ -65,24 +67,24 @@ def test_draws_have_the_chances_of_their_weights(popularity: float, bits_up_to: 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_weights_of_any_scale_are_drawn_by_their_shares(scale: float):
     """Too large for whole numbers as they are, or far below 1."""
-    unseen = Unseen.of(np.array([1]), np.array([2]), 1_000, np.array([1, 3, 8, 4]) * scale, [(0, 4)], CPU)
+    candidates = Candidates.of(np.array([1]), np.array([2]), 1_000, np.array([1, 3, 8, 4]) * scale, [(0, 4)], CPU)
     user = torch.ones(100_000, dtype=torch.long)
-    drawn = unseen.draw(user, torch.zeros_like(user), torch.Generator().manual_seed(0))
+    drawn = candidates.draw(user, torch.zeros_like(user), torch.Generator().manual_seed(0))
     np.testing.assert_allclose(np.bincount(drawn) / len(user), [1 / 8, 3 / 8, 0, 4 / 8], atol=0.006)
     last = torch.tensor([999])
-    assert unseen.at(last, last * 0, unseen.left[last] - 1).tolist() == [3]
+    assert candidates.at(last, last * 0, candidates.left[last] - 1).tolist() == [3]
 
 
 def test_an_item_of_weight_0_is_never_drawn():
-    unseen = Unseen.of(np.array([0]), np.array([2]), 1, np.array([0.0, 1, 1, 0, 1, 0]), [(0, 6)], CPU)
+    candidates = Candidates.of(np.array([0]), np.array([2]), 1, np.array([0.0, 1, 1, 0, 1, 0]), [(0, 6)], CPU)
     zero = torch.zeros(2, dtype=torch.long)
-    assert unseen.at(zero, zero, torch.tensor([0, 1])).tolist() == [1, 4] and unseen.left.tolist() == [2]
+    assert candidates.at(zero, zero, torch.tensor([0, 1])).tolist() == [1, 4] and candidates.left.tolist() == [2]
 
 
 def test_who_has_seen_all_has_nothing_left_whatever_the_weights():
     for popularity in (0.0, 0.3):
-        unseen = unseen_items(data(), popularity, True, CPU)
-        assert unseen.any_left(torch.tensor([2, 2, 3]), torch.tensor([0, 1, 0])).tolist()[0] is False
+        candidates = candidate_items(data(), popularity, True, CPU)
+        assert candidates.any_left(torch.tensor([2, 2, 3]), torch.tensor([0, 1, 0])).tolist()[0] is False
 
 
 def test_distinct_ranks_are_distinct_fair_and_end_where_there_are_no_more():
@@ -110,7 +112,7 @@ def drawn(given: RecData, batch_size: int = 16, seed: int = 0, **settings: objec
 @pytest.mark.parametrize("ahead", [samplers.DRAWN_AHEAD, 70, 1])
 @pytest.mark.parametrize("pool", [1, 4])
 @pytest.mark.parametrize("same_kind", [True, False])
-def test_pairs_hold_every_liked_row_once_and_unseen_items_beside_it(
+def test_pairs_hold_every_positive_once_with_its_negatives(
     pool: int, same_kind: bool, ahead: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(samplers, "DRAWN_AHEAD", ahead)  # of one batch, of a few, of all
@@ -119,11 +121,11 @@ def test_pairs_hold_every_liked_row_once_and_unseen_items_beside_it(
     assert {len(b) for b in pairs[:-1]} == {16} and len(pairs[-1]) <= 16
     x = given.interactions
     assert x.label is not None
-    liked = {(u, i) for u, i, y in zip(x.user.tolist(), x.item.tolist(), x.label.tolist(), strict=True) if y > 0}
+    positive = {(u, i) for u, i, y in zip(x.user.tolist(), x.item.tolist(), x.label.tolist(), strict=True) if y > 0}
     if same_kind:
-        liked -= {(2, i) for i in range(BOOKS)}  # nothing left to set against them
+        positive -= {(2, i) for i in range(BOOKS)}  # nothing left to set against them
     got = [(u, i) for b in pairs for u, i in zip(b.user.tolist(), b.positive.tolist(), strict=True)]
-    assert sorted(got) == sorted(liked)
+    assert sorted(got) == sorted(positive)
     for b in pairs:
         assert b.negative.shape == (len(b), pool)
         assert not {(u, i) for u, row in zip(b.user.tolist(), b.negative.tolist(), strict=True) for i in row} & seen(

@@ -1,12 +1,12 @@
-"""Draws items that a user has not seen: exactly, on the device, with nothing to reject and no loop over rows.
+"""Draws items that a user has not interacted with: exactly, on the device, without rejection or a loop over rows.
 
 The items of one kind lie on a line, each as wide as its weight. Cut out what the user has seen and push the rest
-together: a point drawn on what is left is an unseen item, each with the chance that its weight says. Where the point
-lay before the cut follows from how many of the seen items stand before it, which a binary search tells. Widths are
+together: a point drawn on what is left is a candidate, each with a chance in proportion to its weight. Where the point
+lay before the cut follows from how many of the seen items come before it, which a binary search finds. Widths are
 whole numbers, so that nothing is rounded.
 
-Where all items are as wide and a bit for each user and item has room, a point is drawn on the line uncut, and only for
-those that hit a seen item as above: the chances are the same, and most of the searches are saved.
+If all items are equally wide and a bit for each user and item has room, a point is first drawn on the uncut line. Only
+the points that hit a seen item are drawn as above. The chances are the same, and most of the searches are saved.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ BITS_UP_TO = 2**28
 
 
 @dataclass(frozen=True, eq=False)
-class Unseen:
-    """What each user has not seen of each span of items; int64 tensors on one device.
+class Candidates:
+    """The items of each span that each user has not interacted with; int64 tensors on one device.
 
-    edge [n_items + 1]: widths cumulated. begin [spans]: edge where a span begins.
-    offset [users * spans + 1]: where the seen items of a user in a span stand in ``before`` and ``cut``.
-    before [cells]: the place of a seen item once the seen items before it are cut out, plus ``length`` times the
-    number of its user and span, so that it ascends over all. cut [cells + 1]: width of the seen items, cumulated over
-    all. left [users * spans]: of the unseen. unit: every item is 1 wide, so a place is the number of its item.
-    width [spans]: of a span as a whole. bits uint8: pair user * n_items + item is seen where bit pair % 8 of byte
-    pair // 8 is 1; None: not kept.
+    edge: [n_items + 1], cumulated widths.
+    begin: [spans], the edge at which a span begins.
+    offset: [users * spans + 1], where the seen items of a user in a span are in ``before`` and ``cut``.
+    before: [cells], the place of a seen item once the seen items before it are cut out. ``length`` times the index of
+    its user and span is added, so that it ascends over all.
+    cut: [cells + 1], cumulated width of the seen items.
+    left: [users * spans], the width of the candidates.
+    width: [spans], the width of a whole span.
+    unit: Every item is 1 wide, so a place is the index of its item.
+    bits: uint8. The pair user * n_items + item is seen if bit pair % 8 of byte pair // 8 is 1. None: not kept.
     """
 
     edge: Tensor
@@ -56,9 +59,9 @@ class Unseen:
         weights: np.ndarray,
         spans: Sequence[tuple[int, int]],
         device: torch.device,
-    ) -> Unseen:
+    ) -> Candidates:
         """user, item int[N]: what is seen, twice or more counts once. weights float[n_items], not negative; 0 is never
-        drawn. spans: (start, stop) ranges of items, ascending, that draws keep apart, such as the kinds.
+        drawn. spans: (start, stop) ranges of items, ascending, that are drawn from separately, such as the kinds.
         """
         # a place times the groups is an int64, and a place a float64, of which ``draw`` takes a share
         width = _whole(weights, min(2.0**52, 2**62 / max(n_users * len(spans), 1)))
@@ -76,14 +79,14 @@ class Unseen:
         arrays = [torch.from_numpy(a).to(device) for a in (edge, edge[starts], offset, before, cut, left, whole)]
         unit, pairs = bool((width == 1).all()), n_users * len(width)
         bits = torch.from_numpy(_as_bits(seen, pairs)).to(device) if unit and pairs <= BITS_UP_TO else None
-        return Unseen(*arrays, length, unit, bits)  # type: ignore[arg-type, call-arg]
+        return Candidates(*arrays, length, unit, bits)  # type: ignore[arg-type, call-arg]
 
     def any_left(self, user: Tensor, span: Tensor) -> Tensor:
         """bool[B]: whether there is anything to draw. user, span int64[B]."""
         return self.left[user * len(self.begin) + span] > 0
 
     def draw(self, user: Tensor, span: Tensor, generator: torch.Generator) -> Tensor:
-        """One unseen item of the span for each row: int64[B]. Only where ``any_left``; generator on the CPU."""
+        """One candidate of the span for each row: int64[B]. Only where ``any_left``; generator on the CPU."""
         if user.device.type != "cpu":  # one number crosses over and seeds a generator there, not one for each row
             seed = int(torch.randint(2**62, (1,), generator=generator))
             generator = torch.Generator(user.device).manual_seed(seed)
@@ -98,7 +101,7 @@ class Unseen:
         return self.at(user, span, _below(self.left[user * len(self.begin) + span], generator))
 
     def at(self, user: Tensor, span: Tensor, point: Tensor) -> Tensor:
-        """The unseen item at ``point`` int64[B], from 0 up to ``left``: with unit weights the item of that rank."""
+        """The candidate at ``point`` int64[B], from 0 up to ``left``: with unit weights the item of that rank."""
         group = user * len(self.begin) + span
         # how many seen items stand at or before the point; those of the groups before are all of them less
         passed = torch.searchsorted(self.before, group * self.length + point, right=True)
@@ -111,10 +114,10 @@ def _below(end: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.rand(len(end), generator=generator, dtype=torch.float64, device=end.device) * end).long()
 
 
-def _as_bits(number: np.ndarray, n: int) -> np.ndarray:
+def _as_bits(index: np.ndarray, n: int) -> np.ndarray:
     """uint8[n / 8]: of the bits 0 to n those at these numbers are 1."""
     bits = np.zeros(-(-n // 8), np.uint8)
-    np.bitwise_or.at(bits, number >> 3, np.left_shift(1, number & 7).astype(np.uint8))
+    np.bitwise_or.at(bits, index >> 3, np.left_shift(1, index & 7).astype(np.uint8))
     return bits
 
 
@@ -132,24 +135,25 @@ def _whole(weights: np.ndarray, most: float) -> np.ndarray:
     return np.ceil(weights * ((most - len(weights)) / total)).astype(np.int64)
 
 
-def unseen_items(
+def candidate_items(
     data: RecData,
     popularity: float,
     same_kind: bool,
     device: torch.device,
     counted: RecData | None = None,
     among: np.ndarray | None = None,
-) -> Unseen:
+) -> Candidates:
     """The items without a row in ``data``, for each user; drawn by (rows of the item) ** popularity, 0 uniform.
 
-    same_kind: spans are the kinds, else all items are one span. counted: the part whose rows are counted, None for
-    ``data``; an item without a row counts as having one. among: bool[n_items], what can be drawn, None for all.
+    same_kind: Spans are the kinds; else all items are one span.
+    counted: The part whose rows are counted, None for ``data``. An item without a row counts as having one.
+    among: bool[n_items], what can be drawn, None for all.
     """
     x = data.interactions
     count = np.maximum(np.bincount((counted or data).interactions.item, minlength=data.n_items), 1.0)
     spans = [(t.start, t.stop) for t in data.kinds.values()] if same_kind else [(0, data.n_items)]
     weights = count**popularity if among is None else count**popularity * among
-    return Unseen.of(x.user, x.item, data.n_users, weights, spans, device)
+    return Candidates.of(x.user, x.item, data.n_users, weights, spans, device)
 
 
 def distinct_ranks(size: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
