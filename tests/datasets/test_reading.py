@@ -181,7 +181,7 @@ def test_codes_of_kinds_that_name_none_leave_it_to_the_items(files):
     rows = (files.folder / "rates.csv").read_text().splitlines()
     files.write("rates.csv", "\n".join([rows[0] + ",type"] + [row + ",0" for row in rows[1:]]))
     assert pairs(files.read()) == ALL
-    assert any("the kinds are taken from the items instead" in line for line in files.said)
+    assert any("the items give the kind instead" in line for line in files.said)
 
 
 def test_only_interactions(files):
