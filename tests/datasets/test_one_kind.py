@@ -88,7 +88,7 @@ def test_one_kind_is_split_by_itself_where_the_others_cannot_be_read(files: Path
     said: list[str] = []
     film = load_split(of_files(files, single_type="film"), None, said.append)
     assert sum(len(part.interactions) for part in (film.train, film.valid, film.test)) == 60
-    (line,) = [line for line in said if "split by itself" in line]
+    (line,) = [line for line in said if "split alone" in line]
     assert line.startswith("warning: 'film' is split alone, as other kinds cannot be read:") and "book.csv" in line
 
 

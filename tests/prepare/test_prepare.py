@@ -416,7 +416,7 @@ def test_citeulike_says_what_does_not_fit(tmp_path, capsys):
         ("mult.dat", "1 0:3\n3 0:1 1:1\n", "mult.dat, line 2: says '3' entries and has 2"),
         ("mult.dat", "1 x:1\n", "mult.dat, line 1: 'x' is not a whole number"),
         ("mult.dat", "1 0:x\n", "mult.dat, line 1: 'x' is not a whole number"),
-        ("mult.dat", "1 0:1\n1 5:1\n", "mult.dat, line 2: has a word number 5, and the vocabulary has 5 words"),
+        ("mult.dat", "1 0:1\n1 5:1\n", "mult.dat, line 2: has a word 5, and the vocabulary has 5 words"),
         ("mult.dat", "2 0:3 4:1\n1 1:1\n0\n", "a user keeps article 3, and there are 3 lines of mult.dat"),
         ("users.dat", "1 0\n1 4\n", "a user keeps article 4, and there are 4 lines of mult.dat"),
         ("users.dat", "", "users.dat or interactions.parquet is empty"),

@@ -17,7 +17,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import TrainData
 from hrec.datasets.samplers import Pairwise
 from hrec.models.base import InnerProductModel, Reads
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.histories import HistoryLinear, HistorySettings
 from hrec.models.layers.in_batch import in_batch
 from hrec.models.layers.item_vectors import VectorSettings, coverage, required_vectors
@@ -70,7 +70,7 @@ class UAE(InnerProductModel):
         self.users = MLP((self.history.width, *config.user_hidden, width), config.dropout)
         self.items = MLP((self.content.width, *config.hidden, width), config.dropout)
         self.missing = nn.Parameter(torch.empty(width).normal_(std=config.init_std))
-        self.table = Table(data.n_items, width, config.init_std) if config.ids else None
+        self.table = EmbeddingTable(data.n_items, width, config.init_std) if config.ids else None
 
     def sampler(self, data: TrainData) -> Pairwise:
         return Pairwise(data, self.config.negatives, self.device)

@@ -56,4 +56,4 @@ def product_codes(x: Tensor, learn: Tensor, parts: int, k: int, rotations: int, 
 
 
 def _centres(x: Tensor, parts: int, k: int, seed: int, rounds: int = 25) -> list[Tensor]:
-    return [kmeans(part, k, seed + number, rounds) for number, part in enumerate(x.chunk(parts, 1))]
+    return [kmeans(part, k, seed + index, rounds) for index, part in enumerate(x.chunk(parts, 1))]

@@ -16,7 +16,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.sequence_samplers import NextItem
 from hrec.datasets.sequences import SequenceBatch
 from hrec.models.base import InnerProductModel, Reads
-from hrec.models.layers.bags import DENSE_UP_TO, Table
+from hrec.models.layers.bags import DENSE_UP_TO, EmbeddingTable
 from hrec.models.layers.full_softmax import full_softmax
 from hrec.models.layers.in_batch import in_batch
 from hrec.models.layers.item_vectors import ItemVectors, VectorSettings, coverage, required_vectors
@@ -104,7 +104,7 @@ class VectorSequential(InnerProductModel):
         self.sequences = UserSequences(data, config.sequences.max_length)
         self.of_vectors = self.content(vectors, data)
         dense = math.inf if whole else DENSE_UP_TO
-        self.table = Table(data.n_items, width, config.init_std, dense) if config.ids else None
+        self.table = EmbeddingTable(data.n_items, width, config.init_std, dense) if config.ids else None
         self.positions, self.blocks, self.norm = Positions(config), blocks_of(config), nn.LayerNorm(width)
 
     @abstractmethod

@@ -20,7 +20,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.datasets.sequence_samplers import NextItem
 from hrec.datasets.sequences import SequenceBatch
 from hrec.models.base import BaseModel, Ranker, Reads
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.item_vectors import ItemVectors, coverage, required_vectors
 from hrec.models.layers.kmeans import kmeans, nearest
 from hrec.models.layers.user_sequences import UserSequences
@@ -70,7 +70,7 @@ class MISSRec(BaseModel):
         self.remarks += coverage(vectors)
         self.sequences = UserSequences(data, config.sequences.max_length)
         self.modalities = nn.ModuleList(Modality(v, config) for v in vectors)
-        self.table = Table(data.n_items, width, config.init_std, math.inf) if config.ids else None
+        self.table = EmbeddingTable(data.n_items, width, config.init_std, math.inf) if config.ids else None
         self.beta = nn.Parameter(torch.zeros(())) if len(vectors) > 1 else None
         self.positions, self.encoder = Positions(config), blocks_of(config)
         self.decoder = Decoder(width, config.num_heads, config.inner_size, config.dropout, config.n_layers)
@@ -123,7 +123,7 @@ class MISSRec(BaseModel):
         place = torch.stack([m.cluster[item] for m in self.modalities], 1)  # type: ignore[index]
         place = torch.where(mask[:, None], place, -1)
         again = (place[:, :, :, None] == place[:, :, None, :]).tril(-1).any(3)
-        tokens = [m.interest(place[:, number]) for number, m in enumerate(self.modalities)]  # type: ignore[operator]
+        tokens = [m.interest(place[:, index]) for index, m in enumerate(self.modalities)]  # type: ignore[operator]
         return torch.cat(tokens, 1), ((place >= 0) & ~again).flatten(1)
 
     def item_parts(self, item: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from hrec.datasets.recdata import TrainData
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.item_vectors import ItemVectors
 from hrec.models.layers.kmeans import product_codes
 from hrec.models.layers.rows import Rows, declare_rows
@@ -74,7 +74,7 @@ class CodeVectors(nn.Module):
         super().__init__()
         self.register_buffer("codes", codes)
         self.parts, self.values = config.parts, config.codes + 1
-        self.table = Table(self.parts * self.values, config.embedding_size, config.init_std)
+        self.table = EmbeddingTable(self.parts * self.values, config.embedding_size, config.init_std)
         declare_rows(self.table.weight, [Rows("code", self.parts * self.values)])
 
     def forward(self, item: Tensor) -> Tensor:
