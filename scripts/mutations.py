@@ -98,7 +98,7 @@ MUTATIONS: list[Mutation] = [
         ("rows <= self.settings.cold_rows", "rows < self.settings.cold_rows"),
         ("np.argsort(-self.popularity", "np.argsort(self.popularity"),
         ("of_all.take(of_all.relevant > 0)", "of_all"),
-        ("[self.allowed(part)[x.item] & _liked(part)]", "[self.allowed(part)[x.item]]"),
+        ("[self.allowed(part)[x.item] & _positive(part)]", "[self.allowed(part)[x.item]]"),
     ),
     *_of(
         "hrec/datasets/splitting.py",

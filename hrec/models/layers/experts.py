@@ -75,11 +75,11 @@ class Adapter(nn.Module):
         """item int64[B] -> float[B, size]"""
         m = self.vectors(item) * self.scale
         shared = self.shared(m)
-        if not self.own.number:
+        if not self.own.index:
             return shared.squeeze(1)
 
         def of_kind(kind: str, here: Tensor) -> Tensor:
-            if kind not in self.own.number:
+            if kind not in self.own.index:
                 return shared.new_zeros(len(here), self.size)
             outputs = torch.cat([self.own[kind](m[here]), shared[here]], 1)
             return (self.gates[kind](m[here]).softmax(1)[:, :, None] * outputs).sum(1)
