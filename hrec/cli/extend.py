@@ -12,6 +12,7 @@ import torch
 from hrec.config import ConfigError, LoadedConfig, load
 from hrec.models import find_model
 from hrec.pipeline.finished import load_finished, require_finished
+from hrec.pipeline.kept_views import kept_from
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -37,10 +38,7 @@ def extended(args: argparse.Namespace, overrides: Sequence[str]) -> LoadedConfig
         raise ConfigError(f"--view {again[0]}: {args.extend} has this view; its views are {', '.join(views)}")
     added = [f"model.views.{view}={{}}" for view in args.view]
     added = [f"model.views={json.dumps(views)}", *added]
-    weights = {f"views.view_{view}": f"views.view_{view}" for view in views}
-    source = json.dumps([{"run": str(args.extend), "weights": weights}])
-    fixed = [f"model.frozen={json.dumps(list(views))}", f"model.init_from={source}"]
-    config = load(saved, find_model, [*added, *overrides, *fixed])
+    config = load(saved, find_model, [*added, *overrides, *kept_from(args.extend, list(views))])
     _check_data(args, old, config)
     return config
 

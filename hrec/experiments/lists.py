@@ -62,6 +62,12 @@ def measured(
 
     watched: the metrics that choose a trial on the validation part, the first one first.
     """
+    jobs = chosen(options, rows, metrics, watched)
+    return options.by_row(run_all(jobs, options.out, options.jobs, shown=watched[0]))
+
+
+def chosen(options: ListOptions, rows: Sequence[Row], metrics: Sequence[str], watched: Sequence[str]) -> list[Job]:
+    """The jobs of ``measured``, in the order of rows and of seeds within a row; runs the trials."""
     trials = [options.trials_of(row.model) for row in rows]
     tried = [
         options.job(row.model, metrics, *trial, *row.overrides)
@@ -71,12 +77,11 @@ def measured(
     later = sum(options.seeds - (len(some) > 1) for some in trials)
     done = iter(try_all(tried, options.out, options.jobs, later=later, shown=watched[0]))
     best = [some[0] if len(some) == 1 else best_of(some, list(islice(done, len(some))), watched) for some in trials]
-    jobs = [
+    return [
         options.job(row.model, metrics, *trial, *row.overrides, seed=seed)
         for row, trial in zip(rows, best, strict=True)
         for seed in range(options.seeds)
     ]
-    return options.by_row(run_all(jobs, options.out, options.jobs, shown=watched[0]))
 
 
 def percent(done: Sequence[Done], metric: str) -> str:

@@ -1,5 +1,6 @@
 """The JRL paper (Zhang et al., CIKM 2017)."""
 
+from hrec.papers.jrl.adding import views
 from hrec.papers.jrl.published import CLAIMS, PUBLISHED
 from hrec.papers.jrl.runs import CONFIGS, SOURCES, TRIALS, Options
 from hrec.papers.jrl.tables import figure3, figure4, table2, table3
@@ -13,6 +14,7 @@ JRL = Paper(
         "table3": Experiment(table3),
         "figure3": Experiment(figure3),
         "figure4": Experiment(figure4),
+        "views": Experiment(views),
     },
     data=SOURCES,
     trials=TRIALS,

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from hrec.config import ConfigError
 from hrec.datasets.columns import Dense, Tokens
+from hrec.datasets.recdata import TrainData
 from hrec.experiments import lists
 from hrec.experiments.lists import Row
 from hrec.experiments.reports import Report
 from hrec.experiments.runs import Done, split_of
+from hrec.models.layers.item_vectors import VectorSettings, item_vectors
+from hrec.models.views.image import PUBLISHED
 from hrec.papers.jrl.published import CLAIMS
 from hrec.papers.jrl.runs import METRICS, SOURCES, Options
 
@@ -46,17 +49,22 @@ def table2(options: Options) -> None:
 
 def table3(options: Options) -> None:
     """NDCG, Recall, HT and Precision @10 of every model and every single view."""
-    published = options.source.published or {}
-    rows = [Row((model,), model, paper=published.get(model)) for model in options.models or options.source.models]
+    rows = rows_of_table3(options)
     runs = lists.measured(options, rows, METRICS, WATCHED)
     by_model = {row.model: done for row, done in zip(rows, runs, strict=True)}
     text = (
         f"Test values in per cent over users with a test row, {options.described_seeds}. {lists.candidates(runs)} "
         + lists.tuned(options, rows, WATCHED[0], "hrec/papers/jrl/runs.py")
     )
-    paper = "Paper: NDCG / Recall / HT / Precision @10." if published else ""
+    paper = "Paper: NDCG / Recall / HT / Precision @10." if options.source.published else ""
     content = (("model",), rows, runs, METRICS)
     lists.write_table(options, "table3", content, [text, paper, options.source.text], lambda r: _claims(r, by_model))
+
+
+def rows_of_table3(options: Options) -> list[Row]:
+    """The models asked for, or all that the data can have."""
+    published = options.source.published or {}
+    return [Row((model,), model, paper=published.get(model)) for model in options.models or options.source.models]
 
 
 def _claims(report: Report, runs: dict[str, list[Done]]) -> None:
@@ -66,24 +74,38 @@ def _claims(report: Report, runs: dict[str, list[Done]]) -> None:
 
 
 def figure3(options: Options) -> None:
-    """Sensitivity to the weight of the image view (Figure 3): NDCG@10 of JRL and eJRL."""
+    """Sensitivity to the weight of the image view (Figure 3): NDCG@10 of Image, JRL and eJRL."""
     _require_view(options, "Image")
-    rows = [
-        Row((model, f"x{factor:g}"), model, (f"model.views.image.relative_weight={factor}",))
-        for model in ("JRL", "eJRL")
+    train = split_of(options.job("JRL", METRICS).load()).train
+    _sweep(options, "figure3", ("model", "weight of the image view"), rows_of_figure3(image_width(options, train)))
+
+
+def rows_of_figure3(width: int) -> list[Row]:
+    """Multiples of the default weight, which depends on the width of the vectors."""
+    return [
+        Row((model, f"x{factor:g}"), model, (f"model.views.image.weight={factor * PUBLISHED / width!r}",))
+        for model in ("Image", "JRL", "eJRL")
         for factor in LAMBDAS
     ]
-    _sweep(options, "figure3", ("model", "weight of the image view"), rows)
+
+
+def image_width(options: Options, train: TrainData) -> int:
+    """How many numbers a vector of the image view has."""
+    view = options.job("JRL", METRICS).load().model.views["image"]  # type: ignore[attr-defined]
+    columns = None if view.column is None else (view.column,)
+    (vectors,) = item_vectors(train, VectorSettings(columns=columns), "model.views.image.column")
+    return vectors.width
 
 
 def figure4(options: Options) -> None:
     """Sensitivity to the embedding size (Figure 4): NDCG@10 of JRL, eJRL and BPR."""
-    rows = [
-        Row((model, str(size)), model, (f"model.embedding_size={size}",))
-        for model in ("JRL", "eJRL", "BPRMF")
-        for size in SIZES
-    ]
-    _sweep(options, "figure4", ("model", "size"), rows)
+    _sweep(options, "figure4", ("model", "size"), rows_of_figure4(options))
+
+
+def rows_of_figure4(options: Options) -> list[Row]:
+    """Each model of the figure that the data has, with each size."""
+    models = [model for model in ("JRL", "eJRL", "BPRMF") if model in options.source.models]
+    return [Row((m, str(size)), m, (f"model.embedding_size={size}",)) for m in models for size in SIZES]
 
 
 def _sweep(options: Options, name: str, heading: Sequence[str], rows: Sequence[Row]) -> None:
