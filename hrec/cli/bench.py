@@ -13,6 +13,9 @@ models   an epoch of each model with the settings of its config, estimated from 
          samples per second (of all kinds together) and peak memory. Each model has its own process.
 lists    An epoch of BPRMF against a textbook loop and a bare one. A sweep of WMF against that of the library implicit,
          if it is installed. Full ranking of 10,000 users over 300,000 items against the bare product and topk.
+views    JRL with three views on made data of Beauty's size, 100 words a review, against a loop over the reviews of its
+         Eq. 8 (a few are timed, the epoch is extrapolated). Words per second of PV-DBOW against gensim's Doc2Vec, if it
+         is installed. Peak memory at two lengths of a review.
 
 Timings are noisy on shared machines: compare the ratios, not the milliseconds.
 """
@@ -30,6 +33,7 @@ from hrec.benchmarks.models import bench_models
 from hrec.benchmarks.reading import bench_reading
 from hrec.benchmarks.step import bench_step
 from hrec.benchmarks.trainer import bench_trainer
+from hrec.benchmarks.views import bench_views
 from hrec.config import ConfigError
 from hrec.datasets import planted
 from hrec.datasets.problems import DataError
@@ -42,6 +46,7 @@ PARTS = {
     "reading": bench_reading,
     "models": bench_models,
     "lists": bench_lists,
+    "views": bench_views,
 }
 
 
@@ -65,7 +70,7 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["step", "trainer", "reading"])
     parser.add_argument(
-        "--size", choices=planted.SIZES, default="douban", help="of the planted data; not for models and lists"
+        "--size", choices=planted.SIZES, default="douban", help="of the planted data; not for models, lists and views"
     )
     parser.add_argument("--steps", type=int, default=30, help="steps timed of each variant or model")
     parser.add_argument("--reference-steps", type=int, default=4)

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from hrec.benchmarks import lists, models, timing
+from hrec.benchmarks import lists, models, timing, view_data, views
+from hrec.benchmarks.literal_jrl import LiteralJRL
+from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import RecData, Split, keep_kinds
 from hrec.models import MODELS, find_model
+from hrec.models.views.jrl import JRL
 from hrec.settings import StageSettings
 
 ROOT = Path(__file__).parents[2]
@@ -113,3 +117,43 @@ def test_full_ranking_is_timed_beside_the_bare_product(monkeypatch: pytest.Monke
     monkeypatch.setattr(lists, "USERS", 20)
     monkeypatch.setattr(lists, "ITEMS", 300)
     assert all(way(None, argparse.Namespace()) > 0 for way in lists.RANKERS.values())
+
+
+TINY = view_data.Shape(users=12, items=9, reviews=60, words=4, vocabulary=7, numbers=5)
+FEW = argparse.Namespace(batch_size=16, threads=1, steps=2, reference_steps=2)
+
+
+def test_made_reviews_have_the_shape_asked_for_and_no_pair_twice():
+    rows = view_data.made(TINY).interactions
+    assert len(set(zip(rows.user.tolist(), rows.item.tolist(), strict=True))) == 60
+    text = rows.columns["review"]
+    assert len(text.word) == 240 and set(np.diff(text.offset)) == {4} and 0 <= text.word.min() <= text.word.max() < 7
+
+
+def test_the_loop_over_reviews_has_the_loss_and_the_gradients_of_the_model():
+    """Of one distinct word, as then the negative words that each draws are the same."""
+    train = view_data.made(TINY._replace(vocabulary=1))
+    both = [views.model_of(cls, train) for cls in (JRL, LiteralJRL)]
+    batch = next(iter(both[0].sampler(train).epoch(Draw(20, torch.Generator().manual_seed(1), torch.device("cpu")))))
+    losses = [torch.stack(list(model.loss(batch).values())).sum() for model in both]
+    torch.testing.assert_close(*losses)
+    for loss in losses:
+        loss.backward()
+    grads = [{n: p.grad.to_dense() for n, p in model.named_parameters()} for model in both]
+    torch.testing.assert_close(*grads)
+
+
+def test_the_steps_of_jrl_and_of_the_loop_are_timed_and_an_epoch_is_foretold():
+    looped, whole = (views.steps_of(literal, TINY, FEW) for literal in (True, False))
+    assert looped.rows == [60, 60] and whole.rows == [12, 16]
+    known = timing.Steps({"drawing": [1.0], "forward": [2.0], "backward": [3.0], "optimiser": [4.0]}, [10])
+    assert views.epochs(known, known, reviews=100, batch_size=20) == (5 * 5 + 10 * 5, 5 * 10)
+
+
+def test_words_per_second_are_of_the_reviews_that_were_seen():
+    assert views.hrec_words(TINY, FEW) > 0
+
+
+def test_without_gensim_its_line_is_empty(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gensim.models.doc2vec", None)
+    assert views.gensim_words(TINY, FEW) is None
