@@ -30,7 +30,7 @@ ADAM = {"name": "Adam", "hyper_params": {"lr": 0.003}}
 
 
 def bench_views(args: argparse.Namespace) -> None:
-    """Three tables; each line in a process of its own."""
+    """Three tables; each line in its own process."""
     print(
         f"views: made data of {BEAUTY.users:,} users, {BEAUTY.items:,} items, {BEAUTY.reviews:,} reviews of "
         f"{BEAUTY.words} words, item vectors of {BEAUTY.numbers:,} numbers; JRL with three views of width {WIDTH}"

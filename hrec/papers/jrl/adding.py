@@ -13,7 +13,7 @@ from hrec.experiments.lists import Row, percent, seconds_of
 from hrec.experiments.reports import Report
 from hrec.experiments.runs import Done, Job, run_all
 from hrec.papers.jrl.published import CLAIMS
-from hrec.papers.jrl.runs import METRICS, Options
+from hrec.papers.jrl.runs import METRICS, SOURCES, VIEWS, Options
 from hrec.pipeline.kept_views import kept_from
 
 WATCHED = ("ndcg@10",)
@@ -35,21 +35,23 @@ def views(options: Options) -> None:
 
     Each view of the data is added in turn to a run of the others.
     """
+    _require_views(options)
     had = views_of(options.job("eJRL", METRICS))
-    if len(had) < 2:
-        raise ConfigError(f"--data {options.data} has the view {', '.join(had)} alone, so there is none to add it to")
     rows = [*rows_before(had), *(Row((model,), model) for model in SCRATCH)]
     jobs = lists.chosen(options, rows, METRICS, WATCHED)
-    runs = options.by_row(run_all(jobs, options.out, options.jobs, shown=WATCHED[0]))
-    extending = [
-        extended(job, done, had, view)
-        for view, some, dones in zip(had, options.by_row(jobs), runs, strict=False)  # type: ignore[arg-type]
-        for job, done in zip(some, dones, strict=True)
-    ]
+    done = run_all(jobs, options.out, options.jobs, shown=WATCHED[0])
+    runs, each = options.by_row(done), [view for view in had for _ in range(options.seeds)]
+    extending = [extended(job, one, had, view) for job, one, view in zip(jobs, done, each, strict=False)]
     after = options.by_row(run_all(extending, options.out, options.jobs, shown=WATCHED[0]))
     added = [Added(*one) for one in zip(had, runs, after, strict=False)]
     scratch = dict(zip(SCRATCH, runs[len(had) :], strict=True))
     _write(options, added, scratch, lists.tuned(options, rows[len(had) :], WATCHED[0], "hrec/papers/jrl/runs.py"))
+
+
+def _require_views(options: Options) -> None:
+    having = [name for name, source in SOURCES.items() if len(set(VIEWS) & set(source.models)) > 1]
+    if options.data not in having:
+        raise ConfigError(f"--data {options.data} has no two views. Data that have: {', '.join(having)}")
 
 
 def views_of(job: Job) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _write(options: Options, added: Sequence[Added], scratch: Mapping[str, list[
         f"so the line above is the cost that is paid already. {tuned} A run with an added view has the setting of the "
         "run that it extends."
     )
-    report.say(_differences(added, scratch["eJRL"]))
+    report.say(_differences(options, added, scratch["eJRL"]))
     if options.source.text:
         report.say(options.source.text)
     _claims(report, added)
@@ -101,12 +103,12 @@ def _line(label: str, done: Sequence[Done], whole: float) -> list[str]:
     return [label, f"{seconds:.1f}", f"{100 * seconds / whole:.0f} %", *(percent(done, m) for m in METRICS)]
 
 
-def _differences(added: Sequence[Added], scratch: Sequence[Done]) -> str:
+def _differences(options: Options, added: Sequence[Added], scratch: Sequence[Done]) -> str:
     """How far the quality after adding a view is from that of all views from scratch, in words."""
     reached = [[d.result["test"][WATCHED[0]] for d in done] for done in (*(one.after for one in added), scratch)]
     *after, whole = reached
     far = max(100 * abs(a - w) for some in after for a, w in zip(some, whole, strict=True))
-    why = " (another setting was chosen for what was extended)" if far else ""
+    why = " (validation may choose another setting for the run that is extended)" if options.trials > 1 else ""
     return f"With the added view {WATCHED[0]} differs by at most {far:.2f} points from eJRL from scratch{why}."
 
 
