@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hrec.datasets.batches import Pairs
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.views.edges import Edges
 from hrec.models.views.jrl import JRL
 
@@ -54,7 +54,7 @@ class LiteralJRL(JRL):
         return _row(view.users, user), _row(view.items, item), _row(view.items, negative)
 
     def _of_review(self, row: int) -> Tensor:
-        """lambda_1 L_1 of a review: each word against t words of its own."""
+        """lambda_1 L_1 of a review: each word against t negative words."""
         view: Any = self.view("review")
         own = int(view.document[row])
         words, table = view.words, view.words.vectors
@@ -78,15 +78,15 @@ class LiteralJRL(JRL):
         return view.config.weight * (F.elu(view.out(inner))[0] - view.rating[row]).square()
 
 
-def _rows(table: Table, index: Tensor) -> Tensor:
+def _rows(table: EmbeddingTable, index: Tensor) -> Tensor:
     return F.embedding(index, table.weight, sparse=True)
 
 
-def _row(table: Table, index: int) -> Tensor:
+def _row(table: EmbeddingTable, index: int) -> Tensor:
     return _rows(table, torch.tensor(index))
 
 
-def _sum(edges: Edges, node: int, entities: Table, left_out: int) -> Tensor:
+def _sum(edges: Edges, node: int, entities: EmbeddingTable, left_out: int) -> Tensor:
     """The sum over the edges of a node of w_e times its entity, but for one edge."""
     first, end = edges.rows.offset[node : node + 2].tolist()
     edge = edges.rows.index[first:end].long()

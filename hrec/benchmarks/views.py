@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from hrec.benchmarks.literal_jrl import LiteralJRL
-from hrec.benchmarks.timing import WARM_UP, Steps, apart, set_up, time_steps
+from hrec.benchmarks.timing import WARM_UP, Steps, in_own_process, set_up, time_steps
 from hrec.benchmarks.view_data import BEAUTY, Shape, made
 from hrec.datasets.recdata import TrainData
-from hrec.models.layers.bags import Table
+from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.views.jrl import JRL
 from hrec.models.views.words import Words
 from hrec.pipeline.optimizers import Optimizers
@@ -44,7 +44,7 @@ def bench_views(args: argparse.Namespace) -> None:
 
 
 def _speed(args: argparse.Namespace) -> None:
-    looped, whole = (apart(steps_of, literal, BEAUTY, args)[0] for literal in (True, False))
+    looped, whole = (in_own_process(steps_of, literal, BEAUTY, args)[0] for literal in (True, False))
     seconds = epochs(looped, whole, BEAUTY.reviews, args.batch_size)
     rows = [["", "ms a review", "epoch s", "times"]]
     names = (f"loop over reviews, {LOOPED * args.reference_steps} reviews timed", f"hrec, {args.steps} steps timed")
@@ -89,7 +89,7 @@ def epochs(looped: Steps, whole: Steps, reviews: int, batch_size: int) -> tuple[
 
 
 def _words_per_second(args: argparse.Namespace) -> None:
-    theirs, ours = (apart(way, BEAUTY, args)[0] for way in (gensim_words, hrec_words))
+    theirs, ours = (in_own_process(way, BEAUTY, args)[0] for way in (gensim_words, hrec_words))
     rows = [["PV-DBOW", "words/s", "times gensim"]]
     if theirs is None:
         rows += [["gensim Doc2Vec: not installed", "-", "-"], ["hrec", f"{ours:,.0f}", "-"]]
@@ -146,8 +146,8 @@ class Documents(nn.Module):
     def __init__(self, train: TrainData) -> None:
         super().__init__()
         text: Any = train.interactions.columns["review"]
-        self.reviews = Table(len(text), WIDTH, 0.5 / WIDTH)
-        self.words = Words(text, Table(len(text.vocabulary), WIDTH, 0.5 / WIDTH), NEGATIVES, NOISE)
+        self.reviews = EmbeddingTable(len(text), WIDTH, 0.5 / WIDTH)
+        self.words = Words(text, EmbeddingTable(len(text.vocabulary), WIDTH, 0.5 / WIDTH), NEGATIVES, NOISE)
 
     def forward(self, document: torch.Tensor) -> torch.Tensor:
         """-L_1 for each review, int64[B] -> float[]"""
@@ -159,7 +159,7 @@ class Documents(nn.Module):
 
 def _memory(args: argparse.Namespace) -> None:
     shapes = [BEAUTY._replace(words=length) for length in (BEAUTY.words // 2, BEAUTY.words)]
-    peaks = [apart(steps_of, False, shape, args)[1] for shape in shapes]
+    peaks = [in_own_process(steps_of, False, shape, args)[1] for shape in shapes]
     rows = [["words a review", "peak MB"], *([str(s.words), f"{p:,.0f}"] for s, p in zip(shapes, peaks, strict=True))]
     print(table(rows))
     short, long = (shape.reviews * shape.words for shape in shapes)

@@ -143,7 +143,7 @@ def test_the_loop_over_reviews_has_the_loss_and_the_gradients_of_the_model():
     torch.testing.assert_close(*grads)
 
 
-def test_the_steps_of_jrl_and_of_the_loop_are_timed_and_an_epoch_is_foretold():
+def test_the_steps_of_jrl_and_of_the_loop_are_timed_and_an_epoch_is_estimated():
     looped, whole = (views.steps_of(literal, TINY, FEW) for literal in (True, False))
     assert looped.rows == [60, 60] and whole.rows == [12, 16]
     known = timing.Steps({"drawing": [1.0], "forward": [2.0], "backward": [3.0], "optimiser": [4.0]}, [10])

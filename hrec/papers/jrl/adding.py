@@ -85,10 +85,10 @@ def _write(options: Options, added: Sequence[Added], scratch: Mapping[str, list[
     report = options.report("views")
     report.table(rows)
     report.say(
-        f"Test values in per cent, {options.told_seeds}. {lists.candidates([scratch['eJRL']])} Seconds are those of "
-        "training. Of a run with an added view they are those of that view alone; the other views keep their weights, "
-        f"so the line above is the cost that is paid already. {tuned} A run with an added view has the setting of the "
-        "run that it extends."
+        f"Test values in per cent, {options.described_seeds}. {lists.candidates([scratch['eJRL']])} Seconds are those "
+        "of training. Of a run with an added view they are those of that view alone: the other views keep their "
+        f"weights, and the line above has what they cost. {tuned} A run with an added view has the setting of the run "
+        "that it extends."
     )
     report.say(_differences(options, added, scratch["eJRL"]))
     if options.source.text:
