@@ -111,7 +111,7 @@ MUTATIONS: list[Mutation] = [
         ("position >= settings.max_train", "position > settings.max_train"),
         ("cut(kind, rng.permutation(len(item))", "cut(np.zeros_like(kind), rng.permutation(len(item))"),
         ("known = np.bincount(item[part == TRAIN]", "known = np.bincount(item[part != TEST]"),
-        ("return cut(data.interactions.user, rng.", "return cut(_one_group(data), rng."),
+        ("return cut(_users(data, settings.per_kind), rng.", "return cut(_one_group(data), rng."),
         (
             "of_known, of_new = drawn_from(known), drawn_from(~known)",
             "of_known, of_new = drawn_from(known), drawn_from(known)",
