@@ -49,9 +49,9 @@ def commands(text: str) -> list[str]:
 
 
 def training_runs(text: str) -> list[list[str]]:
-    """The words behind train_hete.py or train_homo.py, of each command that names a config."""
+    """The words behind ``hrec train``, train_hete.py or train_homo.py, of each command that names a config."""
     lines = [part.strip() for command in commands(text) for part in command.split("&&")]
-    found = [shlex.split(line)[2:] for line in lines if re.match(r"python train_(hete|homo)\.py ", line)]
+    found = [shlex.split(line)[2:] for line in lines if re.match(r"(python train_(hete|homo)\.py|hrec train) ", line)]
     return [words for words in found if not words[0].startswith("--")]
 
 
@@ -76,8 +76,8 @@ def checkout(folder: Path, example: str) -> Path:
 
 
 def run(command: str, folder: Path) -> str:
-    """What a command prints when it is run in ``folder``; ``python`` is the one that runs this test."""
-    words = shlex.split(command)
+    """What a command prints when it is run in ``folder``; ``python`` and its ``hrec`` are those that run this test."""
+    words = shlex.split(re.sub(r"^hrec ", "python -m hrec ", command))
     assert words[0] == "python"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("PYTHONPATH", None)
@@ -105,7 +105,8 @@ def result(folder: Path) -> dict:
 def test_the_first_example_of_the_readme_runs(tmp_path: Path):
     example = section("README.md", "Your own data")
     train, lists = commands(example)
-    run(train, checkout(tmp_path, example))
+    said = run(train, checkout(tmp_path, example))
+    assert not re.search("left out|warning", said, re.IGNORECASE), said
     assert result(tmp_path)["data"] == "shop"
     (folder,) = tmp_path.glob("output/BPRMF-shop-*")
     printed = run(lists.replace("output/BPRMF-shop-*", str(folder)), tmp_path).splitlines()
