@@ -148,6 +148,18 @@ def test_the_example_of_reviews_and_texts_runs(tmp_path: Path):
     assert words and set(words) <= set(re.findall(r"\w+", " ".join(reviews).lower()))
 
 
+def test_the_example_of_vectors_and_a_graph_runs(tmp_path: Path):
+    example = section(f"{GUIDE}/your-data.md", "Vectors and knowledge graphs")
+    (command,) = commands(example)
+    (program,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
+    checkout(tmp_path, example)
+    (tmp_path / "program.py").write_text(program)
+    run("python program.py", tmp_path)
+    printed = run(command, tmp_path)
+    assert "rows with a vector: item 3 of 4" in printed and "4 triples, 2 relations" in printed
+    assert not re.search("left out|warning", printed, re.IGNORECASE), printed
+
+
 def test_the_example_of_a_trained_model_runs(tmp_path: Path):
     own = section(f"{GUIDE}/your-data.md", "Bring your own data")
     example = section(f"{GUIDE}/recommend-and-export.md", "Use a trained model")
