@@ -6,6 +6,7 @@ A path in bold with words behind it is a line to be added to the table of models
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -20,6 +21,9 @@ import pytest
 from hrec import config
 from hrec.datasets import load
 from hrec.models import MODELS, find_model
+from hrec.papers.table import PAPERS
+from hrec.pipeline.measured import Metrics
+from hrec.prepare import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = "docs/guide"
@@ -203,7 +207,7 @@ def test_settings_that_a_document_names_exist(name: str, monkeypatch: pytest.Mon
     for config_name, *overrides in training_runs(page(name)):
         settings = [word for word in overrides if re.match(r"[a-zA-Z_.]+=", word)]
         if not made & {config_name, *(word.removeprefix("data=") for word in settings)}:
-            config.load(config_name, find_model, settings)
+            Metrics.parse(config.load(config_name, find_model, settings))
 
 
 def test_the_guides_have_commands_that_train():
@@ -248,6 +252,21 @@ def test_the_table_of_models_is_that_of_the_code():
         (path,) = re.findall(r"\((.*)\)", settings)
         assert json.loads((ROOT / path).read_text(encoding="utf-8"))["model"]["name"] == name.strip("`")
         assert re.search(r"\b(19|20)\d\d$", paper) and reads
+
+
+def test_the_models_that_answer_for_new_users_are_those_that_are_tested():
+    suite = ast.parse(page("tests/test_every_model.py"))
+    (tested,) = (n.value for n in suite.body if isinstance(n, ast.Assign) and n.targets[0].id == "ANSWER_UNKNOWN_USERS")
+    text = section(f"{GUIDE}/recommend-and-export.md", "New users").strip().split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", text)) == ast.literal_eval(tested)
+
+
+def test_the_data_sets_and_papers_that_the_documents_list_are_those_of_the_commands():
+    first = page("data/README.md").split("\n## ")[0]
+    assert set(re.findall(r"`hrec prepare ([\w-]+)`", first)) == SOURCES.keys()
+    papers = re.findall(r"^\| \[`(\w+)`\]\(.*?\) \| (.*) \|$", page(f"{GUIDE}/reproduce.md"), re.MULTILINE)
+    listed = {name: set(re.findall(r"`(\w+)`", experiments)) for name, experiments in papers}
+    assert listed == {name: set(paper.experiments) for name, paper in PAPERS.items()}
 
 
 def in_the_tree() -> set[str]:
