@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hrec.cli import main as commands
-from hrec.cli import train
+from hrec.cli import commands, train
 from hrec.config import ConfigError, load
 from hrec.models import MODELS, find_model
 from hrec.numbers import holds_numbers
