@@ -440,6 +440,29 @@ def test_of_a_row_that_comes_twice_the_last_counts(finished, shop, history):
     assert "1 row of a user and an item that a later row repeats" in said[0]
 
 
+def test_a_history_is_in_the_order_of_its_times_wherever_its_rows_are(finished, history):
+    trained = load_run(finished("sasrec", "opt.early_stop=null"), "cpu")
+    rows = ["book_1,30", "film_2,10", "music_3,20", "book_5,40", "book_1,5"]
+
+    def answer(lines: list[str], columns: str = "item_id,timestamp") -> pa.Table:
+        return recommend(trained, new_users(trained, history("\n".join([columns, *lines]) + "\n")), k=20)
+
+    by_time = answer(rows)
+    assert by_time.equals(answer(rows[::-1])) and by_time.equals(answer(rows[2:] + rows[:2]))
+    in_order = [row.partition(",")[0] for row in (rows[1], rows[2], rows[0], rows[3])]
+    assert by_time.equals(answer(in_order, "item_id")) and not by_time.equals(answer(in_order[::-1], "item_id"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [("soon", "line 3, column 'timestamp': 'soon' is neither a number nor a date"), ("1577836800000", "two forms of")],
+)
+def test_times_of_a_history_are_refused_as_those_of_the_data(finished, history, cell, sentence):
+    trained = load_run(finished("sasrec", "opt.early_stop=null"), "cpu")
+    with pytest.raises(DataError, match=sentence):
+        new_users(trained, history(f"item_id,timestamp\nbook_1,1577836800\nbook_2,{cell}\n"))
+
+
 def test_users_without_a_known_item_are_left_out_and_known_users_are_reported(finished, shop, history):
     new, said = shown(finished, shop, history("user_id,item_id\nzoe,77777\n101,500\n"), inter_matrix_type="01")
     assert new.ids.tolist() == ["101"]

@@ -239,17 +239,20 @@ def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     if needs_time(settings):
         bad |= np.isnan(seconds)
     check.refuse(bad, name, "is neither a number nor a date such as 2024-01-31 12:00:00")
-    if found := times.two_forms(seconds, date, check.good):
-        raise _two_forms_of_time(check.sheet, name, found)
+    refuse_two_forms(check.sheet, name, seconds, date, check.good)
     return seconds
 
 
-def _two_forms_of_time(sheet: Sheet, name: str, found: times.TwoForms) -> DataError:
+def refuse_two_forms(sheet: Sheet, name: str, seconds: np.ndarray, date: np.ndarray, good: np.ndarray) -> None:
+    """Raises DataError where the times of the rows ``good`` have two forms (``hrec.datasets.times.two_forms``)."""
+    found = times.two_forms(seconds, date, good)
+    if found is None:
+        return
     one, other = (
         f"{sheet.place(row)} holds {sheet.show(row, name)} ({form})"
         for row, form in sorted(zip(found.rows, found.forms, strict=True))
     )
-    return DataError(
+    raise DataError(
         f"{sheet.path}, column '{name}': two forms of time in one column do not sort. {one[0].upper()}{one[1:]}; "
         f"{other}. Write all times in one form, or set data.TIME_FIELD to another column."
     )
