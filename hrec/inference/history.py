@@ -24,6 +24,9 @@ from hrec.settings import DataSettings
 NAME = "new"
 """The id of a new user whose history has no user ids."""
 
+OF_ITEM = "item "
+"""Before the id of an item in the name of the user whose history it is."""
+
 Log = Callable[[str], None]
 
 
@@ -77,6 +80,18 @@ def new_users(
         log(f"{sheet.path}: {plural(len(lost), 'user')} without a known item left out: {', '.join(lost[:3])}")
     _log_known(ids, trained, log)
     return NewUsers(ids, rows)
+
+
+def of_each_item(trained: Trained, items: Sequence[str], log: Log = lambda line: None) -> NewUsers:
+    """For each item a new user with the id of the item, whose history is this item: the lists hold similar items.
+
+    Unknown items are skipped. Raises DataError if no item is known.
+    """
+    ids, settings = encoding.as_names(pa.array(items, pa.string())).unique(), trained.config.run.data
+    users = [OF_ITEM + one for one in ids.to_pylist()]  # not the id of a known user
+    history = pa.table({settings.USER_ID_FIELD: users, settings.ITEM_ID_FIELD: ids})
+    new = new_users(trained, history, log=log)
+    return replace(new, ids=np.array([one.removeprefix(OF_ITEM) for one in new.ids], object))
 
 
 def _sheet(history: str | Path | pa.Table, settings: DataSettings, log: Log) -> Sheet:

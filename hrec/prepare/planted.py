@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def arguments(prog: str | None = None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--size", choices=list(SIZES), default="small", help="how much (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (%(default)s)")
     parser.add_argument("--out", type=path_argument, help="the folder to write (data/planted-SIZE)")

@@ -132,7 +132,7 @@ def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_tr
 
 
 def test_what_stands_behind_a_colon_is_a_setting():
-    with pytest.raises(ConfigError, match=r"'duration:foo': behind a ':' stands key\.path=value"):
+    with pytest.raises(ConfigError, match=r"'duration:foo': after a ':' comes key\.path=value"):
         seeds._parted("duration:foo")
 
 
