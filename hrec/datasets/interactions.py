@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from hrec.datasets import encoding, times
 from hrec.datasets.catalogue import Catalogue
 from hrec.datasets.interaction_columns import checked_fields, encode, feature_names, split_column
-from hrec.datasets.problems import DataError, Log, RowCheck, plural
+from hrec.datasets.problems import DataError, Log, plural
 from hrec.datasets.recdata import Interactions
 from hrec.datasets.repeats import settle_repeats
+from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet
 from hrec.datasets.tables import typed
 from hrec.settings import DataSettings

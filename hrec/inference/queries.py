@@ -34,8 +34,8 @@ def answering(trained: Trained) -> Ranker:
             return trained.ranker(queries)
         except UnknownUserError:
             raise ConfigError(
-                f"{trained.name} has a trained vector for each user and none for a new one. Models that read histories, "
-                "such as DURation, ItemKNN and SASRec, or solve for users' vectors, such as BPRMF and WMF, answer for "
+                f"{trained.name} has a trained vector for each user and none for a new one. Models that read histories "
+                "(such as DURation, ItemKNN and SASRec) or solve for users' vectors (such as BPRMF and WMF) answer for "
                 "new users; or train again with the new users' rows"
             ) from None
 
