@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 import signal
@@ -18,11 +19,15 @@ import torch
 from torch import Tensor
 
 from hrec import config
+from hrec.datasets import PROBABILITY
 from hrec.datasets.batches import Draw, ItemPairs, Joint, Pairs, Rows, Walks
+from hrec.datasets.columns import Numeric
 from hrec.datasets.histories import CELLS
 from hrec.datasets.queries import Queries, UnknownUserError
 from hrec.datasets.recdata import Feedback, RecData, Split, Table
 from hrec.datasets.sequences import Sequences
+from hrec.datasets.tokens import text_columns_of_rows
+from hrec.inference.queries import answering
 from hrec.models import MODELS, find_model
 from hrec.models.base import BaseModel, InnerProductModel, Needs, Stage
 from hrec.models.layers.context import PairFields
@@ -860,6 +865,34 @@ def test_every_model_file_is_in_the_table():
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(KeyError, match=r"no model called 'duratoin'\. Did you mean 'DURation'"):
         find_model("duratoin")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_says_which_columns_of_interactions_it_leaves_unread(name: str, board: Split):
+    x = board.train.interactions
+    columns = {**x.columns, "hour": Numeric(np.zeros(len(x), np.float32)), PROBABILITY: Numeric(np.ones(len(x)))}
+    texts = text_columns_of_rows(board.train)
+    data = board.train.with_interactions(replace(x, columns=columns, time=None))
+    said = "columns of interactions are not read: "
+    (line,) = (line.removeprefix(said) for line in built(name, data).remarks if line.startswith(said))
+    unread = [] if "texts" in find_model(name).reads.interaction else texts
+    assert set(line.split(", ")) == {*unread, "hour"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_of_sequences_says_what_it_takes_for_the_order_of_time(name: str, board: Split):
+    for time in (None, np.arange(len(board.train.interactions), dtype=np.float64)):
+        data = board.train.with_interactions(replace(board.train.interactions, time=time))
+        said = [
+            line for line in built(name, data).remarks if "the order of its rows counts as the order of time" in line
+        ]
+        assert len(said) == (time is None and "sequence" in find_model(name).reads.user)
+
+
+def test_the_models_that_the_message_of_unknown_users_names_answer_for_them():
+    text = inspect.getsource(answering)
+    named = [name for name in MODELS if re.search(rf"\b{name}\b", text)]
+    assert len(named) >= 3 and set(named) <= ANSWER_UNKNOWN_USERS
 
 
 @pytest.mark.parametrize("name", MODELS)

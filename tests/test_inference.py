@@ -30,6 +30,7 @@ from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import RecData, Split
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference import ids as raw_ids
+from hrec.inference.history import of_each_item
 from hrec.inference.ids import item_ids
 from hrec.inference.queries import answering, queries_of
 from hrec.models import MODELS, find_model
@@ -440,6 +441,29 @@ def test_of_a_row_that_comes_twice_the_last_counts(finished, shop, history):
     assert "1 row of a user and an item that a later row repeats" in said[0]
 
 
+def test_a_history_is_in_the_order_of_its_times_wherever_its_rows_are(finished, history):
+    trained = load_run(finished("sasrec", "opt.early_stop=null"), "cpu")
+    rows = ["book_1,30", "film_2,10", "music_3,20", "book_5,40", "book_1,5"]
+
+    def answer(lines: list[str], columns: str = "item_id,timestamp") -> pa.Table:
+        return recommend(trained, new_users(trained, history("\n".join([columns, *lines]) + "\n")), k=20)
+
+    by_time = answer(rows)
+    assert by_time.equals(answer(rows[::-1])) and by_time.equals(answer(rows[2:] + rows[:2]))
+    in_order = [row.partition(",")[0] for row in (rows[1], rows[2], rows[0], rows[3])]
+    assert by_time.equals(answer(in_order, "item_id")) and not by_time.equals(answer(in_order[::-1], "item_id"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [("soon", "line 3, column 'timestamp': 'soon' is neither a number nor a date"), ("1577836800000", "two forms of")],
+)
+def test_times_of_a_history_are_refused_as_those_of_the_data(finished, history, cell, sentence):
+    trained = load_run(finished("sasrec", "opt.early_stop=null"), "cpu")
+    with pytest.raises(DataError, match=sentence):
+        new_users(trained, history(f"item_id,timestamp\nbook_1,1577836800\nbook_2,{cell}\n"))
+
+
 def test_users_without_a_known_item_are_left_out_and_known_users_are_reported(finished, shop, history):
     new, said = shown(finished, shop, history("user_id,item_id\nzoe,77777\n101,500\n"), inter_matrix_type="01")
     assert new.ids.tolist() == ["101"]
@@ -772,6 +796,29 @@ def test_the_lists_that_out_writes_can_be_read_by_users_from_and_history(finishe
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_items_similar_to_an_item_are_the_list_of_a_history_of_it(finished, tmp_path, capsys):
+    run, names = str(finished("itemknn")), ["book_1", "film_2"]
+    assert main(["recommend", run, "--item", *names, "--k", "5"]) == 0
+    done = capsys.readouterr()
+    rows = [line.split() for line in done.out.splitlines()[2:]]
+    assert "in the data too" not in done.err and [row[0] for row in rows] == ["book_1"] * 5 + ["film_2"] * 5
+    for name, found in zip(names, (rows[:5], rows[5:]), strict=True):
+        (tmp_path / "one.csv").write_text(f"item_id\n{name}\n")
+        assert main(["recommend", run, "--history", str(tmp_path / "one.csv"), "--k", "5"]) == 0
+        assert [row[1:] for row in found] == [line.split()[1:] for line in capsys.readouterr().out.splitlines()[2:]]
+        assert name not in [row[2] for row in found]
+
+
+def test_similar_items_of_an_item_whose_id_a_user_has_too(finished, shop):
+    trained = load_run(finished("itemknn", data_of(shop)), "cpu")
+    said: list[str] = []
+    new = of_each_item(trained, ["501", "500", "501"], said.append)
+    assert new.ids.tolist() == ["501", "500"] and item_ids(trained.data)[new.rows.item].tolist() == ["501", "500"]
+    trained.data.users.ids[0] = "500"
+    of_each_item(trained, ["500"], said.append)
+    assert not any("in the data too" in line for line in said)
+
+
 def test_an_id_may_begin_with_a_dash(finished, tmp_path, capsys):
     (tmp_path / "i.csv").write_text(
         "user_id,item_id,type,label\n"
@@ -835,7 +882,10 @@ REFUSED = {
     "--user u1 --k 0": ["k: should be at least 1, got 0"],
     "--user u1 --out lists.xlsx": ["--out lists.xlsx: the ending names no format"],
     "--user u1 --out no/such/lists.csv": ["the folder no/such is not there"],
-    "": ["for whom?"],
+    "": ["for whom?", "--item ID"],
+    "--users 1": ["unrecognized arguments: --users 1"],
+    "--item book_1 --user u1": ["--item goes without --user"],
+    "--item book_x": ["1 of 1 item unknown", "nearest: book_"],
     "--all-users --user u1": ["--all-users goes without --user"],
     "--users-from no.txt": ["no.txt: no such file", "--users-from"],
     "--users-from {bad}": ["bad.txt, line 2: not UTF-8 text (byte 0xff). Save the file as UTF-8."],

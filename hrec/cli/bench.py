@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["step", "trainer", "reading"])
     parser.add_argument(
         "--size", choices=planted.SIZES, default="douban", help="of the planted data; not for models, lists and views"

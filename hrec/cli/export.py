@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog, description=__doc__)
+    p = argparse.ArgumentParser(prog, description=__doc__, allow_abbrev=False)
     add_run(p)
     p.add_argument("--to", required=True, choices=FORMATS, help="the files' format")
     p.add_argument("--out", type=path_argument, metavar="FOLDER", help="where to write them; left out: RUN/vectors")

@@ -13,7 +13,7 @@ from hrec.datasets import encoding
 from hrec.datasets.problems import DataError
 from hrec.inference import NewUsers, Trained, export, load_run, new_users, recommend
 from hrec.inference.export import write_csv
-from hrec.inference.history import NAME
+from hrec.inference.history import NAME, of_each_item
 from hrec.inference.users_from import ids_from, with_names_of_data
 from hrec.pipeline.checkpoints import CheckpointError, write_whole
 from hrec.pipeline.reports import table
@@ -25,20 +25,31 @@ from hrec.streams import stdout_is_closed, tell
 def print_or_write_lists(args: argparse.Namespace) -> None:
     """``hrec recommend``. Raises ConfigError, DataError, CheckpointError or ScoreError."""
     _check_out(args.out)
-    if args.all_users + bool(args.user or args.users_from) + bool(args.history) == 0:
-        raise ConfigError("for whom? Give --user ID, --users-from FILE, --all-users, or --history FILE of a new user")
+    of_users = args.all_users or args.user or args.users_from or args.history
+    if not of_users and not args.item:
+        raise ConfigError(
+            "for whom? Give --user ID, --users-from FILE, --all-users, --history FILE of a new user, or --item ID"
+        )
+    if of_users and args.item:
+        raise ConfigError("--item goes without --user, --users-from, --all-users and --history")
     if args.all_users and (args.user or args.users_from or args.history):
         raise ConfigError("--all-users goes without --user, --users-from and --history")
     trained = load_run(args.folder, args.device)
-    ids = [*args.user, *(ids_from(args.users_from, trained, _warn) if args.users_from else [])]
-    users = _new_users(trained, args.history, ids) if args.history else None if args.all_users else ids
-    rows = recommend(trained, users, args.k, args.kind, _warn)
+    rows = recommend(trained, _users(args, trained), args.k, args.kind, _warn)
     if args.out:
         named = with_names_of_data(rows, trained.config.run.data)
         write_whole(args.out, lambda path: _write(named, path, args.out.suffix.lower()))
         print(f"{len(rows):,} rows in {args.out}")
     else:
         print(_shown(rows))
+
+
+def _users(args: argparse.Namespace, trained: Trained) -> NewUsers | list[str] | None:
+    """For whom the lists are; None for all users."""
+    if args.item:
+        return of_each_item(trained, args.item, _warn)
+    ids = [*args.user, *(ids_from(args.users_from, trained, _warn) if args.users_from else [])]
+    return _new_users(trained, args.history, ids) if args.history else None if args.all_users else ids
 
 
 def _warn(line: str) -> None:

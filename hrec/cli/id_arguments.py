@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-DASHED = {"--user": None, "--kind": 1}
+DASHED = {"--user": None, "--item": None, "--kind": 1}
 """Options whose values may begin with one dash, and how many values each takes (None: all up to the next option)."""
 
 

@@ -1,4 +1,4 @@
-"""The best items for users of a finished run: known users, or new ones by their histories."""
+"""The best items for users of a finished run: known users, or new ones by their histories; items similar to an item."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
-    p = Parser(prog, description=__doc__)
+    p = Parser(prog, description=__doc__, allow_abbrev=False)
     add_run(p)
     p.add_argument("--user", nargs="+", action="extend", default=[], metavar="ID", help="raw ids of users")
     p.add_argument(
@@ -36,6 +36,9 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
     p.add_argument("--all-users", action="store_true", help="every user of the data")
     p.add_argument(
         "--history", type=path_argument, metavar="FILE", help="what new users have done: items, ratings where known"
+    )
+    p.add_argument(
+        "--item", nargs="+", action="extend", default=[], metavar="ID", help="raw ids: items similar to each"
     )
     p.add_argument("--k", type=int, default=10, help="items for each user (10)")
     p.add_argument("--kind", help="items of this kind alone")

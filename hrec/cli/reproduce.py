@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog, description=__doc__, formatter_class=FORM)
+    p = argparse.ArgumentParser(prog, description=__doc__, formatter_class=FORM, allow_abbrev=False)
     papers = p.add_subparsers(dest="paper", required=True)
     for name, paper in PAPERS.items():
         listed = "\n".join(f"  {e:<9}{experiment.about}" for e, experiment in paper.experiments.items())

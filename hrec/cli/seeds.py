@@ -62,9 +62,11 @@ def seeds(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 
 def _parsed(argv: Sequence[str] | None, prog: str | None) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, and the settings behind ``--``. Raises ConfigError."""
-    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="configs by name, each with its own settings behind ':'")
+    """The arguments, and the settings after ``--``. Raises ConfigError."""
+    parser = argparse.ArgumentParser(
+        prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("models", nargs="+", help="configs by name, each with its own settings after ':'")
     parser.add_argument("--data", required=True, help="a name in configs/data/")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they share the cores")
@@ -85,9 +87,7 @@ def _parted(model: str) -> list[str]:
     """A config's name and its settings; a colon inside a value, as JSON has it, parts nothing. Raises ConfigError."""
     name, *settings = re.split(r":(?=[A-Za-z_][\w.,]*=)", model)
     if ":" in name:
-        raise ConfigError(
-            f"'{model}': behind a ':' stands key.path=value, for example {name.split(':')[0]}:opt.epochs=5"
-        )
+        raise ConfigError(f"'{model}': after a ':' comes key.path=value, for example {name.split(':')[0]}:opt.epochs=5")
     return [name, *settings]
 
 
@@ -110,7 +110,7 @@ def metric_of(jobs: Sequence[Job], asked: str | None) -> str:
             said = "--metric" if asked else f"--metric is left out, and {jobs[0].config} watches '{metric}'"
             raise ConfigError(
                 f"{said}: {name} does not measure '{metric}', but {', '.join(measured)}. Choose one of all models, or "
-                f"put 'metrics={metric}' behind --"
+                f"put 'metrics={metric}' after --"
             )
     return metric
 

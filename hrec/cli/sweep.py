@@ -43,7 +43,9 @@ from hrec.tuning.work import work_off
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     p.add_argument("config", help="a name in configs/ (duration) or the path of a JSON file")
     p.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings of every trial: opt.epochs=30")
     p.add_argument("--space", type=path_argument, help="what is searched; left out, configs/sweeps/<config>.json")

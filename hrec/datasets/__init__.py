@@ -53,7 +53,7 @@ def _unfiltered(settings: DataSettings, cache: Path | None, log: Callable[[str],
         made = planted.make(**settings.planted.model_dump())
         rows = made.data.interactions
         columns = {**rows.columns, PROBABILITY: Numeric(made.probability.astype(np.float32))}
-        data = made.data.with_interactions(replace(rows, columns=columns))
+        data = replace(made.data.with_interactions(replace(rows, columns=columns)), name=settings.name)
         used_kinds(settings, data.kinds)  # what is wrong with single and single_type
         return keep_kinds(data, used_kinds(_of_all_kinds(settings), data.kinds))
     if _kinds_named(settings) == 1 or not is_single(settings):

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from hrec.config import did_you_mean
 from hrec.datasets import encoding
-from hrec.datasets.problems import DataError, Log, RowCheck
+from hrec.datasets.problems import DataError, Log
+from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet, read_sheet
 from hrec.datasets.tables import Field, checked, fields_of, readers, refuse_columns, require_known_sources, typed
 from hrec.settings import DataSettings

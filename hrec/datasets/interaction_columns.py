@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hrec.datasets import encoding
 from hrec.datasets.columns import Column
-from hrec.datasets.problems import Log, RowCheck
+from hrec.datasets.problems import Log
+from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet
 from hrec.datasets.tables import Field, check_cells, encode_columns, fields_of, readers, typed
 from hrec.settings import ColumnSplit, DataSettings

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from hrec.datasets import encoding, times
 from hrec.datasets.catalogue import Catalogue
 from hrec.datasets.interaction_columns import checked_fields, encode, feature_names, split_column
-from hrec.datasets.problems import DataError, Log, RowCheck, plural
+from hrec.datasets.problems import DataError, Log, plural
 from hrec.datasets.recdata import Interactions
 from hrec.datasets.repeats import settle_repeats
+from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet
 from hrec.datasets.tables import typed
 from hrec.settings import DataSettings
@@ -239,17 +240,20 @@ def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     if needs_time(settings):
         bad |= np.isnan(seconds)
     check.refuse(bad, name, "is neither a number nor a date such as 2024-01-31 12:00:00")
-    if found := times.two_forms(seconds, date, check.good):
-        raise _two_forms_of_time(check.sheet, name, found)
+    refuse_two_forms(check.sheet, name, seconds, date, check.good)
     return seconds
 
 
-def _two_forms_of_time(sheet: Sheet, name: str, found: times.TwoForms) -> DataError:
+def refuse_two_forms(sheet: Sheet, name: str, seconds: np.ndarray, date: np.ndarray, good: np.ndarray) -> None:
+    """Raises DataError where the times of the rows ``good`` have two forms (``hrec.datasets.times.two_forms``)."""
+    found = times.two_forms(seconds, date, good)
+    if found is None:
+        return
     one, other = (
         f"{sheet.place(row)} holds {sheet.show(row, name)} ({form})"
         for row, form in sorted(zip(found.rows, found.forms, strict=True))
     )
-    return DataError(
+    raise DataError(
         f"{sheet.path}, column '{name}': two forms of time in one column do not sort. {one[0].upper()}{one[1:]}; "
         f"{other}. Write all times in one form, or set data.TIME_FIELD to another column."
     )

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from hrec.datasets import encoding
 from hrec.datasets.catalogue import Catalogue
-from hrec.datasets.problems import DataError, Log, RowCheck, plural
+from hrec.datasets.problems import DataError, Log, plural
 from hrec.datasets.relations import Relations
+from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet, read_sheet
 from hrec.datasets.tables import typed
 from hrec.settings import DataSettings, RelationSettings

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hrec.datasets import encoding
-from hrec.datasets.problems import DataError, RowCheck, plural
+from hrec.datasets.problems import DataError, plural
+from hrec.datasets.row_check import RowCheck
 from hrec.settings import DataSettings
 
 

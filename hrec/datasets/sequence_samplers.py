@@ -30,6 +30,8 @@ class NextItem:
     Raises ValueError where a stride above ``max_length`` would leave out entries.
     """
 
+    no_batch = "No user has two positive training rows, of which one is the next item of the other"
+
     def __init__(
         self,
         data: TrainData,
@@ -121,6 +123,8 @@ class WithinSequence:
     keep: float[n_items], the chance with which an entry of each item is kept in an epoch (subsampling of frequent
     items); a pair is left out if one of its two is not. None: all are kept.
     """
+
+    no_batch = "No user has positive training rows of two items that make a pair, and an item left to draw"
 
     def __init__(
         self,

@@ -16,7 +16,8 @@ from hrec.config import did_you_mean
 from hrec.datasets import encoding, printed
 from hrec.datasets.columns import Column, Dense, Numeric
 from hrec.datasets.encoding import NotText
-from hrec.datasets.problems import DataError, Log, RowCheck, missing_column, plural
+from hrec.datasets.problems import DataError, Log, missing_column, plural
+from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
 from hrec.datasets.sparse import read_sparse
 from hrec.datasets.tokenizing import Tokenizer, join_texts, read_texts

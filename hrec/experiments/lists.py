@@ -46,7 +46,7 @@ class ListOptions(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: its labels, and the runs that it stands for but for trial and seed."""
+    """One line of a table: its labels, and its runs, whose trial and seed may differ."""
 
     labels: tuple[str, ...]
     model: str

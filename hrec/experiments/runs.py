@@ -272,8 +272,8 @@ def in_time(seconds: float) -> str:
 
 
 def short(commit: str) -> str:
-    """A commit's first ten digits, with '+' where files differed from it."""
-    return commit[:10] + commit[40:]
+    """A commit's first ten digits, with '+' where files differed from it; a version ('hrec 1.0') as it is."""
+    return commit if " " in commit else commit[:10] + commit[40:]
 
 
 def _warn(line: str) -> None:

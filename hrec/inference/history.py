@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from hrec.config import did_you_mean
-from hrec.datasets import encoding
+from hrec.datasets import encoding, times
 from hrec.datasets.catalogue import kind_name
+from hrec.datasets.interactions import refuse_two_forms
 from hrec.datasets.problems import DataError, plural
 from hrec.datasets.recdata import Interactions
 from hrec.datasets.sheets import Sheet, as_sheet, read_sheet
@@ -22,6 +23,9 @@ from hrec.settings import DataSettings
 
 NAME = "new"
 """The id of a new user whose history has no user ids."""
+
+OF_ITEM = "item "
+"""Before the id of an item in the name of the user whose history it is."""
 
 Log = Callable[[str], None]
 
@@ -49,15 +53,17 @@ def new_users(
 ) -> NewUsers:
     """New users from a file (or a table) of their rows.
 
-    It has a column of item ids. It may have columns of user ids, kinds, ratings and labels. All have the names of the
-    run's data. Unknown items are skipped. ``name``: the id of the one user of a file without user ids. Raises DataError
-    if no item is known, or a cell cannot be read.
+    It has a column of item ids. It may have columns of user ids, kinds, ratings, labels and times. All have the names
+    of the run's data. Without times the order of the rows counts as the order of time. Unknown items are skipped.
+    ``name``: the id of the one user of a file without user ids. Raises DataError if no item is known, or a cell cannot
+    be read.
     """
     sheet = _sheet(history, trained.config.run.data, log)
     item = _items(sheet, trained, log)
     user_ids = _user_ids(sheet, trained.config.run.data, name)
     label, rating = _values(sheet, trained, log)
-    kept = _last_of_each(user_ids, item)
+    time = None if trained.data.interactions.time is None else _times(sheet, trained.config.run.data)
+    kept = _last_of_each(user_ids, item, time)
     ids, user = _indexed(user_ids[kept])
     kinds = trained.data.kinds.values()
     rows = Interactions(
@@ -66,8 +72,7 @@ def new_users(
         kind=(np.searchsorted([t.start for t in kinds], item[kept], side="right") - 1).astype(np.int16),
         label=None if label is None else label[kept].astype(np.float32),
         rating=None if rating is None else rating[kept].astype(np.float32),
-        # the order of the rows counts as the order of time
-        time=None if trained.data.interactions.time is None else np.arange(len(kept), dtype=np.float64),
+        time=None if time is None else time[kept],
     )
     if (again := int((item >= 0).sum()) - len(kept)) > 0:
         log(f"{sheet.path}: {plural(again, 'row')} of a user and an item that a later row repeats: skipped")
@@ -75,6 +80,18 @@ def new_users(
         log(f"{sheet.path}: {plural(len(lost), 'user')} without a known item left out: {', '.join(lost[:3])}")
     _log_known(ids, trained, log)
     return NewUsers(ids, rows)
+
+
+def of_each_item(trained: Trained, items: Sequence[str], log: Log = lambda line: None) -> NewUsers:
+    """For each item a new user with the id of the item, whose history is this item: the lists hold similar items.
+
+    Unknown items are skipped. Raises DataError if no item is known.
+    """
+    ids, settings = encoding.as_names(pa.array(items, pa.string())).unique(), trained.config.run.data
+    users = [OF_ITEM + one for one in ids.to_pylist()]  # not the id of a known user
+    history = pa.table({settings.USER_ID_FIELD: users, settings.ITEM_ID_FIELD: ids})
+    new = new_users(trained, history, log=log)
+    return replace(new, ids=np.array([one.removeprefix(OF_ITEM) for one in new.ids], object))
 
 
 def _sheet(history: str | Path | pa.Table, settings: DataSettings, log: Log) -> Sheet:
@@ -165,11 +182,27 @@ def _refuse_shared(sheet: Sheet, text: pa.Array, item: np.ndarray, trained: Trai
         _refuse(sheet, settings.ITEM_ID_FIELD, bad, remedy)
 
 
-def _last_of_each(user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """int64: rows of known items in the file's order; of duplicates of a user and an item the last."""
+def _times(sheet: Sheet, settings: DataSettings) -> np.ndarray:
+    """float64[n] seconds, NaN for an empty cell; the position in the file where it has no column of times."""
+    name = settings.TIME_FIELD
+    if name not in sheet.cells:
+        return np.arange(len(sheet), dtype=np.float64)
+    seconds, bad, date = typed(sheet, name, times.as_seconds)
+    _refuse(sheet, name, bad, "is neither a number nor a date such as 2024-01-31 12:00:00")
+    refuse_two_forms(sheet, name, seconds, date, np.ones(len(sheet), bool))
+    return seconds
+
+
+def _last_of_each(user: np.ndarray, item: np.ndarray, time: np.ndarray | None) -> np.ndarray:
+    """int64: rows of known items in the file's order; of duplicates of a user and an item the last.
+
+    The last is the newest, and that of the highest position among equal times. A row without a time is the oldest.
+    """
     known = np.flatnonzero(item >= 0)
+    if time is not None:
+        known = known[np.argsort(np.nan_to_num(time[known], nan=-np.inf), kind="stable")]
     index = np.unique(user, return_inverse=True)[1]
-    return known[~encoding.repeated(index[known].astype(np.int64) << 32 | item[known])]
+    return np.sort(known[~encoding.repeated(index[known].astype(np.int64) << 32 | item[known])])
 
 
 # --------------------------------------------------------------------------------- ratings and labels

@@ -35,9 +35,8 @@ def answering(trained: Trained) -> Ranker:
         except UnknownUserError:
             raise ConfigError(
                 f"{trained.name} has a trained vector for each user and none for a new one. Models that read histories "
-                "(DURation, DMF, FISM, NAIS, ItemKNN, EASE, DualNet, SASRec, GRU4Rec, UniEmbedding, Item2Vec, "
-                "CoOccurrence) or fold them in (BPRMF, LightGCN, WMF, CDL) answer for new users; or train again with "
-                "the new users' rows"
+                "(such as DURation, ItemKNN and SASRec) or solve for users' vectors (such as BPRMF and WMF) answer for "
+                "new users; or train again with the new users' rows"
             ) from None
 
     return ranker

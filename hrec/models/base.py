@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hrec.datasets import PROBABILITY
 from hrec.datasets.queries import Queries
 from hrec.datasets.recdata import Table, TrainData
 from hrec.datasets.samplers import Sampler
@@ -63,11 +64,13 @@ class Reads:
     user, item: Some of "id", "history", "cells", "sequence" and "columns". "id" is a trained vector or bias. "history"
     is the positive rows. "cells" is all rows, with the values of data.inter_matrix_type. "sequence" is the order of
     rows. "columns" is the features.
+    interaction: "texts" if the model reads columns of interactions with texts, such as reviews.
     per_kind: Whether the model treats each kind separately; such a model belongs to train_hete.py.
     """
 
     user: Set[str] = frozenset({"id", "columns"})
     item: Set[str] = frozenset({"id", "columns"})
+    interaction: Set[str] = frozenset()
     per_kind: bool = False
 
 
@@ -133,7 +136,7 @@ class BaseModel(nn.Module, ABC):
         self.n_items = data.n_items
         unread = [] if "columns" in self.reads.user else [data.users]
         unread += [] if "columns" in self.reads.item else data.kinds.values()
-        self.remarks: list[str] = _unread(unread)
+        self.remarks: list[str] = [*_unread(unread), *_of_interactions(self.reads, data)]
 
     def stages(self, data: TrainData) -> Iterator[Stage]:
         """The stages of training, in order. A plain model has one, over all its weights."""
@@ -179,6 +182,19 @@ def _unread(tables: Iterable[Table]) -> list[str]:
     """The columns that a model leaves aside, in words."""
     names = list(dict.fromkeys(name for table in tables for name in table.columns))
     return [f"columns are not read: {', '.join(names)}"] if names else []
+
+
+def _of_interactions(reads: Reads, data: TrainData) -> list[str]:
+    """What a model leaves aside of the interactions, and what it takes for their order where they have no times."""
+    read = {PROBABILITY, *(text_columns_of_rows(data) if "texts" in reads.interaction else ())}
+    names = [name for name in data.interactions.columns if name not in read]
+    out = [f"columns of interactions are not read: {', '.join(names)}"] if names else []
+    if "sequence" in reads.user and data.interactions.time is None:
+        out.append(
+            f"'{data.name}' has no times, so the order of its rows counts as the order of time; "
+            "name their column in data.TIME_FIELD"
+        )
+    return out
 
 
 class InnerProductModel(BaseModel):

@@ -45,9 +45,9 @@ def describe_candidates(settings: RankingSettings) -> str:
 def ranked_out_of(settings: RankingSettings, kinds: Sequence[str]) -> dict[str, str]:
     """For each group of a metric of lists, '' for all, the candidates of its lists in a few words."""
     items = {"all": "all items", "known": "known items", "new": "new items", "new_of_part": "new items of the split"}
-    whole, sampled = items[settings.items], settings.sampled
-    of_all = whole if sampled is None else f"positives and {sampled} SAMPLED"
-    return {"": of_all} | {kind: f"{whole}, {kind}" for kind in kinds} | dict.fromkeys(GROUPS, of_all)
+    of_kind = items[settings.items] if settings.sampled is None else f"positives and {settings.sampled} SAMPLED"
+    of_all = f"{of_kind} of each kind" if settings.sampled_per_kind else of_kind
+    return {"": of_all} | {kind: f"{of_kind}, {kind}" for kind in kinds} | dict.fromkeys(GROUPS, of_all)
 
 
 @dataclass(frozen=True, eq=False)

@@ -257,16 +257,19 @@ def version_of(package: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with '+' if files differ from it, or 'unknown'."""
-    here = Path(__file__).parent
+    """The checkout's commit, with '+' if files differ from it; 'hrec ' and the version if hrec is in no checkout."""
+    package = Path(__file__).resolve().parents[1]
     try:
         run = [
-            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            subprocess.run(["git", *words], cwd=package, capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (["rev-parse", "--show-toplevel", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         ]
     except (OSError, ValueError, subprocess.SubprocessError):  # ValueError: a file name of another encoding
-        return "unknown"
-    return run[0].strip() + ("+" if run[1].strip() else "")
+        return f"hrec {__version__}"
+    root, head = run[0].splitlines()
+    if not package.parent.samefile(root):  # installed within another repository, such as that of its user
+        return f"hrec {__version__}"
+    return head + ("+" if run[1].strip() else "")
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:

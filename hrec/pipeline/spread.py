@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch.distributed as dist
 
 from hrec.models.base import BaseModel, Stage
 from hrec.pipeline.checkpoints import Checkpoints, load_into
-from hrec.pipeline.context import Position
+from hrec.pipeline.context import Position, TrainContext
 from hrec.pipeline.records import Progress, RunFolder
 from hrec.pipeline.stage_run import watched_by
-
-if TYPE_CHECKING:
-    from hrec.pipeline.trainer import Trainer
 
 Numbered = tuple[int, Stage]
 """A stage with its number among all stages of the model."""
@@ -37,8 +34,24 @@ class Reached(NamedTuple):
     stage: Stage
 
 
+class StageTrainer(Protocol):
+    """What trains the stages of one process: ``Trainer``."""
+
+    context: TrainContext
+
+    def train(
+        self, model: BaseModel, stages: Iterable[Numbered], position: Position, state: dict[str, Any] | None
+    ) -> Reached:
+        """Train those of the stages that are not before ``position``."""
+        ...
+
+    def by_itself(self, checkpoints: Checkpoints | None, progress: Progress) -> StageTrainer:
+        """A trainer of this process alone, with its own files."""
+        ...
+
+
 def share_out(
-    trainer: Trainer,
+    trainer: StageTrainer,
     model: BaseModel,
     stages: Iterable[Numbered],
     position: Position,
@@ -71,7 +84,7 @@ def share_out(
     return Reached(Position(last_index + 1, seconds=saver.seconds), last_index + 1, last)
 
 
-def _own_folder(trainer: Trainer) -> Path | None:
+def _own_folder(trainer: StageTrainer) -> Path | None:
     """What this process writes to while it trains alone; its name has how many there are, who share otherwise."""
     group = trainer.context.processes
     if trainer.context.checkpoints is None:
@@ -82,7 +95,7 @@ def _own_folder(trainer: Trainer) -> Path | None:
 
 
 def _train(
-    trainer: Trainer, model: BaseModel, mine: Sequence[Numbered], folder: Path | None, start: Start
+    trainer: StageTrainer, model: BaseModel, mine: Sequence[Numbered], folder: Path | None, start: Start
 ) -> list[dict[str, Any]]:
     """Train these stages as one process does, from where the folder or ``start`` is in them; the rows of their log."""
     checkpoints = Checkpoints(folder) if folder else None
@@ -111,7 +124,7 @@ def _without_then(stages: Sequence[Numbered]) -> list[Numbered]:
     return [(number, replace(stage, then=lambda: None)) for number, stage in stages]
 
 
-def _report(trainer: Trainer, model: BaseModel, stages: Sequence[Numbered], rows: list[dict[str, Any]]) -> None:
+def _report(trainer: StageTrainer, model: BaseModel, stages: Sequence[Numbered], rows: list[dict[str, Any]]) -> None:
     """Write what one process would have left: the rows of the log, the best weights and the state."""
     context, (last_number, last) = trainer.context, stages[-1]
     order = {stage.name: i for i, (_, stage) in enumerate(stages)}

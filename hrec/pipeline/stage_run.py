@@ -287,12 +287,14 @@ def epochs_of(model_class: type[BaseModel], settings: StageSettings) -> int:
     return 1 if model_class.one_epoch else settings.epochs
 
 
+NO_BATCH = "Models of pairs need users with a positive who have not interacted with every item of its kind"
+"""Why a sampler without a reason of its own, ``no_batch``, yields nothing."""
+
+
 def no_batch(stage: Stage) -> str:
     """Why an epoch had no step, in words."""
-    return (
-        f"stage '{stage.name}' has no batch to train on: its sampler can use none of the training rows. Models of "
-        "pairs need users with a positive who have not interacted with every item of its kind"
-    )
+    reason = getattr(stage.sampler, "no_batch", NO_BATCH)
+    return f"stage '{stage.name}' has no batch to train on: its sampler can use none of the training rows. {reason}"
 
 
 def _freeze(model: BaseModel, trainable: list[nn.Parameter]) -> set[nn.Module]:

@@ -79,7 +79,7 @@ Builder = Callable[[Path], Prepared]
 def arguments(description: str | None, name: str, prog: str | None = None) -> argparse.ArgumentParser:
     """The arguments that every source takes; ``name``: the data's."""
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog, description=description, formatter_class=form)
+    parser = argparse.ArgumentParser(prog, description=description, formatter_class=form, allow_abbrev=False)
     parser.add_argument("--from", dest="folder", type=Path, help="a folder that holds the files: nothing is downloaded")
     parser.add_argument(
         "--out",

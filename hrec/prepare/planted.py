@@ -6,6 +6,7 @@ Example:
 The folder then holds:
     users.csv, book.csv, music.csv, film.csv   one row each; lists with | between entries; empty where missing
     ratings.csv                                user_id, item_id, label, rating, timestamp, type
+    image.npz, relations.csv                   with --image, --graph; --reviews adds a column to ratings.csv
     data.json                                  the section "data" of a config that reads these files
     probability.npy                            float64, the known P(label = 1) of each row of ratings.csv
     pairs.csv                                  known pairs of a book and its film
@@ -19,6 +20,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,31 +29,42 @@ import numpy as np
 import pandas as pd
 
 from hrec.config import path_argument
-from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Column, Numeric, Tokens
+from hrec.datasets.columns import FIRST, Categorical, CategoricalList, Column, Dense, Numeric, Tokens
 from hrec.datasets.planted import SIZES, Planted, make
 from hrec.datasets.recdata import RecData, Table
+from hrec.datasets.relations import Relations
+from hrec.settings import DataSettings, PlantedSettings
 
 SEPARATOR = "|"
-TYPES = {Categorical: "token", CategoricalList: "token_seq", Numeric: "float"}
+TYPES = {Categorical: "token", CategoricalList: "token_seq", Numeric: "float", Dense: "vector"}
+OPTIONS = {"reviews": "a review for each interaction", "times": "times whose order matters"}
+OPTIONS |= {"image": "an image-like vector for each item", "graph": "a knowledge graph of the items"}
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     args = arguments(prog).parse_args(argv)
-    out = args.out or Path("data") / f"planted-{args.size}"
+    chosen = PlantedSettings(size=args.size, seed=args.seed, **{name: getattr(args, name) for name in OPTIONS})
+    name = DataSettings(planted=chosen.model_dump()).name
+    out = args.out or Path("data") / name
     if refusal := reason_to_refuse(out, args.force):
         print(refusal, file=sys.stderr)
         return 1
-    planted = make(args.size, args.seed)
+    planted = make(**chosen.model_dump())
+    planted = replace(planted, data=replace(planted.data, name=name))
     write(planted, out)
     print(summary(planted, out))
     return 0
 
 
 def arguments(prog: str | None = None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--size", choices=list(SIZES), default="small", help="how much (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (%(default)s)")
-    parser.add_argument("--out", type=path_argument, help="the folder to write (data/planted-SIZE)")
+    parser.add_argument("--out", type=path_argument, help="the folder to write (data/planted-SIZE and the options)")
+    for name, text in OPTIONS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     parser.add_argument("--force", action="store_true", help="replace planted data that is there")
     return parser
 
@@ -71,8 +84,9 @@ def reason_to_refuse(out: Path, force: bool) -> str | None:
 
 
 def frame(table: Table, id_field: str) -> pd.DataFrame:
-    """The ids and columns of a table as in a CSV file."""
-    return pd.DataFrame({id_field: table.ids} | {name: cells(column) for name, column in table.columns.items()})
+    """The ids and columns of a table as in a CSV file; vectors are in files of their own."""
+    columns = {name: cells(column) for name, column in table.columns.items() if not isinstance(column, Dense)}
+    return pd.DataFrame({id_field: table.ids} | columns)
 
 
 def cells(column: Column) -> np.ndarray | list[str]:
@@ -101,7 +115,26 @@ def ratings(data: RecData) -> pd.DataFrame:
             "timestamp": rows.time.astype(np.int64),
             "type": np.array(list(data.kinds))[rows.kind],
         }
+        | {name: cells(column) for name, column in rows.columns.items()}
     )
+
+
+def vectors(data: RecData) -> dict[str, dict[str, np.ndarray]]:
+    """Column of vectors of items -> arrays ids, matrix and kinds, without the items that have no vector."""
+    out: dict[str, dict[str, np.ndarray]] = {}
+    for name in dict.fromkeys(n for t in data.kinds.values() for n, c in t.columns.items() if isinstance(c, Dense)):
+        parts = [(kind, t.ids, t.columns[name].value) for kind, t in data.kinds.items() if name in t.columns]
+        matrix = np.concatenate([value for _, _, value in parts])
+        has = np.isfinite(matrix).all(1)
+        ids = np.concatenate([ids for _, ids, _ in parts]).astype(str)
+        kinds = np.repeat([kind for kind, _, _ in parts], [len(ids) for _, ids, _ in parts])
+        out[name] = {"ids": ids[has], "matrix": matrix[has], "kinds": kinds[has]}
+    return out
+
+
+def triples(graph: Relations) -> pd.DataFrame:
+    ends = {"head": graph.entities[graph.head], "relation": graph.relations[graph.relation]}
+    return pd.DataFrame(ends | {"tail": graph.entities[graph.tail]})
 
 
 def pairs(planted: Planted) -> pd.DataFrame:
@@ -117,18 +150,21 @@ def settings(data: RecData, out: Path) -> dict[str, Any]:
         "user_feat_path": (out / "users.csv").as_posix(),
         "inter_feat_path": (out / "ratings.csv").as_posix(),
         "item_feat_path": {kind: (out / f"{kind}.csv").as_posix() for kind in data.kinds},
-        "feat": features(data),
-    }
+        "feat": features(data, out),
+    } | ({} if data.relations is None else {"relations": {"path": (out / "relations.csv").as_posix()}})
 
 
-def features(data: RecData) -> dict[str, dict[str, str]]:
+def features(data: RecData, out: Path) -> dict[str, dict[str, str]]:
     """Type and source of every column; a column of several kinds is one entry with source "item"."""
     found = {name: {"type": TYPES[type(column)], "source": "user"} for name, column in data.users.columns.items()}
     for kind, table in data.kinds.items():
         for name, column in table.columns.items():
             source = "item" if name in found else f"item_{kind}"
             found[name] = {"type": TYPES[type(column)], "source": source}
-    return found
+            if isinstance(column, Dense):
+                found[name]["path"] = (out / f"{name}.npz").as_posix()
+    texts = {"type": "tokens", "source": "interaction", "tokenizer": "blanks"}
+    return found | dict.fromkeys(data.interactions.columns, texts)
 
 
 # ------------------------------------------------------------------------------------------ writing
@@ -149,6 +185,10 @@ def write(planted: Planted, out: Path) -> None:
 def write_files(planted: Planted, folder: Path, data_settings: dict[str, Any]) -> None:
     tables = {"users": frame(planted.data.users, "user_id"), "ratings": ratings(planted.data), "pairs": pairs(planted)}
     tables |= {kind: frame(table, "item_id") for kind, table in planted.data.kinds.items()}
+    if planted.data.relations is not None:
+        tables["relations"] = triples(planted.data.relations)
+    for name, arrays in vectors(planted.data).items():
+        np.savez(folder / f"{name}.npz", **arrays)
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.7g")
     np.save(folder / "probability.npy", planted.probability)

@@ -80,7 +80,7 @@ def as_text(cell: Any) -> str:
 def options(description: str | None, prog: str | None) -> argparse.ArgumentParser:
     """The options of all encoders."""
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog, description=description, formatter_class=form)
+    parser = argparse.ArgumentParser(prog, description=description, formatter_class=form, allow_abbrev=False)
     parser.add_argument("--out", type=Path, required=True, help="the file of vectors (.parquet)")
     parser.add_argument("--batch", type=int, default=64, help="how many are encoded at a time (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace a file that was made otherwise")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from hrec.files import Locked, lock
 from hrec.prepare.base import PrepareError
-from hrec.prepare.encoders import Encoder
+from hrec.prepare.encoders.encoder import Encoder
 
 SECONDS = 10.0
 """A part is written when so much time has gone by: what a kill costs at most."""

@@ -220,7 +220,8 @@ class DataSettings(Settings):
     """Where the data is and what is in it: the published layout, RecBole's atomic files, or planted data."""
 
     name: str = Field("data", min_length=1)
-    """Part of the names of run folders and caches; planted data without one is 'planted-' and its size."""
+    """Part of the names of run folders and caches; planted data without one is 'planted-', its size and its
+    options."""
     planted: PlantedSettings | None = None
     USER_ID_FIELD: str = "user_id"
     ITEM_ID_FIELD: str = "item_id"

@@ -38,13 +38,13 @@ class FeatureSettings(Settings):
     source: str = "item"
     """user, item (every kind that has the column), item_<kind>, or interaction."""
     separator: str | None = Field(None, min_length=1)
-    """What stands between the entries of a token_seq, or of tokens with tokenizer 'ids', in a text file; parquet lists
+    """What is between the entries of a token_seq, or of tokens with tokenizer 'ids', in a text file; parquet lists
     need none. Left out: a blank in atomic files and for tokens, '|' in all others."""
     min_count: PositiveInt = 1
     """Categories in fewer rows than this share the row for unknown categories. type tokens: words in fewer
     training texts than this are dropped."""
     tokenizer: Literal["words", "blanks", "ids"] = "words"
-    """How a text becomes words. words: runs of letters and digits; blanks: what stands between blanks; ids: words or
+    """How a text becomes words. words: runs of letters and digits; blanks: what is between blanks; ids: words or
     word ids as given, with 'separator' between them. Entries of parquet lists are words as they stand."""
     lower: bool = True
     """Whether words are lower-cased; tokenizer 'ids' leaves them as they are."""

@@ -93,7 +93,7 @@ class Choice(Settings, strict=True):
     def _differ(self) -> Self:
         texts = [json.dumps(value) for value in self.values]
         if len(set(texts)) < len(texts):
-            raise ValueError(f"values: {next(t for t in texts if texts.count(t) > 1)} stands twice")
+            raise ValueError(f"values: {next(t for t in texts if texts.count(t) > 1)} is there twice")
         return self
 
     def suggest(self, trial: Trial, name: str) -> None:
@@ -168,7 +168,7 @@ def overrides_of(values: Mapping[str, Any]) -> list[str]:
 
 
 def _parameter(key: str, raw: Any) -> tuple[Parameter | None, list[str]]:
-    """What stands behind a key of the file, or None and what is wrong with it."""
+    """The setting or group that a key of the file names, or None and what is wrong with it."""
     if not isinstance(raw, dict):
         return None, [f"{key}: should be an object {{...}} with a type, got {json.dumps(raw)}"]
     name = raw.get("type")

@@ -24,6 +24,14 @@ def test_the_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture):
     assert all(re.search(rf"^{name} +\w", shown, re.MULTILINE) for name in COMMANDS)
 
 
+@pytest.mark.parametrize("words", [(), ("prepare",)])
+def test_a_command_alone_prints_its_help(words: tuple[str, ...], capsys: pytest.CaptureFixture):
+    assert main(words) == 0
+    alone = capsys.readouterr()
+    assert main([*words, "--help"]) == 0
+    assert alone.out == capsys.readouterr().out != "" and alone.err == ""
+
+
 @pytest.mark.parametrize(
     "words", [*((name,) for name in COMMANDS), *(("prepare", name) for name in SOURCES | ENCODERS)]
 )

@@ -123,7 +123,7 @@ def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_tr
     jobs = [Job(name, ("data=planted-tiny",)) for name in ("deepmf", "wmf")]
     assert seeds.metric_of(jobs[:1], None) == "auc" and seeds.metric_of(jobs[1:], "recall@10") == "recall@10"
     with pytest.raises(
-        ConfigError, match=r"deepmf watches 'auc': wmf does not measure 'auc', .*put 'metrics=auc' behind"
+        ConfigError, match=r"deepmf watches 'auc': wmf does not measure 'auc', .*put 'metrics=auc' after"
     ):
         seeds.metric_of(jobs, None)
     for wrong, why in (("recal@10", "Did you mean 'recall'"), ("recall@10/book", "write 'recall@10'")):
@@ -132,7 +132,7 @@ def test_a_metric_that_a_model_does_not_measure_is_refused_before_anything_is_tr
 
 
 def test_what_stands_behind_a_colon_is_a_setting():
-    with pytest.raises(ConfigError, match=r"'duration:foo': behind a ':' stands key\.path=value"):
+    with pytest.raises(ConfigError, match=r"'duration:foo': after a ':' comes key\.path=value"):
         seeds._parted("duration:foo")
 
 

@@ -277,12 +277,12 @@ REFUSED = {
     "deepmf data=planted-tiny data.single=true": ["data.single=true needs data.single_type, one of"],
     'deepmf data=planted-tiny data.type=["book","book"]': ["data.type: name each kind once"],
     'deepmf data=planted-tiny data.split={"by":"leave_one_out"} opt.early_stop.metric=gauc': [
-        "opt.early_stop.metric: 'gauc' has no value on the validation part",
+        "opt.early_stop.metric: 'gauc' has no value on the validation split",
         "users with both",
     ],
-    "deepmf data=planted-tiny data.split.ratio=[1,1e-9,1e-9]": ["'auc' has no value on the validation part"],
+    "deepmf data=planted-tiny data.split.ratio=[1,1e-9,1e-9]": ["'auc' has no value on the validation split"],
     "deepmf data=planted-tiny ranking.cold_rows=0 opt.early_stop.metric=ndcg@5/cold_users": [
-        "'ndcg@5/cold_users' has no value on the validation part, where no user likes anything of its group",
+        "'ndcg@5/cold_users' has no value on the validation split, where no user has a positive of its group",
     ],
     "bprmf data=planted-tiny ranking.sampled=10 opt.early_stop.metric=recall@10/book": ["no kind 'book'", "recall@10"],
     'deepmf opt.scheduler={"name":"StepLR","hyper_params":{"step_size":2,"gamma":null}}': [
@@ -311,7 +311,7 @@ REFUSED = {
     "dualnet model.b=2": ["b, the weight of the zeros, is at most a"],
     'deepmf data.train_columns=["count","count"]': ["data.train_columns: name each column once"],
     "wmf data=planted-tiny model.b=0 model.l_u=1e-30 model.l_v=1e-30 --dry-run": ["cannot be solved"],
-    'deepmf metrics=["recall@x"]': ["a whole number of 1 or more belongs behind '@'"],
+    'deepmf metrics=["recall@x"]': ["a whole number of 1 or more belongs after '@'"],
     "popularity data=planted-tiny opt.early_stop.metric=coverage@10/cold_users": ["There are: coverage@10"],
     'deepmf metrics=["recal@10"]': ["metrics: no metric 'recal@k'", "Did you mean 'recall'?"],
     "deepmf data=planted-tiny data.name=a/b": ["data.name"],

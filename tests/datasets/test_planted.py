@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hrec.datasets import planted
+from hrec.datasets import load, planted
 from hrec.datasets.columns import FIRST, MISSING, Categorical, CategoricalList, Numeric
 from hrec.datasets.planted import SIZES
 from hrec.datasets.planted_best import expected_auc
@@ -302,6 +302,29 @@ def test_data_json_is_valid_settings_that_name_every_column(script, tmp_path):
     assert set(settings.feat) == {name for _, name, _ in all_columns(make("tiny").data)}
     assert settings.feat["score"].source == "item"
     assert (settings.feat["authors"].type, settings.feat["authors"].source) == ("token_seq", "item_book")
+
+
+def test_files_of_all_options_are_read_as_what_make_gives(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("reviews", "times", "image", "graph")
+    assert script.main(["--size", "tiny", *(f"--{option}" for option in options)]) == 0
+    out = Path("data") / "planted-tiny-reviews-times-image-graph"
+    made, found = make("tiny", **dict.fromkeys(options, True)).data, load(read_settings(out), None)
+    assert found.name == out.name and np.array_equal(found.interactions.time, made.interactions.time)
+    for kind, table in made.kinds.items():
+        np.testing.assert_array_equal(found.kinds[kind].columns["image"].value, table.columns["image"].value)
+    texts = [data.interactions.columns["review"] for data in (made, found)]
+    assert np.array_equal(*(np.diff(text.offset) for text in texts))
+    assert np.array_equal(*(text.vocabulary[text.word] for text in texts))
+    graphs = [
+        {*zip(g.entities[g.head], g.relations[g.relation], g.entities[g.tail], strict=True)}
+        for g in (made.relations, found.relations)
+    ]
+    assert graphs[0] == graphs[1]
+
+
+def read_settings(folder: Path) -> DataSettings:
+    return DataSettings.model_validate(json.loads((folder / "data.json").read_text()))
 
 
 def test_a_folder_that_holds_something_is_refused(script, tmp_path, capsys):

@@ -354,6 +354,7 @@ def test_settings_turn_options_on_and_name_the_data():
     assert settings().name == "planted-tiny-reviews-times-image-graph"
     data = load(settings(), None)
     assert set(data.interactions.columns) == {"review", "probability"}
+    assert data.name == settings().name and load(settings(name="mine"), None).name == "mine"
     assert data.relations is not None and "image" in data.kinds["film"].columns
 
 

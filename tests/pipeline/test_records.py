@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
+from hrec import __version__
 from hrec.pipeline import curves, records
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.curves import draw_curves
@@ -190,6 +191,9 @@ def test_the_table_of_lists_says_what_each_is_ranked_out_of():
     ]
     sampled = ranked_out_of(RankingSettings(sampled=7), ["book", "film"])
     assert sampled[""] == sampled["cold_users"] == "positives and 7 SAMPLED"
+    per_kind = ranked_out_of(RankingSettings(sampled=7, sampled_per_kind=True), ["book", "film"])
+    assert per_kind["book"] == "positives and 7 SAMPLED, book"
+    assert per_kind[""] == per_kind["cold_users"] == "positives and 7 SAMPLED of each kind"
 
 
 @pytest.mark.parametrize("items", ["all", "known", "new", "new_of_part"])
@@ -229,9 +233,22 @@ def test_the_commit_is_that_of_the_checkout():
     assert commit().rstrip("+") == asked.stdout.strip()
 
 
-def test_the_commit_is_unknown_where_git_is_not(monkeypatch):
+def test_the_version_is_in_place_of_the_commit_where_git_is_not(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert commit() == "unknown"
+    assert commit() == f"hrec {__version__}"
+
+
+def test_the_commit_is_not_that_of_a_repository_that_hrec_is_installed_in(tmp_path, monkeypatch):
+    package = tmp_path / "env" / "hrec"
+    (package / "pipeline").mkdir(parents=True)
+    monkeypatch.setattr(records, "__file__", str(package / "pipeline" / "records.py"))
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    assert commit() == f"hrec {__version__}"
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "a checkout"]):
+        subprocess.run([*git, *words], cwd=package.parent, check=True)
+    assert re.fullmatch(r"[0-9a-f]{40,64}", commit())
 
 
 def test_the_peak_memory_is_that_of_this_process():

@@ -21,6 +21,7 @@ from hrec.datasets import planted
 from hrec.datasets.batches import Draw
 from hrec.datasets.recdata import Interactions, RecData, Table, TrainData
 from hrec.datasets.samplers import Pointwise
+from hrec.datasets.sequence_samplers import NextItem
 from hrec.models.base import BaseModel, Stage
 from hrec.models.general.dmf import DMF
 from hrec.models.layers.bags import EmbeddingTable
@@ -28,7 +29,7 @@ from hrec.pipeline.checkpoints import Checkpoints
 from hrec.pipeline.evaluator import Evaluator
 from hrec.pipeline.optimizers import Optimizers, RowWiseAdam, Scheduler, clip_gradients
 from hrec.pipeline.records import Progress
-from hrec.pipeline.stage_run import LOG_EVERY, DivergedError, Interrupted
+from hrec.pipeline.stage_run import LOG_EVERY, DivergedError, Interrupted, no_batch
 from hrec.pipeline.trainer import Trainer
 from hrec.settings import OptSettings, Settings, StageSettings
 
@@ -803,6 +804,14 @@ def test_a_stage_without_a_batch_is_refused_with_a_sentence():
     model.draw = lambda draw: iter(())  # type: ignore[method-assign,assignment]
     with pytest.raises(ConfigError, match="stage 'first' has no batch"):
         fit(model, opt())
+
+
+def test_a_sampler_of_sequences_says_why_it_has_no_batch(tiny):
+    first = np.unique(tiny.interactions.user, return_index=True)[1]
+    once = tiny.with_interactions(tiny.interactions.take(first))
+    stage = Stage("train", sampler=NextItem(once, 4, torch.device("cpu")))
+    assert "No user has two positive training rows" in no_batch(stage)
+    assert "pairs" not in no_batch(stage) and "Models of pairs" in no_batch(Stage("train"))
 
 
 def test_a_frozen_module_stays_in_training_only_if_it_says_so():

@@ -13,9 +13,8 @@ import torch
 
 from hrec.__main__ import main
 from hrec.datasets import load
-from hrec.prepare import encoders
 from hrec.prepare.base import PrepareError
-from hrec.prepare.encoders import image_encoder, pictures, text_encoder
+from hrec.prepare.encoders import encoder, image_encoder, pictures, text_encoder
 from hrec.prepare.encoders.transformer import Transformer, mean_of_tokens
 from hrec.prepare.encoders.wordllama import WordLlama
 from hrec.settings import DataSettings
@@ -153,12 +152,12 @@ def test_any_model_of_timm_prepares_pictures_in_its_own_way(tmp_path, monkeypatc
     ],
 )
 def test_a_missing_package_is_named_with_the_command_of_pip(load, name, missing, pip, monkeypatch):
-    known = encoders.find_spec
+    known = encoder.find_spec
     monkeypatch.setattr(
-        encoders, "find_spec", lambda package: None if package == missing else known(package) or known("os")
+        encoder, "find_spec", lambda package: None if package == missing else known(package) or known("os")
     )
     monkeypatch.setattr(
-        pictures, "package_folder", encoders.package_folder if missing == "PIL" else lambda package: None
+        pictures, "package_folder", encoder.package_folder if missing == "PIL" else lambda package: None
     )
     monkeypatch.setitem(sys.modules, missing, None)  # importing it raises ModuleNotFoundError
     with pytest.raises(PrepareError) as error:

@@ -400,7 +400,7 @@ BAD = {
         "opt.epochs: steps of 2 from low 1 do not reach high 4",
     ),
     "one value": ({"model.bias": {"type": "choice", "values": [True]}}, "model.bias.values: "),
-    "a value twice": ({"model.bias": {"type": "choice", "values": [True, True]}}, "values: true stands twice"),
+    "a value twice": ({"model.bias": {"type": "choice", "values": [True, True]}}, "values: true is there twice"),
     "a value that the model refuses": (
         {"model.dropout": A_FLOAT | {"high": 1.5}},
         "model.dropout: should be less than 1",

@@ -17,6 +17,8 @@ authors' programs have the share (``log_background``). data.feat.<column>.max_vo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -54,6 +56,7 @@ class BPRHFT(BPRMF):
         """b_w is the log of the word's share of all words, so psi = 0 gives that share; false: the share itself."""
 
     needs = Needs(texts=True)
+    reads = replace(BPRMF.reads, interaction={"texts"})
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:

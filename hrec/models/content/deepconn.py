@@ -74,7 +74,7 @@ class DeepCoNN(InnerProductModel):
         """The negatives of a positive, for bpr."""
 
     needs = Needs(texts=True)
-    reads = Reads(user=frozenset(), item=frozenset())
+    reads = Reads(user=frozenset(), item=frozenset(), interaction={"texts"})
     config: Config
 
     def __init__(self, config: Config, data: TrainData) -> None:

@@ -92,7 +92,7 @@ class JRL(InnerProductModel):
         merge: Literal["concatenation", "average"] = "concatenation"
         """f in Eq. 7: how the vectors of the views make one."""
 
-    reads = Reads(user={"id"}, item={"id", "columns"})
+    reads = Reads(user={"id"}, item={"id", "columns"}, interaction={"texts"})
     config: Config
 
     def __init__(self, config: JRLSettings, data: TrainData) -> None:

@@ -7,27 +7,13 @@ fetched by its name from Hugging Face or timm, which needs a network.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from hrec.prepare.base import PrepareError
+from hrec.prepare.encoders.encoder import Encoder
 
 EXTRA = "'hrec[encoders]'"
-
-
-class Encoder(Protocol):
-    """name: what made the vectors, with its version. Vectors that were made under another name are not used again."""
-
-    name: str
-
-    def __call__(self, batch: Sequence[str]) -> np.ndarray:
-        """Texts, or paths of pictures, B of them -> float32[B, d]. Raises PrepareError for one it cannot read."""
-        ...
 
 
 def text_encoder(name: str) -> Encoder:
@@ -62,11 +48,3 @@ def _explained(name: str, pip: str) -> Iterator[None]:
             f"--encoder {name}: cannot be loaded ({type(error).__name__}: {reason}). See that the name is right and "
             "that there is a network, or take one whose package holds its weights (see --help)."
         ) from error
-
-
-def package_folder(package: str) -> Path:
-    """Where an installed package is; it is not imported. Raises ModuleNotFoundError."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    return Path(spec.submodule_search_locations[0])

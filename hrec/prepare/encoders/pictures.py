@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hrec.prepare.base import PrepareError
-from hrec.prepare.encoders import Encoder, package_folder
+from hrec.prepare.encoders.encoder import Encoder, package_folder
 
 SIZE = 224
 CROP = 0.875

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from hrec.prepare.encoders import Encoder, package_folder
+from hrec.prepare.encoders.encoder import Encoder, package_folder
 
 LONGEST = 512
 """Tokens of a text that are read at most, where the model allows so many."""

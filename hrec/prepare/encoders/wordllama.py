@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hrec.prepare.encoders import Encoder, package_folder
+from hrec.prepare.encoders.encoder import Encoder, package_folder
 
 
 class WordLlama:
