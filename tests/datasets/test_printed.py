@@ -143,6 +143,22 @@ def test_lists_of_numpy_values_next_to_plain_cells_have_the_same_entries(files):
     assert genres(files, "1|x", "[np.int64(1), np.str_('x')]", "[1. 2.]") == [["1", "x"], ["1", "x"], ["1", "2"]]
 
 
+def words(files, tokenizer: str, *cells: str) -> list[list[str]]:
+    path = files.write("items.csv", "item_id,text\n" + "".join(f'{i},"{c}"\n' for i, c in enumerate(cells)))
+    files.write("rates.csv", "user_id,item_id,label\nu1,0,1\nu2,0,0\n")
+    feat = {"text": {"type": "tokens", "source": "item", "tokenizer": tokenizer}}
+    column = files.read(user_feat_path=None, item_feat_path=path, feat=feat).kinds["item"].columns["text"]
+    return [column.vocabulary[one].tolist() for one in np.split(column.word, column.offset[1:-1])]
+
+
+def test_printed_lists_are_words_of_texts_too(files):
+    lists = [["1", "2"], ["3"], [], ["4", "5"]]
+    assert words(files, "ids", "[1, 2]", "[3]", "[]", "(4 5)") == lists
+    assert words(files, "ids", "[1, 2]", "3", "[]", "4 5") == lists
+    assert words(files, "blanks", "['A', 'b']", "C d", "[[x]]") == [["a", "b"], ["c", "d"], ["[[x]]"]]
+    assert any("warning" in line and "line 4, column 'text'" in line for line in files.said)
+
+
 def test_printed_lists_in_atomic_files(tmp_path):
     from hrec.datasets.reading import read
     from hrec.settings import DataSettings
