@@ -215,8 +215,9 @@ def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
 
 def _lists(sheet: Sheet, field: Field) -> tuple[pa.Array, np.ndarray, np.ndarray]:
     """The column as ``encoding.as_lists`` gives it, split as the setting or else the format of the file says."""
-    separator = _separator(sheet, field)
-    return typed(sheet, field.name, lambda cells: encoding.as_lists(cells, separator, sheet.missing))
+    encode = encoding.as_names if field.type == "token_seq" else encoding.as_text
+    how = partial(encoding.as_lists, separator=_separator(sheet, field), missing=sheet.missing, encode=encode)
+    return typed(sheet, field.name, how)
 
 
 def _separator(sheet: Sheet, field: Field) -> str:
