@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, get_origin
 from pydantic import BaseModel, ValidationError
 
 from hrec.endings import Refusal
-from hrec.jsontext import parse
+from hrec.jsontext import parse, require_characters
 from hrec.settings import (
     InitFrom,
     InitSettings,
@@ -203,6 +203,7 @@ def _override(raw: dict[str, Any], text: str) -> str | None:
     if not equals or not path:
         return f"'{text}': an override is written key.path=value, for example opt.epochs=5"
     try:
+        require_characters(text)
         parsed: Any = parse(value)
     except json.JSONDecodeError:
         parsed = value
