@@ -166,13 +166,15 @@ def configs_in(folder: Path = CONFIG_DIR) -> dict[str, Path]:
 def _find(name: str, folder: Path | None = None) -> Path:
     """The file that a name or a path means; ConfigError with the nearest name if there is none."""
     folder = folder or CONFIG_DIR
-    for path in (Path(name), shipped(folder / f"{name}.json"), shipped(folder / name)):
+    for path in map(shipped, (Path(name), folder / f"{name}.json", folder / name)):
         if is_there(path):
             return path
     known = [name for name in configs_in(folder) if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
     if len(name) > 200:
         raise ConfigError(f"no {what} called '{name[:50]}...', a name of {len(name):,} characters")
+    if Path(name).exists() and not Path(name).is_dir():
+        raise ConfigError(f"{name}: is a pipe or a device. Write the {what} to a file, and name that")
     raise ConfigError(
         f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json in {Path.cwd()}."
         f"{did_you_mean(name, known)}" + (f" There are: {', '.join(known)}" if known else "")
