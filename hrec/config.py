@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, get_origin
 from pydantic import BaseModel, ValidationError
 
 from hrec.endings import Refusal
-from hrec.jsontext import parse
+from hrec.jsontext import parse, require_characters
 from hrec.settings import (
     InitFrom,
     InitSettings,
@@ -166,13 +166,15 @@ def configs_in(folder: Path = CONFIG_DIR) -> dict[str, Path]:
 def _find(name: str, folder: Path | None = None) -> Path:
     """The file that a name or a path means; ConfigError with the nearest name if there is none."""
     folder = folder or CONFIG_DIR
-    for path in (Path(name), shipped(folder / f"{name}.json"), shipped(folder / name)):
+    for path in map(shipped, (Path(name), folder / f"{name}.json", folder / name)):
         if is_there(path):
             return path
     known = [name for name in configs_in(folder) if not name.startswith(("data/", "sweeps/"))]
     what = "settings" if folder == CONFIG_DIR else "data"
     if len(name) > 200:
         raise ConfigError(f"no {what} called '{name[:50]}...', a name of {len(name):,} characters")
+    if Path(name).exists() and not Path(name).is_dir():
+        raise ConfigError(f"{name}: is a pipe or a device. Write the {what} to a file, and name that")
     raise ConfigError(
         f"no {what} called '{name}': neither a file of that path nor {folder}/{name}.json in {Path.cwd()}."
         f"{did_you_mean(name, known)}" + (f" There are: {', '.join(known)}" if known else "")
@@ -203,6 +205,7 @@ def _override(raw: dict[str, Any], text: str) -> str | None:
     if not equals or not path:
         return f"'{text}': an override is written key.path=value, for example opt.epochs=5"
     try:
+        require_characters(text)
         parsed: Any = parse(value)
     except json.JSONDecodeError:
         parsed = value

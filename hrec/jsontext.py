@@ -14,7 +14,8 @@ DIGITS = 100
 
 
 def parse(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The content of a JSON text. Raises JSONDecodeError where it is none, ValueError for what is too large."""
+    """The content of a JSON text. Raises JSONDecodeError where it is none, ValueError for what is too large or holds
+    text that cannot be written."""
     too_deep = f"objects and lists are nested more than {DEPTH} deep"
     try:
         content = json.loads(text, object_pairs_hook=pairs_hook, parse_int=_whole)
@@ -22,7 +23,18 @@ def parse(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None =
         raise ValueError(too_deep) from None
     if _deeper_than(content, DEPTH):
         raise ValueError(too_deep)
+    require_characters(json.dumps(content, ensure_ascii=False))
     return content
+
+
+def require_characters(text: str) -> None:
+    """Raises ValueError for half a pair of surrogates, which no file can hold: "\\ud800" in JSON, or a byte on the
+    command line that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])[1:-1]
+        raise ValueError(f"{half} is no character. Write the text in UTF-8, or correct its escape") from None
 
 
 def _whole(digits: str) -> int:

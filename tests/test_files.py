@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -130,6 +131,16 @@ def test_a_config_with_a_name_that_no_file_can_have_is_not_there(name):
         load(name, find_model)
     with pytest.raises(ConfigError, match=r"cannot be read|no such run folder"):
         require_finished(Path(name))
+
+
+def test_a_config_that_is_a_pipe_or_a_device_is_refused_as_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in (str(tmp_path / "pipe"), "/dev/null"):
+        with pytest.raises(ConfigError, match=f"^{name}: is a pipe or a device"):
+            load(name, find_model)
+    (tmp_path / "c.json").write_text(json.dumps({"model": {"name": "DMF"}, "data": str(tmp_path / "pipe")}))
+    with pytest.raises(ConfigError, match=r"pipe: is a pipe or a device\. Write the data to a file"):
+        load(str(tmp_path / "c.json"), find_model)
 
 
 def test_a_config_that_may_not_be_read_is_named(tmp_path, monkeypatch):

@@ -57,3 +57,20 @@ def test_a_whole_number_that_no_array_can_hold_is_refused_by_its_key(tmp_path, k
     (tmp_path / "d.json").write_text('{"model": {"name": "BPRMF"}, "data": {"planted": {}}}')
     with pytest.raises(ConfigError, match=rf"{key}: should be less than 9223372036854775808"):
         load(str(tmp_path / "d.json"), find_model, [f"{key}=9223372036854775808"])
+
+
+@pytest.mark.parametrize("text", [r'["\ud800"]', r'{"a\udc00": 1}', r'{"a": [{"b": "x\ud83d"}]}', '"\udcfc"'])
+def test_half_a_pair_of_surrogates_is_refused(text):
+    with pytest.raises(ValueError, match=r"\\ud\w\w\w is no character"):
+        parse(text)
+    assert parse(r'["\ud83d\ude00", "é"]') == ["😀", "é"]
+
+
+@pytest.mark.parametrize("value", [r'["\ud800"]', "\udcfc"])
+def test_files_and_overrides_that_hold_no_characters_are_refused(tmp_path, value):
+    (tmp_path / "d.json").write_text('{"model": {"name": "DMF"}, "data": {"planted": {}}}')
+    with pytest.raises(ConfigError, match=r"data\.missing_values: .* is no character"):
+        load(str(tmp_path / "d.json"), find_model, [f"data.missing_values={value}"])
+    (tmp_path / "c.json").write_text(r'{"data": {"missing_values": ["\ud800"]}}')
+    with pytest.raises(ConfigError, match=r"c\.json: \\ud800 is no character"):
+        read_json(tmp_path / "c.json")

@@ -117,3 +117,19 @@ def test_an_empty_path_is_refused(key: str, path: str):
 def test_an_empty_path_on_the_command_line_is_refused(main, words, capsys: pytest.CaptureFixture):
     assert main(words) == 2
     assert "should be a path, got" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("lightgcn", "n_layers"),
+        ("bitgcf", "n_layers"),
+        ("freedom", "item_layers"),
+        ("herograph", "hops"),
+        ("sasrec", "n_layers"),
+        ("dcn", "cross_layers"),
+    ],
+)
+def test_more_layers_than_can_be_computed_are_refused(name: str, key: str):
+    with pytest.raises(ConfigError, match=rf"model.{key}: should be less than or equal to 100, got 1000000"):
+        load(name, find_model, [f"model.{key}=1000000"])

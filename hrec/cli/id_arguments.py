@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -26,9 +27,23 @@ def with_dashed_values(argv: Sequence[str]) -> list[str]:
     return out
 
 
+def id_argument(text: str) -> str:
+    """The id on a command line, for argparse: its bytes as UTF-8, whatever the locale, because ids in files are so."""
+    given = os.fsencode(text)
+    try:
+        return given.decode("utf-8")
+    except UnicodeDecodeError as error:
+        shown = given.decode("utf-8", "backslashreplace")
+        raise argparse.ArgumentTypeError(
+            f"'{shown}': not UTF-8 text (byte 0x{given[error.start]:02x}). Write the id as UTF-8, or name a file of "
+            "ids with --users-from"
+        ) from None
+
+
 class Parser(argparse.ArgumentParser):
     """Says how an id that looks like an option is given."""
 
     def error(self, message: str) -> NoReturn:
         hint = ". An id that begins with two dashes is given as --user=ID"
-        super().error(message + hint if "unrecognized arguments: -" in message or "--user" in message else message)
+        dashed = "unrecognized arguments: -" in message or "--user: expected" in message
+        super().error(message + hint if dashed else message)

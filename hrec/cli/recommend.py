@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hrec.cli.arguments import add_run
-from hrec.cli.id_arguments import Parser, with_dashed_values
+from hrec.cli.id_arguments import Parser, id_argument, with_dashed_values
 from hrec.config import path_argument
 from hrec.endings import status_of
 from hrec.threads import how_threads_wait
@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
     p = Parser(prog, description=__doc__, allow_abbrev=False)
     add_run(p)
-    p.add_argument("--user", nargs="+", action="extend", default=[], metavar="ID", help="raw ids of users")
+    p.add_argument(
+        "--user", type=id_argument, nargs="+", action="extend", default=[], metavar="ID", help="raw ids of users"
+    )
     p.add_argument(
         "--users-from", type=path_argument, metavar="FILE", help="a file of user ids: a table, or .txt, one a line"
     )
@@ -41,7 +43,7 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
         "--item", nargs="+", action="extend", default=[], metavar="ID", help="raw ids: items similar to each"
     )
     p.add_argument("--k", type=int, default=10, help="items for each user (10)")
-    p.add_argument("--kind", help="items of this kind alone")
+    p.add_argument("--kind", type=id_argument, help="items of this kind alone")
     p.add_argument(
         "--out", type=path_argument, metavar="FILE", help="write a .csv or .parquet file instead of printing"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -91,6 +91,26 @@ def without_point_zero(text: pa.Array) -> pa.Array:
     return text
 
 
+def means_nothing(cells: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """bool[n]: cells that hold one of the texts in ``missing``, or the number that it is: -1.0 for -1, but not 01 for
+    1, because ids are texts. False for cells that are neither text nor numbers."""
+    kind, types = cells.type, pa.types
+    if types.is_floating(kind):
+        numbers = as_numbers(pa.array(missing, pa.string()))[0]
+        same = [as_precise_as(kind, number) for number in numbers[~np.isnan(numbers)]]
+        return pc.is_in(cells.cast(pa.float64()), value_set=pa.array(same, pa.float64()))
+    if not (is_text(kind) or types.is_integer(kind) or types.is_decimal(kind)):
+        return pa.array(np.zeros(len(cells), bool))
+    text = pc.utf8_trim_whitespace(cells.cast(pa.large_string() if kind == pa.large_string() else pa.string()))
+    return pc.is_in(_shortest(text), value_set=_shortest(pa.array(missing, text.type)))
+
+
+def _shortest(text: pa.Array) -> pa.Array:
+    """Numbers without zeros at the end of their fraction: -1 for -1.0; other texts as they are."""
+    text = pc.replace_substring_regex(text, r"^([-+]?\d+)\.0*$", r"\1")
+    return pc.replace_substring_regex(text, r"^([-+]?\d*\.\d*[1-9])0+$", r"\1")
+
+
 def as_numbers(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(float64[n], NaN where missing or bad; bool[n], true where a cell is no number within float32's range)."""
     if _is_number(cells.type):
@@ -143,18 +163,24 @@ def _parse_numbers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return numbers, np.isnan(numbers) & text.is_valid().to_numpy(zero_copy_only=False)
 
 
-def as_lists(cells: pa.Array, separator: str, missing: Sequence[str] = ()) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+def as_lists(
+    cells: pa.Array,
+    separator: str,
+    missing: Sequence[str] = (),
+    encode: Callable[[pa.Array], pa.Array] = as_text,
+) -> tuple[pa.Array, np.ndarray, np.ndarray]:
     """(entries as text, int64 row of each entry, int64[n] entries in each row); empty entries are left out, and those
     that are one of the texts in ``missing``.
 
     Text is split at ``separator`` and blanks around an entry are cut off; Arrow lists are taken as they are.
+    encode: entries -> text; as_names where they are ids or categories. Raises NotText.
     """
     nested = pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)
     lists = cells if nested or pa.types.is_fixed_size_list(cells.type) else pc.split_pattern(as_text(cells), separator)
-    entries = as_text(pc.list_flatten(lists))
+    entries = encode(pc.list_flatten(lists))
     filled = pc.and_(entries.is_valid(), pc.greater(pc.utf8_length(entries), 0)).fill_null(False)
     if missing:
-        filled = pc.and_not(filled, pc.is_in(entries, value_set=pa.array(missing, pa.string())))
+        filled = pc.and_not(filled, means_nothing(entries, missing))
     row = pc.list_parent_indices(lists).filter(filled).to_numpy(zero_copy_only=False).astype(np.int64)
     return entries.filter(filled), row, np.bincount(row, minlength=len(cells))
 

@@ -28,19 +28,25 @@ def repeated_headers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(bool[n] rows that repeat the header, bool[n] rows that are a header of other columns or in another order).
 
-    cells: name -> cells; titles: name -> how the header writes it; header: the titles of all columns.
+    cells: name -> cells; titles: name -> how the header writes it; header: the titles of all columns. Blanks around a
+    title and the case of its letters do not matter.
     """
     n = len(next(iter(cells.values()))) if cells else 0
     none = np.zeros(n, bool)
     if not n or any(not is_text(column.type) for column in cells.values()):
         return none, none  # a column that held a header would be one of text
     own, named = np.zeros(n, np.int32), np.zeros(n, np.int32)
-    among = pa.array(header)
+    among = pa.array([_alike(title) for title in header])
     for name, column in cells.items():
-        own += _true(pc.equal(column, titles[name]))
-        named += _true(pc.is_in(column, value_set=among.cast(column.type)))
+        text = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+        own += _true(pc.equal(text, _alike(titles[name])))
+        named += _true(pc.is_in(text, value_set=among.cast(column.type)))
     again = own == len(cells)
     return again, ~again & (named > 1) & (2 * named >= len(cells))
+
+
+def _alike(title: str) -> str:
+    return title.strip().lower()
 
 
 def _true(mask: pa.Array) -> np.ndarray:

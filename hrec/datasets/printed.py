@@ -12,21 +12,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-NAMES = "(?:array|list|tuple|set|frozenset|deque)"
+NAMES = r"(?:(?:np|numpy|pd|pandas|collections)\.)?(?:array|list|tuple|set|frozenset|deque|dict_keys|dict_values|Index)"
+CALL = r"[A-Za-z_][\w.]*\("
+MARKED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+"""Names of types; any name before a bracket; a text in quotation marks."""
+VALUE = rf"""(?:{CALL}\s*[urbURB]?['"]|(?:np|numpy)\.\w)"""
+ROUND = rf"""\(\s*[urbURB]?['"].*['"]\s*,?\s*\)|\(\s*{VALUE}.*\)\s*,?\s*\)"""
+LIST = rf"""(?:[\[{{][\[{{(\s]*(?:[urbURB]?['"]|{VALUE}).*[\]}}]|{ROUND})"""
 EMPTY = rf"^(?:{NAMES}\()?\s*(?:\[\s*\]|\{{\s*\}}|\(\s*\))\s*\)?$|^{NAMES}\(\)$"
-LIST = r"""(?:[\[{][\[{(\s]*[urbURB]?['"].*[\]}]|\(\s*[urbURB]?['"].*['"]\s*,?\s*\))"""
-QUOTED = rf"(?s)^(?:{LIST}|{NAMES}\(\s*{LIST}\s*(?:,.*)?\))$"
-BRACKETS = rf"(?s)^(?:{NAMES}\(.*\)|\[.*\]|\{{.*\}}|\(.*\))$"
+ROW = rf"(?s)^{MARKED}(?:\s*,\s*{MARKED})+$"
+QUOTED = rf"(?s)^(?:{LIST}|{CALL}\s*{LIST}\s*(?:,.*)?\)|{NAMES}\(\s*[\[{{(].*\))$|{ROW}"
+BRACKETS = rf"(?s)^(?:{NAMES}\(.*\)|\[.*\]|\{{.*\}}|\(.*\))$|{QUOTED}"
 SEVERAL_NUMBERS = r"^[\[({]\s*[-+\d.eE]+(?:[,\s]+[-+\d.eE]+)+[,\s]*[\])}]$"
-SQUARE = r"(?s)^(?:\[.*\]|\{.*\})$"
-"""Patterns of RE2: a list without entries; a list whose first entry is in quotation marks, without and with the name of
-its type; anything in brackets; numbers in brackets; anything in those brackets that lists have."""
+"""Patterns of RE2: a list without entries; texts in quotation marks without brackets; a list beyond doubt, as its first
+entry is in quotation marks or its type has a name; anything in brackets; numbers in brackets."""
+CUT = rf"""(?s)^(?:{NAMES}\(\s*)?[\[{{(]\s*{MARKED}\s*,|^{MARKED}\s*,\s*['"]"""
+LEFT = rf"(?s)^(?:\[.*\]|\{{.*\}}|[\[{{][^\]}}]*|[^\[{{]*[\]}}]|{NAMES}\(.*)$|{CUT}"
+"""The start of a list that may be cut off; anything that seems a list, whole or cut off."""
 
-WRAPPED = re.compile(rf"{NAMES}\((.*?)(?:,\s*dtype\s*=[^,\])}}]*)?\)", re.DOTALL)
+WRAPPED = re.compile(rf"{CALL}(.*?)(?:\s*,\s*\w+\s*=(?:[^\[\])}}]|\[\w*\])*)?\)", re.DOTALL)
+WITH_TYPE = re.compile(
+    rf"""(?<!\w){MARKED}|(?<![\w.])(?:{CALL}\s*[urbURB]?({MARKED})\s*\)"""
+    r"""|(?:np|numpy)\.(?:\w+\(\s*([^()'"\[\]{}]+)\s*\)|(True|False)_))""",
+    re.DOTALL,
+)
+"""A list in the name of its type; one entry in that of its type, as numpy prints them: np.int64(1), Decimal('1')."""
 TEXT = r"""[urbURB]?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*(?:CUT|,|\Z|(?=[urbURB]?['"]))"""
 WORD = r"((?:(?!CUT).)*)(?:CUT|\Z)"
 """One entry and what parts it from the next, with CUT for the separator."""
-IN_MARKS = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.DOTALL)
+IN_MARKS = re.compile(rf"(?<!\w){MARKED}", re.DOTALL)
+IN_ROW = re.compile(rf"{MARKED}(?:\s*,\s*{MARKED})*", re.DOTALL)
+WHOLE = re.compile(r"([-+]?\d+)\.0*([eE]\+?\d{1,2})?")
 NUMBERS = re.compile(r"[-+\d.eE\s]+")
 PAIRS = {"[": "]", "{": "}", "(": ")"}
 NOTHING = {"None", "null", "nan", "NaN", "NULL", "<NA>", ""}
@@ -36,7 +52,8 @@ def find(text: pa.Array, separator: str) -> np.ndarray:
     """bool[n]: cells that hold a printed list.
 
     Where every cell of the column is in brackets and can be read as a list, all are; else those that hold no entry,
-    several numbers, or entries in quotation marks, because (Live) and [sic] may be categories.
+    several numbers, or entries in quotation marks, because (Live) and [sic] may be categories. Where texts in quotation
+    marks stand in a row without brackets, one such text is a list too.
     """
     bracketed = _matches(text, BRACKETS)
     filled = pc.and_(text.is_valid(), pc.greater(pc.utf8_length(text), 0)).fill_null(False)
@@ -46,7 +63,8 @@ def find(text: pa.Array, separator: str) -> np.ndarray:
         different = text.filter(pa.array(bracketed)).unique().to_pylist()
         if all(entries(one, separator) is not None for one in different):
             return bracketed
-    return _matches(text, EMPTY) | _matches(text, QUOTED) | _matches(text, SEVERAL_NUMBERS)
+    single = _matches(text, f"(?s)^{MARKED}$") if _matches(text, ROW).any() else False
+    return _matches(text, EMPTY) | _matches(text, QUOTED) | _matches(text, SEVERAL_NUMBERS) | single
 
 
 def read(text: pa.Array, separator: str) -> pa.Array:
@@ -62,6 +80,8 @@ def entries(text: str, separator: str = ",") -> list[str] | None:
     text = text.strip()
     if wrapped := WRAPPED.fullmatch(text):
         text = wrapped[1].strip() or "[]"
+    if IN_ROW.fullmatch(text):
+        text = f"[{text}]"
     if len(text) < 2 or PAIRS.get(text[0]) != text[-1]:
         return None
     return _of_json(text) or _of_python(text, separator)
@@ -79,9 +99,9 @@ def _of_json(text: str) -> list[str] | None:
 
 
 def _of_python(text: str, separator: str) -> list[str] | None:
-    inner = text[1:-1].strip()
+    inner = WITH_TYPE.sub(lambda found: found[1] or found[2] or found[3] or found[0], text[1:-1]).strip()
     if NUMBERS.fullmatch(inner) and "," not in inner:
-        return inner.split()  # as numpy prints numbers
+        return [_number(word) for word in inner.split()]  # as numpy prints numbers
     words = IN_MARKS.sub("", inner)
     is_cut = separator in words and (bool(separator.strip()) or "," not in words)
     quoted, word = _patterns(separator if is_cut else ",")
@@ -93,7 +113,7 @@ def _of_python(text: str, separator: str) -> list[str] | None:
         if found := quoted.match(inner, at):
             out.append(_unquoted(found[1]))
         elif (found := word.match(inner, at)) and _is_word(found[1].strip()):
-            out.append("" if found[1].strip() in NOTHING else found[1].strip())
+            out.append("" if found[1].strip() in NOTHING else _number(found[1].strip()))
         else:
             return None
         at = found.end()
@@ -108,8 +128,16 @@ def _patterns(cut: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _is_word(text: str) -> bool:
-    """Whether it is one value without quotation marks: no list in the list, no pair of a key and a value."""
-    return not re.search(r"""[\[\]{}]|^['"(]|^[^'"\s]+\s*:\s""", text)
+    """Whether it is one value without quotation marks: no list in the list, no pair of a key and a value, and no part
+    of a value that has a comma in it, as date(2024, 1, 31)."""
+    return not re.search(r"""[\[\]{}]|^['"(]|^[^'"\s]+\s*:\s|^[\w.]+\([^)]*$""", text)
+
+
+def _number(word: str) -> str:
+    """Whole numbers without a point, which numpy prints as 1. and 1.e+10; any other word as it is."""
+    if not (found := WHOLE.fullmatch(word)):
+        return word
+    return str(int(float(word))) if found[2] else found[1]
 
 
 def _unquoted(text: str) -> str:
@@ -132,10 +160,10 @@ def _matches(text: pa.Array, pattern: str) -> np.ndarray:
 
 
 def is_left(text: pa.Array, found: np.ndarray) -> np.ndarray:
-    """bool[n]: cells in the brackets of lists that ``find`` did not take for lists."""
-    return _matches(text, SQUARE) & ~found
+    """bool[n]: cells in the brackets of lists, or cut off inside them, that ``find`` did not take for lists."""
+    return _matches(text, LEFT) & ~found
 
 
 def is_quoted(text: pa.Array) -> np.ndarray:
-    """bool[n]: cells that hold a printed list beyond doubt, of a column where none is due."""
-    return _matches(text, QUOTED)
+    """bool[n]: cells that hold a printed list beyond doubt, or its start, of a column where none is due."""
+    return _matches(text, QUOTED) | _matches(text, CUT)

@@ -67,11 +67,13 @@ class Sheet:
         return replace(self, cells={**self.cells, name: cells})
 
     def without(self, missing: Sequence[str]) -> Sheet:
-        """The same rows, where cells of text that hold one of these texts are null."""
+        """The same rows, where cells that hold one of these texts, or the number that it is, are null."""
         if not missing:
             return self
-        texts = pa.array(missing, pa.string())
-        cells = {name: _blank(column, texts) for name, column in self.cells.items()}
+        cells = {
+            name: pc.if_else(encoding.means_nothing(column, missing), pa.scalar(None, column.type), column)
+            for name, column in self.cells.items()
+        }
         return replace(self, cells=cells, missing=tuple(missing))
 
     def where(self, row: int, column: str) -> str:
@@ -266,13 +268,6 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return encoding.without_extension(column.combine_chunks())
-
-
-def _blank(cells: pa.Array, texts: pa.Array) -> pa.Array:
-    if not encoding.is_text(cells.type):
-        return cells
-    found = pc.is_in(pc.utf8_trim_whitespace(cells), value_set=texts.cast(cells.type))
-    return pc.if_else(found, pa.scalar(None, cells.type), cells)
 
 
 def header_place(path: Path) -> str:

@@ -20,7 +20,7 @@ from hrec.datasets.problems import DataError, Log, missing_column, plural
 from hrec.datasets.row_check import RowCheck
 from hrec.datasets.sheets import Sheet, header_place, is_atomic
 from hrec.datasets.sparse import read_sparse
-from hrec.datasets.tokenizing import Tokenizer, join_texts, read_texts
+from hrec.datasets.tokenizing import SPLIT, Tokenizer, join_texts, read_texts
 from hrec.datasets.vectors import read_vectors, rows_without_vector
 from hrec.settings import DataSettings
 from hrec.settings.features import SOURCES
@@ -197,8 +197,8 @@ def check_cells(check: RowCheck, fields: Sequence[Field], drop: bool) -> None:
         elif field.type == "float_seq":
             _read_printed_lists(check, field)
             _check_vectors(check, field)
-        elif field.type == "token_seq":
-            _read_printed_lists(check, field)
+        elif field.type == "token_seq" or (field.type == "tokens" and field.tokenizer != "words"):
+            _read_printed_lists(check, field)  # the tokenizer "words" leaves out brackets and quotation marks
         elif field.type == "token":
             _remark_lists(check, field)
         elif field.type == "vector" and drop:
@@ -216,11 +216,14 @@ def typed(sheet: Sheet, column: str, encode: Callable[[pa.Array], T]) -> T:
 
 def _lists(sheet: Sheet, field: Field) -> tuple[pa.Array, np.ndarray, np.ndarray]:
     """The column as ``encoding.as_lists`` gives it, split as the setting or else the format of the file says."""
-    separator = _separator(sheet, field)
-    return typed(sheet, field.name, lambda cells: encoding.as_lists(cells, separator, sheet.missing))
+    encode = encoding.as_names if field.type == "token_seq" else encoding.as_text
+    how = partial(encoding.as_lists, separator=_separator(sheet, field), missing=sheet.missing, encode=encode)
+    return typed(sheet, field.name, how)
 
 
 def _separator(sheet: Sheet, field: Field) -> str:
+    if field.type == "tokens":
+        return field.how_to_split.separator
     return field.separator or (" " if is_atomic(sheet.path) else "|")
 
 
@@ -234,20 +237,23 @@ def _but_last(keys: np.ndarray, good: np.ndarray) -> np.ndarray:
 def _read_printed_lists(check: RowCheck, field: Field) -> None:
     """Lists as Python, JSON and others print them become lists, in ``check.sheet``; what is odd goes to the log.
 
-    Raises DataError for those that cannot be read, or leaves their cells empty.
+    Raises DataError for those that cannot be read, or leaves their cells empty. In texts they stay text.
     """
     sheet, name, separator = check.sheet, field.name, _separator(check.sheet, field)
+    is_text = field.type == "tokens"
     if not encoding.is_text(sheet.cells[name].type):
         return
     text = encoding.as_text(sheet.cells[name])
     found = printed.find(text, separator)
+    lists = printed.read(text.filter(pa.array(found)), separator)
+    if is_text:
+        found[found], lists = lists.is_valid().to_numpy(zero_copy_only=False), lists.drop_null()
     if (left := printed.is_left(text, found) & check.good).any():
         message = f"is not read as a list ({plural(int(left.sum()), 'cell')} like it)"
         remedy = f"write a list as its entries with '{separator}' between them"
         check.log(f"warning: {_at_first(sheet, left, name)} {message}; {remedy}")
     if not found.any():
         return
-    lists = printed.read(text.filter(pa.array(found)), separator)
     bad = found.copy()
     bad[found] = lists.is_null().to_numpy(zero_copy_only=False)
     remedy = f"Write a list as its entries with '{separator}' between them"
@@ -255,7 +261,8 @@ def _read_printed_lists(check: RowCheck, field: Field) -> None:
     check.log(f"{plural(int((found & ~bad).sum()), 'cell')} as {_at_first(sheet, found, name)} read as lists")
     place = np.arange(len(text))
     place[found] = len(text) + np.arange(len(lists))
-    both = pa.concat_arrays([pc.split_pattern(text, separator), lists])
+    split = SPLIT[field.tokenizer](text, field.how_to_split) if is_text else pc.split_pattern(text, separator)
+    both = pa.concat_arrays([split, lists])
     check.sheet = check.sheet.with_cells(name, both.take(pa.array(place)))
 
 

@@ -20,7 +20,11 @@ DATE = (
 """ISO 8601 with signs between the parts or none: 2024-01-31, 2024-01-31T12:00:00.5+01:00, 20240131T120000Z."""
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 STRAY = 0.05
-"""Share of numbers of no known form, from which on a column holds plain numbers, which have no form."""
+"""Share of numbers of no known form, from which on a few numbers of a form may be chance."""
+PLAIN = 0.5
+"""The same, from which on a column holds plain numbers, which have no form."""
+CHANCE = 0.01
+"""Share of numbers of one form, below which they may be chance."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,19 @@ def two_forms(seconds: np.ndarray, date: np.ndarray, good: np.ndarray) -> TwoFor
 
 
 def _two_numeric_forms(numbers: np.ndarray, rows: np.ndarray) -> TwoForms | None:
-    """The same among the ``rows`` of a column of numbers. The form of most rows comes first."""
+    """The same among the ``rows`` of a column of numbers. The form of most rows comes first.
+
+    Plain numbers, as a count of steps, may fit a form by chance: the more numbers have none, the less a form means.
+    """
     rows = rows[numbers[rows] > 0]
     positive = numbers[rows]
     fits = {name: form(positive) for name, form in FORMS.items()}
     known = np.logical_or.reduce(list(fits.values()))
-    if not known.any() or np.mean(~known) > STRAY:
+    if not known.any() or (stray := np.mean(~known)) > PLAIN:
         return None
+    if stray > STRAY:
+        fits = {name: of_form for name, of_form in fits.items() if of_form.mean() > CHANCE}
+        known = np.logical_or.reduce(list(fits.values()))
     first = max(fits, key=lambda name: np.count_nonzero(fits[name]))
     others = known & ~fits[first]
     if not others.any():

@@ -70,9 +70,13 @@ def _known(folder: RunFolder) -> dict[str, Any]:
 
 
 def _is_start(known: dict[str, Any]) -> bool:
-    """Whether this is what ``check_same_start`` writes: names and digests, and settings by section."""
-    settings = known.get("settings", {})
-    return isinstance(settings, dict) and all(isinstance(known.get(key, ""), str) for key in ("name", *DIGESTS))
+    """Whether this is what ``check_same_start`` writes: names and digests, and settings by section.
+
+    Runs of early versions have the digest of the rows alone.
+    """
+    if "digest" not in known or not isinstance(known.get("settings", {}), dict):
+        return False
+    return all(isinstance(known.get(key, ""), str) for key in ("name", *DIGESTS))
 
 
 def refuse_other_data(folder: RunFolder, now: Mapping[str, str]) -> None:

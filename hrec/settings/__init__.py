@@ -1,6 +1,6 @@
 """Every setting of a run: its type, its default and what it means. Reading them from a file: hrec/config.py."""
 
-from hrec.settings.base import PathText, Power, Seed, Settings, names_a_file
+from hrec.settings.base import LayerCount, PathText, Power, Seed, Settings, names_a_file
 from hrec.settings.data import (
     PLANTED_KEYS,
     ColdItems,
@@ -44,6 +44,7 @@ __all__ = [
     "InitFrom",
     "InitSettings",
     "LabelSettings",
+    "LayerCount",
     "LeaveOneOut",
     "NegativeSettings",
     "OptSettings",

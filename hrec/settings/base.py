@@ -19,6 +19,8 @@ from hrec.numbers import beyond_64_bits, holds_numbers, in_words
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Power = Annotated[float, Field(ge=0, le=10)]
 """The power of a count of rows; a larger one would overflow."""
+LayerCount = Annotated[int, Field(gt=0, le=100)]
+"""The number of layers or hops, each of which is computed at every step."""
 
 
 def names_a_file(path: str) -> str:

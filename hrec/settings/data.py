@@ -263,7 +263,7 @@ class DataSettings(Settings):
     """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort. A value of a
     user or an item that cannot be read is left empty, and the row stays."""
     missing_values: tuple[str, ...] = ()
-    """Texts that mean "no value", such as "NULL" or "N/A"; an empty cell, nan and NaN always do."""
+    """Texts that mean "no value", such as "NULL" or "-1", which is -1.0 too; an empty cell, nan and NaN always do."""
 
     @model_validator(mode="before")
     @classmethod

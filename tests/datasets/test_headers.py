@@ -21,6 +21,16 @@ def test_a_header_in_the_middle_is_no_row(files, mark):
     assert any("rates.csv, line 8: the header stands here again; 2 rows left out" in line for line in files.said)
 
 
+@pytest.mark.parametrize("header", [HEADER.replace(",", ", "), f" {HEADER} ", HEADER.upper()])
+def test_blanks_and_case_make_no_row_of_a_header_in_the_middle(files, header):
+    text = (files.folder / "rates.csv").read_text()
+    files.write("rates.csv", text + f"{header}\nu4,b2,1,5,9\n")
+    assert users(files) == ["u1", "u2", "u3", "u4"]
+    text = (files.folder / "users.csv").read_text()
+    files.write("users.csv", text + "User_ID, City,age\nu4,Bonn,3\n")
+    assert files.read().users.ids.tolist() == ["u1", "u2", "u3", "u4"]
+
+
 def test_a_header_in_the_middle_of_an_atomic_file_is_no_row(files):
     header, rows = "user_id:token\titem_id:token\tlabel:float\n", "u1\tb2\t1\nu1\tb3\t0\n"
     path = files.write("rates.inter", header + rows + header + rows.replace("u1", "u2"))

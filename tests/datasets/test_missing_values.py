@@ -2,9 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hrec.datasets.columns import FIRST, MISSING
+from hrec.datasets.encoding import as_lists, means_nothing
 from hrec.datasets.reading import DataError
 
 TEXTS = ("—", "NULL", "N/A")
@@ -43,3 +46,33 @@ def test_the_cache_keeps_settings_apart(files):
     for texts, size in (((), 2), (TEXTS, 1)):
         data = files.read(files.folder / "cache", missing_values=texts)
         assert len(data.users.columns["city"].values) == size
+
+
+@pytest.mark.parametrize("kind", ["csv", pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.decimal128(6, 2)])
+@pytest.mark.parametrize("text", ["99", "99.0", "99.00"])
+def test_numbers_that_mean_no_value_are_missing_in_every_type(files, kind, text):
+    path = files.folder / f"book.{'csv' if kind == 'csv' else 'parquet'}"
+    prices = pa.array([1.0, 99.0, 3.0]).cast(pa.float64() if kind == "csv" else kind)
+    table = pa.table({"item_id": ["0000031887", "b2", "b3"], "price": prices})
+    table.to_pandas().to_csv(path, index=False) if kind == "csv" else pq.write_table(table, path)
+    files.settings["item_feat_path"]["book"] = str(path)
+    feat = {"price": {"type": "float", "source": "item_book"}}
+    price = files.read(missing_values=["nothing", text], feat=feat).kinds["book"].columns["price"].value
+    np.testing.assert_array_equal(price, [1, np.nan, 3])
+
+
+def test_fractions_that_mean_no_value_are_missing_as_their_type_holds_them(files):
+    for kind in (pa.float32(), pa.float64()):
+        assert means_nothing(pa.array([0.1, 0.5, None], kind), [" 0.10"]).to_pylist() == [True, False, False]
+
+
+def test_an_id_with_zeros_in_front_is_not_the_number_that_means_no_value():
+    cells = pa.array(["01", "1", "1.0", "1.5", "x1.0"])
+    assert means_nothing(cells, ["1"]).to_pylist() == [False, True, True, False, False]
+    dates = pa.array([1], pa.timestamp("s"))
+    assert means_nothing(dates, ["1"]).to_pylist() == [False]
+
+
+def test_entries_of_lists_that_mean_no_value_are_left_out():
+    assert as_lists(pa.array(["1|-1.0|2"]), "|", ["-1"])[0].to_pylist() == ["1", "2"]
+    assert as_lists(pa.array([[1.5, -1.0]]), "|", ["-1.0"])[0].to_pylist() == ["1.5"]

@@ -52,3 +52,18 @@ def test_ids_of_uuids_and_bytes_are_text_or_refused(files):
     path = parquet(files, user_id=pa.array([one.bytes for one in (ids[0], ids[0], ids[1], ids[1])], pa.binary(16)))
     with pytest.raises(DataError, match=r"rates.parquet, column 'user_id': holds fixed_size_binary\[16\].* of text"):
         files.read(inter_feat_path=path)
+
+
+def test_categories_in_lists_of_numbers_are_those_of_cells_of_numbers(files):
+    path = files.folder / "book.parquet"
+    files.settings["item_feat_path"]["book"] = str(path)
+    feat = {"genres": {"type": "token_seq", "source": "item_book"}}
+    cells = [[1.0, 2.0**20], None, [3.0]]
+    for kind in (pa.float32(), pa.float64(), pa.int32()):
+        table = {"item_id": ["0000031887", "b2", "b3"], "genres": pa.array(cells).cast(pa.list_(kind))}
+        pq.write_table(pa.table(table), path)
+        genres = files.read(feat=feat).kinds["book"].columns["genres"]
+        assert genres.values.tolist() == ["1", "1048576", "3"] and genres.offset.tolist() == [0, 2, 2, 3]
+    pq.write_table(pa.table(table | {"genres": pa.array([[2.0**30], [], []], pa.list_(pa.float32()))}), path)
+    with pytest.raises(DataError, match=r"column 'genres': holds whole numbers as float, which rounds"):
+        files.read(feat=feat)

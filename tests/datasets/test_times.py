@@ -80,6 +80,13 @@ def test_seconds_and_milliseconds_are_two_forms():
     assert forms(*many) == ((0, 100), ("seconds", "milliseconds"))  # one stray number does not hide it
 
 
+def test_numbers_of_no_form_do_not_hide_two_forms():
+    for milliseconds in (50, 4):
+        many = [*[1_700_000_000 + k for k in range(50)], *[1_700_000_000_000] * milliseconds, *[5] * 12]
+        assert forms(*many) == ((0, 50), ("seconds", "milliseconds"))
+    assert forms(*[20240131] * 8, *[1_700_000_000] * 8, 5, 6) == ((0, 8), ("a date as YYYYMMDD", "seconds"))
+
+
 def test_dates_written_as_numbers_are_a_form():
     assert forms("20240131", "1700000000") == ((0, 1), ("a date as YYYYMMDD", "seconds"))
     assert forms(20240131, 20240131120000) == ((0, 1), ("a date as YYYYMMDD", "a date as YYYYMMDDhhmmss"))
@@ -97,6 +104,7 @@ def test_a_date_and_a_number_are_two_forms():
     "cells",
     [
         range(1, 4000),  # among them are some that could be years
+        (*range(1_000_000, 6_000_000_000, 1_000_003), 20240131),  # most could be seconds, and one a date
         (100, 200, 1_700_000_000_000),
         (0, -1, 1_700_000_000, 900_000_000),
         (20240131, 19991231),

@@ -34,6 +34,7 @@ from hrec.models.general.lightgcn import LightGCN
 from hrec.models.layers.graph import Graph, Product, smoothed
 from hrec.models.layers.item_graph import chosen_edges, item_graph
 from hrec.models.layers.item_vectors import ItemVectors, VectorSettings, coverage, once_each, required_vectors
+from hrec.settings import LayerCount
 
 
 class FREEDOM(LightGCN):
@@ -42,11 +43,11 @@ class FREEDOM(LightGCN):
     class Config(LightGCN.Config, VectorSettings):
         """Settings of FREEDOM, as published."""
 
-        n_layers: PositiveInt = 2
+        n_layers: LayerCount = 2
         """Steps over the graph of users and items."""
         reg_weight: NonNegativeFloat = 0.0
         """As LightGCN's; the authors have no norms."""
-        item_layers: PositiveInt = 1
+        item_layers: LayerCount = 1
         """L, steps over the graph of items."""
         neighbours: PositiveInt = 10
         """Items nearest to an item, itself among them, by each modality."""

@@ -15,6 +15,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 from hrec.models.layers.mlp import MLP
+from hrec.settings import LayerCount
 
 
 class AutoInt(ContextModel):
@@ -29,7 +30,7 @@ class AutoInt(ContextModel):
         embedding_size: PositiveInt = 64
         attention_size: PositiveInt = 16
         """Width of all heads of a layer together."""
-        n_layers: PositiveInt = 3
+        n_layers: LayerCount = 3
         num_heads: PositiveInt = 2
         mlp_hidden_size: tuple[PositiveInt, ...] = (128, 128)
         """Of the MLP added to the attention; empty for none."""

@@ -13,6 +13,7 @@ from hrec.datasets.recdata import TrainData
 from hrec.models.context._base import ContextModel
 from hrec.models.layers.context import ContextSettings
 from hrec.models.layers.mlp import MLP
+from hrec.settings import LayerCount
 
 
 class DCN(ContextModel):
@@ -25,7 +26,7 @@ class DCN(ContextModel):
         """Settings of DCN."""
 
         embedding_size: PositiveInt = 10
-        cross_layers: PositiveInt = 3
+        cross_layers: LayerCount = 3
         mlp_hidden_size: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)
         dropout_prob: float = Field(0.2, ge=0, lt=1)
         """Chance that an input of a linear layer is left out in training."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hrec.datasets.recdata import TrainData
 from hrec.models.context._ranking import RankingModel, RankingModelSettings
 from hrec.models.layers.deep import Deep, xavier
+from hrec.settings import LayerCount
 
 
 class DCNv2(RankingModel):
@@ -26,7 +27,7 @@ class DCNv2(RankingModel):
     class Config(RankingModelSettings):
         """Settings of DCNv2; widths as BARS's for Frappe, which has batch_norm and dropout .4 besides."""
 
-        cross_layers: PositiveInt = 4
+        cross_layers: LayerCount = 4
         rank: PositiveInt | None = None
         """Columns of U and V; null: W has full rank."""
         experts: PositiveInt | None = None

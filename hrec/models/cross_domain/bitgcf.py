@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from hrec.datasets.batches import Pairs
@@ -37,6 +37,7 @@ from hrec.models.layers.graph import Graph
 from hrec.models.layers.kept import Kept
 from hrec.models.layers.kinds import ByKind
 from hrec.models.layers.pairs import items_of
+from hrec.settings import LayerCount
 
 
 class BiTGCF(SlotModel):
@@ -45,7 +46,7 @@ class BiTGCF(SlotModel):
     class Config(SlotSettings):
         """Settings of BiTGCF."""
 
-        n_layers: PositiveInt = 2
+        n_layers: LayerCount = 2
         """K, steps over the graphs."""
         own_share: float = Field(0.8, ge=0, le=1)
         """lambda, what a user's vector of a kind keeps of itself in the first of the two averages."""

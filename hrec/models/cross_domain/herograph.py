@@ -32,6 +32,7 @@ from hrec.models.layers.kinds import ByKind
 from hrec.models.layers.neighbours import Neighbours
 from hrec.models.layers.pairs import compared, items_of
 from hrec.models.losses import bpr
+from hrec.settings import LayerCount
 
 
 class HeroGRAPH(SlotModel):
@@ -40,7 +41,7 @@ class HeroGRAPH(SlotModel):
     class Config(SlotSettings):
         """Settings of HeroGRAPH."""
 
-        hops: PositiveInt = 2
+        hops: LayerCount = 2
         """Steps over the graph."""
         neighbours: PositiveInt = 10
         """Neighbours that a node reads at each hop in training, at most; without training it reads all."""

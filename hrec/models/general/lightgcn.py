@@ -20,7 +20,7 @@ from hrec.models.base import InnerProductModel, Reads
 from hrec.models.layers.graph import Graph, smoothed
 from hrec.models.layers.kept import Kept
 from hrec.models.losses import bpr
-from hrec.settings import NegativeSettings, Settings
+from hrec.settings import LayerCount, NegativeSettings, Settings
 
 
 class LightGCN(InnerProductModel):
@@ -35,7 +35,7 @@ class LightGCN(InnerProductModel):
 
         embedding_size: PositiveInt = 64
         """Width of the vectors."""
-        n_layers: PositiveInt = 3
+        n_layers: LayerCount = 3
         """K."""
         reg_weight: NonNegativeFloat = 1e-4
         """lambda of lambda / 2 |e^(0)|^2 for the user, the positive and the negative of a pair, mean over the batch;

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hrec.datasets.sequences import SequenceBatch
 from hrec.models.layers.bags import EmbeddingTable
 from hrec.models.layers.rows import Rows, declare_rows
-from hrec.settings import Settings
+from hrec.settings import LayerCount, Settings
 
 PARTS = 8
 """Parts of a batch that are padded to their own longest sequence."""
@@ -19,7 +19,7 @@ PARTS = 8
 class ViewSettings(Settings):
     """The user view."""
 
-    n_layers: PositiveInt = 2
+    n_layers: LayerCount = 2
     """Blocks of the Transformer."""
     num_heads: PositiveInt = 4
     """Heads of an attention, and of the projection to matrices."""

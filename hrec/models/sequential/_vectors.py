@@ -23,7 +23,7 @@ from hrec.models.layers.item_vectors import ItemVectors, VectorSettings, coverag
 from hrec.models.layers.rows import Rows, declare_rows
 from hrec.models.layers.user_sequences import UserSequences
 from hrec.models.sequential.sasrec import Block, attended
-from hrec.settings import SequenceSettings
+from hrec.settings import LayerCount, SequenceSettings
 
 
 class EncoderSettings(VectorSettings):
@@ -35,7 +35,7 @@ class EncoderSettings(VectorSettings):
     """Each item has a trained vector too."""
     embedding_size: PositiveInt = 300
     """d, the width of the vectors of items and of the Transformer."""
-    n_layers: PositiveInt = 2
+    n_layers: LayerCount = 2
     """Blocks of the Transformer."""
     num_heads: PositiveInt = 2
     """Heads of an attention, each on a part of d."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hrec.datasets.recdata import TrainData
 from hrec.models.sequential._base import SequentialModel, SequentialSettings
+from hrec.settings import LayerCount
 
 
 class GRU4Rec(SequentialModel):
@@ -29,7 +30,7 @@ class GRU4Rec(SequentialModel):
         """Width of the vectors of items."""
         hidden_size: PositiveInt = 128
         """Units of each layer."""
-        n_layers: PositiveInt = 1
+        n_layers: LayerCount = 1
         dropout: float = Field(0.3, ge=0, lt=1)
 
     config: Config

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hrec.datasets.recdata import TrainData
 from hrec.models.layers.rows import Rows, declare_rows
 from hrec.models.sequential._base import SequentialModel, SequentialSettings
-from hrec.settings import SequenceSettings
+from hrec.settings import LayerCount, SequenceSettings
 
 
 class SASRec(SequentialModel):
@@ -33,7 +33,7 @@ class SASRec(SequentialModel):
         sequences: SequenceSettings = SequenceSettings(max_length=50)
         embedding_size: PositiveInt = 50
         """d."""
-        n_layers: PositiveInt = 2
+        n_layers: LayerCount = 2
         """Blocks."""
         num_heads: PositiveInt = 1
         """Heads of an attention, each on a part of d."""
