@@ -91,7 +91,7 @@ def finished(tmp_path_factory, old) -> Callable[[str], Path]:
 def started(config: Any) -> tuple[BaseModel, BaseModel, RecData, list[str]]:
     """(the model before training, the same without init_from, its data, the log)"""
     said: list[str] = []
-    parts, model = prepare(config, CPU, Processes(), said.append)
+    parts, model = prepare(config, Metrics.parse(config), CPU, Processes(), said.append)
     return model, build_model(config, parts.train, CPU), parts.train, said
 
 

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing import spawn
 
+from hrec.config import ConfigError
 from hrec.datasets.recdata import RecData, Split
 from hrec.models import MODELS, find_model
 from hrec.pipeline.devices import Processes
@@ -53,13 +54,22 @@ def train(name: str, case: str, data: RecData, group: Processes) -> Weights:
     return model.state_dict()
 
 
+def outcome(name: str, case: str, data: RecData, group: Processes) -> Weights:
+    """``train``, or nothing where the rows are too few for any batch of the model."""
+    try:
+        return train(name, case, data, group)
+    except ConfigError as error:
+        assert "has no batch to train on" in str(error)
+        return {}
+
+
 def work(rank: int, folder: Path, cases: dict[str, RecData]) -> None:
     """One of the two processes: train every model on the data of every case, and leave the weights in the folder."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder / 'meet'}", PATIENCE, world_size=2, rank=rank)
     try:
         out = {
-            case: {name: train(name, case, data, Processes(rank, 2)) for name in MODELS} for case, data in cases.items()
+            case: {name: outcome(name, case, data, Processes(rank, 2)) for name in MODELS} for case, data in cases.items()
         }
         torch.save(out, folder / f"{rank}.pt")
     finally:
@@ -96,7 +106,10 @@ def test_two_processes_end_with_the_weights_of_one(
     name: str, case: str, cases: dict[str, RecData], together: Callable[[str, str], list[Weights]]
 ):
     first, second = together(case, name)
-    alone = train(name, case, cases[case], Processes())
+    alone = outcome(name, case, cases[case], Processes())
+    if not alone:
+        assert first == second == {}
+        pytest.skip("the rows are too few for a batch of this model")
     for weight, value in alone.items():
         assert torch.equal(first[weight], second[weight]), weight
         torch.testing.assert_close(first[weight], value, rtol=1e-4, atol=1e-6, msg=lambda m, w=weight: f"{w}: {m}")
