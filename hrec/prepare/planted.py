@@ -119,16 +119,20 @@ def ratings(data: RecData) -> pd.DataFrame:
     )
 
 
-def vectors(data: RecData) -> dict[str, dict[str, np.ndarray]]:
-    """Column of vectors of items -> arrays ids, matrix and kinds, without the items that have no vector."""
-    out: dict[str, dict[str, np.ndarray]] = {}
+def vectors(data: RecData) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Column of vectors of items -> (ids, matrix, kinds) of the items that have a vector."""
+    out = {}
     for name in dict.fromkeys(n for t in data.kinds.values() for n, c in t.columns.items() if isinstance(c, Dense)):
-        parts = [(kind, t.ids, t.columns[name].value) for kind, t in data.kinds.items() if name in t.columns]
-        matrix = np.concatenate([value for _, _, value in parts])
+        parts = [
+            (kind, table.ids, column.value)
+            for kind, table in data.kinds.items()
+            if table.ids is not None and isinstance(column := table.columns.get(name), Dense)
+        ]
+        kinds, ids, values = zip(*parts, strict=True)
+        matrix = np.concatenate(values)
         has = np.isfinite(matrix).all(1)
-        ids = np.concatenate([ids for _, ids, _ in parts]).astype(str)
-        kinds = np.repeat([kind for kind, _, _ in parts], [len(ids) for _, ids, _ in parts])
-        out[name] = {"ids": ids[has], "matrix": matrix[has], "kinds": kinds[has]}
+        of_row = np.repeat(kinds, [len(value) for value in values])
+        out[name] = np.concatenate(ids).astype(str)[has], matrix[has], of_row[has]
     return out
 
 
@@ -187,8 +191,8 @@ def write_files(planted: Planted, folder: Path, data_settings: dict[str, Any]) -
     tables |= {kind: frame(table, "item_id") for kind, table in planted.data.kinds.items()}
     if planted.data.relations is not None:
         tables["relations"] = triples(planted.data.relations)
-    for name, arrays in vectors(planted.data).items():
-        np.savez(folder / f"{name}.npz", **arrays)
+    for name, (ids, matrix, kinds) in vectors(planted.data).items():
+        np.savez(folder / f"{name}.npz", ids=ids, matrix=matrix, kinds=kinds)
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.7g")
     np.save(folder / "probability.npy", planted.probability)
