@@ -33,6 +33,7 @@ from hrec.inference import ids as raw_ids
 from hrec.inference.history import of_each_item
 from hrec.inference.ids import item_ids
 from hrec.inference.queries import answering, queries_of
+from hrec.inference.users_from import ids_from
 from hrec.models import MODELS, find_model
 from hrec.pipeline.checkpoints import CheckpointError
 from hrec.pipeline.evaluator import Evaluator
@@ -760,6 +761,28 @@ def test_users_from_a_file_however_it_begins(finished, tmp_path, capsys, name, c
     done = capsys.readouterr()
     assert [row.split()[0] for row in done.out.splitlines()[2:]] == users
     assert warning in done.err if warning else done.err == ""
+
+
+@pytest.mark.parametrize("name", ["user", "user_id"])
+def test_the_id_of_a_user_at_the_start_of_lines_is_no_header(tmp_path, name):
+    users = SimpleNamespace(ids=np.array(["u3", name], object))
+    run = SimpleNamespace(data=SimpleNamespace(USER_ID_FIELD="user_id"))
+    trained: Any = SimpleNamespace(config=SimpleNamespace(run=run), data=SimpleNamespace(users=users))
+    (tmp_path / "a.txt").write_text(f"{name}\nu3\n")
+    said: list[str] = []
+    assert ids_from(tmp_path / "a.txt", trained, said.append) == [name, "u3"]
+    assert len(said) == 1 and f"line 1: '{name}' is read as the id of a user" in said[0]
+    users.ids = users.ids[:1]
+    assert ids_from(tmp_path / "a.txt", trained, said.append) == ["u3"] and len(said) == 1
+
+
+@pytest.mark.parametrize("content", ['"u3\nu4\n', 'user_id\nu3\n"u4\nu5\n'])
+def test_a_table_of_ids_with_an_unclosed_quotation_mark_is_refused(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content)
+    run = SimpleNamespace(data=SimpleNamespace(USER_ID_FIELD="user_id"))
+    trained: Any = SimpleNamespace(config=SimpleNamespace(run=run))
+    with pytest.raises(DataError, match=r"a\.csv, line \d: a quotation mark is opened here and never closed"):
+        ids_from(tmp_path / "a.csv", trained)
 
 
 @pytest.mark.parametrize(

@@ -187,21 +187,26 @@ def _place_users(check: RowCheck, settings: DataSettings, users: Sheet | None) -
 def _numbers(
     check: RowCheck, name: str, remedy: str, required: bool, read: Callable = encoding.as_numbers
 ) -> np.ndarray:
+    """float64[n]. Where they are not ``required``, data.drop_bad_rows leaves a cell empty and keeps its row."""
     check.sheet.column(name, remedy)
     numbers, bad = typed(check.sheet, name, read)
-    check.refuse(bad | np.isnan(numbers) if required else bad, name, "is not a number")
+    if required:
+        check.refuse(bad | np.isnan(numbers), name, "is not a number")
+    else:
+        check.empty(bad, name, "is not a number")
     return numbers
 
 
 def _ratings(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
-    """float64[n] or None. An empty rating is refused only where ratings are needed."""
+    """float64[n] or None. An empty rating is refused only where ratings are needed, or labels are made from them."""
     name, needed = settings.RATING_FIELD, settings.inter_matrix_type in ("rating", "centred")
-    if name not in check.sheet.cells and settings.label and settings.label.source:
-        name = settings.label.source
+    source = settings.label.source if settings.label else None
+    if name not in check.sheet.cells and source:
+        name = source
     if name not in check.sheet.cells and not needed:
         return None
     remedy = "Correct data.RATING_FIELD, or set data.inter_matrix_type to another than 'rating'."
-    return _numbers(check, name, remedy, needed)
+    return _numbers(check, name, remedy, needed or name == source)
 
 
 def _label_values(check: RowCheck, settings: DataSettings, log: Log) -> np.ndarray:
@@ -237,9 +242,11 @@ def _times(check: RowCheck, settings: DataSettings) -> np.ndarray | None:
     if name not in check.sheet.cells:
         return None
     seconds, bad, date = typed(check.sheet, name, times.as_seconds)
+    why = "is neither a number nor a date such as 2024-01-31 12:00:00"
     if needs_time(settings):
-        bad |= np.isnan(seconds)
-    check.refuse(bad, name, "is neither a number nor a date such as 2024-01-31 12:00:00")
+        check.refuse(bad | np.isnan(seconds), name, why)
+    else:
+        check.empty(bad, name, why)
     refuse_two_forms(check.sheet, name, seconds, date, check.good)
     return seconds
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from hrec.datasets import encoding, textfiles
+from hrec.datasets import encoding, quotes, textfiles
 from hrec.datasets.problems import DataError, require_file
 from hrec.datasets.sheets import DELIMITERS, Sheet, ending, is_atomic, read_bytes, read_sheet
 from hrec.datasets.tables import typed
@@ -36,8 +36,7 @@ def ids_from(path: Path, trained: Trained, log: Callable[[str], None] = lambda l
     require_file(path, SETTING)
     name = trained.config.run.data.USER_ID_FIELD
     if path.suffix.lower() == ".txt":
-        first, *ids = _lines(path) or [name]
-        ids = ids if first in (name, LISTED) else [first, *ids]
+        ids = _without_header(path, _lines(path), trained, log)
     elif ending(path) in DELIMITERS and not is_atomic(path):
         header, ids = _header_and_ids(path, trained.config.run.data)
         ids = ids if header in (name, LISTED) else _first_or_header(path, header, ids, trained, log)
@@ -57,9 +56,22 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
+def _without_header(path: Path, lines: list[str], trained: Trained, log: Callable[[str], None]) -> list[str]:
+    """The lines below the header, if there is one; the id of a user is none."""
+    if not lines or lines[0] not in (trained.config.run.data.USER_ID_FIELD, LISTED):
+        return lines
+    if _is_known(lines[0], trained):
+        log(f"{path}, line 1: '{lines[0]}' is read as the id of a user, not as the header")
+        return lines
+    return lines[1:]
+
+
 def _header_and_ids(path: Path, settings: DataSettings) -> tuple[str, list[str]]:
     """The header of the column of user ids, and the cells below it."""
-    records = textfiles.records(read_bytes(path), DELIMITERS[ending(path)], quoted=True)
+    data, delimiter = read_bytes(path), DELIMITERS[ending(path)]
+    if (line := quotes.find(data, delimiter).unclosed) is not None:
+        raise DataError(f"{path}{textfiles.unclosed(line)}")
+    records = textfiles.records(data, delimiter, quoted=True)
     first = [cells for _, cells in islice(records, 2)]
     if len(first) == 1 and len(first[0]) == 1:  # not a table, but it may be one id
         return first[0][0].strip(), []
@@ -82,8 +94,13 @@ def _first_or_header(
 ) -> list[str]:
     """The ids of a file with an unknown header. If it is the id of a user, or the only line, it is one of them."""
     name = trained.config.run.data.USER_ID_FIELD
-    if not ids or encoding.as_names(pa.array([header]))[0].as_py() in ids_of(trained.data.users):
+    if not ids or _is_known(header, trained):
         log(f"{path}, line 1: not the header '{name}', so '{header}' is read as the id of a user")
         return [header, *ids]
     log(f"{path}, line 1: '{header}' is read as the header; if it is the id of a user, add the header '{name}'")
     return ids
+
+
+def _is_known(text: str, trained: Trained) -> bool:
+    """Whether it is the id of a user of the run."""
+    return encoding.as_names(pa.array([text]))[0].as_py() in ids_of(trained.data.users)

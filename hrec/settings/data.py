@@ -261,7 +261,7 @@ class DataSettings(Settings):
     row with the mean rating; or keep all. Left out: refuse, or with drop_bad_rows the last in the file."""
     drop_bad_rows: bool = False
     """Leave out rows that cannot be used and count them in the log, instead of stopping at the first sort. A value of a
-    user or an item that cannot be read is left empty, and the row stays."""
+    user or an item, a rating or a time that cannot be read and is not needed is left empty, and the row stays."""
     missing_values: tuple[str, ...] = ()
     """Texts that mean "no value", such as "NULL" or "-1", which is -1.0 too; an empty cell, nan and NaN always do."""
 

@@ -31,6 +31,10 @@ EMPTIED = {
         ["book.csv, line 2, column 'genres': ", "is no list of texts or numbers", DROP],
     ),
 }
+UNNEEDED = {
+    "rating is text": (("rates.csv", "0,2,200", "0,two,200"), ["line 3, column 'rating': 'two' is not a number", DROP]),
+    "time is text": (("rates.csv", ",150", ",noon"), ["line 5, column 'timestamp': 'noon' is neither", DROP]),
+}
 DROPPABLE = {
     "label is no label": (
         ("rates.csv", "u2,b2,0", "u2,b2,2"),
@@ -38,8 +42,6 @@ DROPPABLE = {
     ),
     "label is empty": (("rates.csv", "u2,b2,0", "u2,b2,"), ["rates.csv, line 4, column 'label': an empty cell", DROP]),
     "label is nan": (("rates.csv", "u2,b2,0", "u2,b2,nan"), ["rates.csv, line 4, column 'label': 'nan' is not", DROP]),
-    "rating is text": (("rates.csv", "0,2,200", "0,two,200"), ["line 3, column 'rating': 'two' is not a number", DROP]),
-    "time is text": (("rates.csv", ",150", ",noon"), ["line 5, column 'timestamp': 'noon' is neither", DROP]),
     "unknown item": (
         ("rates.csv", "u3,b3", "u3,b9"),
         ["rates.csv, line 5, column 'item_id': 'b9' is in none of the item files", "music.csv", "Add the item", DROP],
@@ -63,9 +65,10 @@ DROPPABLE = {
     ),
     "item row again": (("book.csv", "b3", "b2"), ["book.csv, line 3, column 'item_id': 'b2' stands again", DROP]),
 }
+EVERY = DROPPABLE | EMPTIED | UNNEEDED
 
 
-@pytest.mark.parametrize(("spoilt", "parts"), (DROPPABLE | EMPTIED).values(), ids=DROPPABLE | EMPTIED)
+@pytest.mark.parametrize(("spoilt", "parts"), EVERY.values(), ids=EVERY)
 def test_bad_row_stops_with_file_line_column_and_remedy(files, spoilt, parts):
     files.spoil(*spoilt)
     with pytest.raises(DataError) as error:
@@ -96,6 +99,24 @@ def test_bad_cell_is_left_empty_and_its_row_stays(files, spoilt):
     else:
         column = (book["price"] if spoilt[0] == "book.csv" else data.users.columns["age"]).value
         assert np.isnan(column[0]) and np.isfinite(column[2])
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "column", "needed"),
+    [
+        (UNNEEDED["rating is text"][0], "rating", {"inter_matrix_type": "rating"}),
+        (UNNEEDED["rating is text"][0], "rating", {"label": {"from": "rating", "above": 3}}),
+        (UNNEEDED["time is text"][0], "time", {"split": {"by": "time"}}),
+    ],
+)
+def test_a_rating_or_a_time_costs_its_row_only_where_it_is_needed(files, spoilt, column, needed):
+    files.spoil(*spoilt)
+    rows = files.read(drop_bad_rows=True).interactions
+    assert len(rows) == 6 and np.isnan(getattr(rows, column)).sum() == 1
+    assert any("left 1 cell empty" in line and f"'{spoilt[2].split(',')[1]}'" in line for line in files.said)
+    rows = files.read(drop_bad_rows=True, **needed).interactions
+    assert len(rows) == 5 and not np.isnan(getattr(rows, column)).any()
+    assert any("left out 1 row" in line and f"'{spoilt[2].split(',')[1]}'" in line for line in files.said)
 
 
 def test_dropping_keeps_the_last_of_a_pair_in_the_file_whatever_the_time(files):
