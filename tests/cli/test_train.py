@@ -188,7 +188,7 @@ def test_a_run_leaves_its_settings_logs_curves_checkpoints_and_result(tmp_path, 
     settings = json.loads((run / "config.json").read_text())
     assert settings["model"]["name"] == model and "history" in settings["model"]  # defaults are written out
     assert (settings["seed"], settings["device"], settings["opt"]["epochs"]) == (3, "cpu", 2)
-    assert settings["data"]["planted"] == {"size": "tiny", "seed": 0}
+    assert settings["data"]["planted"]["size"] == "tiny" and settings["data"]["planted"]["seed"] == 0
     again = load(str(run / "config.json"), find_model)
     given = load(name, find_model, [*tiny(tmp_path / "out", "opt.epochs=2"), "seed=3", "device=cpu"])
     assert again.run.model_copy(update={"model": {}}) == given.run.model_copy(update={"model": {}})
@@ -333,7 +333,7 @@ def test_a_run_that_diverges_is_reported_in_a_sentence(launch, tmp_path):
     argv = [*tiny(tmp_path / "out", "opt.batch_size=64"), "opt.hyper_params.lr=1e20"]
     err = shown(launch(HOMO, "deepmf", *argv))
     assert "of the loss became nan" in err or "scores are NaN" in err
-    assert "The last good checkpoint is" in err and "last.pt" in err and "Start again with a smaller" in err
+    assert "The last good checkpoint is" in err and "last.pt" in err and "Start a new run with a smaller" in err
     assert "lr" in err and "stopped: stage 'train'" in (only_run(tmp_path / "out") / "log.txt").read_text()
 
 

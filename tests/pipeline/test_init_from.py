@@ -21,7 +21,9 @@ from hrec.models.base import BaseModel
 from hrec.pipeline.building import build_model
 from hrec.pipeline.devices import Processes
 from hrec.pipeline.finished import load_finished
-from hrec.pipeline.run import prepare, run
+from hrec.pipeline.measured import Metrics
+from hrec.pipeline.prepare import prepare
+from hrec.pipeline.run import run
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]

@@ -250,5 +250,5 @@ def test_the_evaluator_measures_rows_and_lists_together():
 def test_each_users_value_stands_at_the_users_number():
     only = replace(PARTS, test=part([(0, 1), (0, 3), (2, 0), (2, 3)]))
     of_each = Ranking(RankingSettings(), ["recall@1", "coverage@1"], only).of_each_user(Fixed(), only.test)
-    assert of_each.keys() == {"recall@1"}
+    assert of_each.keys() == {"recall@1", "recall@1/book", "recall@1/film"}
     np.testing.assert_array_equal(of_each["recall@1"], [1 / 2, np.nan, 1 / 2])
