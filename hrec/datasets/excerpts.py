@@ -43,6 +43,9 @@ class Excerpts:
     Raises ValueError if fewer than two are to be drawn.
     """
 
+    all_kinds_in_each_batch = False
+    """A batch may lack a kind; then the weights of that kind have no gradient in the step."""
+
     def __init__(
         self,
         data: TrainData,

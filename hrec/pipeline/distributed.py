@@ -41,6 +41,7 @@ def losses_of(model: BaseModel, stage: Stage, processes: Processes, row_wise: bo
     # A step of every process has every kind that has a training row. The weights of a kind without one get no gradient.
     # Processes would wait for it unless they search for unused weights, which takes time in every step.
     some_unused = len(np.unique(data.interactions.kind)) < len(data.kinds)
+    some_unused |= not getattr(stage.sampler, "all_kinds_in_each_batch", True)
     # Most buffers are histories and columns, the same on every process. Only those of batch normalisation are sent.
     counts = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     return DistributedDataParallel(
