@@ -30,7 +30,7 @@ CUT = rf"""(?s)^(?:{NAMES}\(\s*)?[\[{{(]\s*{MARKED}\s*,|^{MARKED}\s*,\s*['"]"""
 LEFT = rf"(?s)^(?:\[.*\]|\{{.*\}}|[\[{{][^\]}}]*|[^\[{{]*[\]}}]|{NAMES}\(.*)$|{CUT}"
 """The start of a list that may be cut off; anything that seems a list, whole or cut off."""
 
-WRAPPED = re.compile(rf"{CALL}(.*?)(?:\s*,\s*\w+\s*=(?:[^\[\])}}]|\[\w*\])*)?\)", re.DOTALL)
+WRAPPED = re.compile(rf"{CALL}(.*?)(?:,\s*\w+\s*=(?:[^\[\])}}]|\[\w*\])*)?\)", re.DOTALL)
 WITH_TYPE = re.compile(
     rf"""(?<!\w){MARKED}|(?<![\w.])(?:{CALL}\s*[urbURB]?({MARKED})\s*\)"""
     r"""|(?:np|numpy)\.(?:\w+\(\s*([^()'"\[\]{}]+)\s*\)|(True|False)_))""",
