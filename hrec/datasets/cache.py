@@ -28,7 +28,7 @@ from hrec.datasets.problems import Log
 from hrec.datasets.recdata import Interactions, RecData, Table
 from hrec.datasets.relations import Relations
 
-FORMAT = 6  # raise it when what is stored, or how files are parsed, changes
+FORMAT = 7  # raise it when what is stored, or how files are parsed, changes
 MANIFEST = "manifest.json"
 TEXT = ".arrow"
 """Ending of a file that holds an array of Python strings."""

@@ -24,13 +24,13 @@ ROW = rf"(?s)^{MARKED}(?:\s*,\s*{MARKED})+$"
 QUOTED = rf"(?s)^(?:{LIST}|{CALL}\s*{LIST}\s*(?:,.*)?\)|{NAMES}\(\s*[\[{{(].*\))$|{ROW}"
 BRACKETS = rf"(?s)^(?:{NAMES}\(.*\)|\[.*\]|\{{.*\}}|\(.*\))$|{QUOTED}"
 SEVERAL_NUMBERS = r"^[\[({]\s*[-+\d.eE]+(?:[,\s]+[-+\d.eE]+)+[,\s]*[\])}]$"
-"""Patterns of RE2: a list without entries; texts in quotation marks without brackets; a list beyond doubt, as its first
-entry is in quotation marks or its type has a name; anything in brackets; numbers in brackets."""
+"""Patterns of RE2: a list without entries; texts in quotation marks without brackets; anything in brackets; numbers in
+brackets. QUOTED is a list beyond doubt: its first entry is in quotation marks, or its type has a name."""
 CUT = rf"""(?s)^(?:{NAMES}\(\s*)?[\[{{(]\s*{MARKED}\s*,|^{MARKED}\s*,\s*['"]"""
 LEFT = rf"(?s)^(?:\[.*\]|\{{.*\}}|[\[{{][^\]}}]*|[^\[{{]*[\]}}]|{NAMES}\(.*)$|{CUT}"
 """The start of a list that may be cut off; anything that seems a list, whole or cut off."""
 
-WRAPPED = re.compile(rf"{CALL}(.*?)(?:\s*,\s*\w+\s*=(?:[^\[\])}}]|\[\w*\])*)?\)", re.DOTALL)
+WRAPPED = re.compile(rf"{CALL}(.*?)(?:,\s*\w+\s*=(?:[^\[\])}}]|\[\w*\])*)?\)", re.DOTALL)
 WITH_TYPE = re.compile(
     rf"""(?<!\w){MARKED}|(?<![\w.])(?:{CALL}\s*[urbURB]?({MARKED})\s*\)"""
     r"""|(?:np|numpy)\.(?:\w+\(\s*([^()'"\[\]{}]+)\s*\)|(True|False)_))""",
@@ -128,8 +128,10 @@ def _patterns(cut: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _is_word(text: str) -> bool:
-    """Whether it is one value without quotation marks: no list in the list, no pair of a key and a value, and no part
-    of a value that has a comma in it, as date(2024, 1, 31)."""
+    """Whether it is one value without quotation marks.
+
+    It is no list in the list, no pair of a key and a value, no part of a value with commas, as date(2024, 1, 31).
+    """
     return not re.search(r"""[\[\]{}]|^['"(]|^[^'"\s]+\s*:\s|^[\w.]+\([^)]*$""", text)
 
 
