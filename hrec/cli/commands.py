@@ -5,6 +5,7 @@ recommend  the best items for users of a finished run
 export     the vectors of users and items of a finished run
 sweep      search the settings of a model with Optuna
 seeds      train models with several seeds, and compare them in a table
+compare    finished runs in a table
 reproduce  a table or a figure of a paper
 prepare    a public data set, or planted data
 bench      the time of steps, epochs, reading and ranking
@@ -19,7 +20,7 @@ from hrec.endings import status_of
 
 COMMANDS = {
     name: f"hrec.cli.{name}"
-    for name in ("train", "recommend", "export", "sweep", "seeds", "reproduce", "prepare", "bench")
+    for name in ("train", "recommend", "export", "sweep", "seeds", "compare", "reproduce", "prepare", "bench")
 }
 """Name of a command -> its module, whose ``main(argv, prog)`` runs it."""
 
